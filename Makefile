@@ -1,0 +1,43 @@
+# make            set up, rebuild a profile, print its table
+# make test       set up, run the fast tests;  make test-all adds the long ones
+# make lint       check code, formatting and workflow
+# make lock       resolve the dependencies of pyproject.toml again
+# make bench      ratios against the stock libraries
+# make clean      remove what the profile's runs produced
+
+PROFILE ?=
+MIRROR  ?=
+SET     ?=
+CORES   ?= $(shell nproc)
+
+# the first of these that runs and is 3.11 or 3.12
+SUPPORTED := import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+PYTHON  ?= $(firstword $(foreach p,python3 python3.12 python3.11,\
+    $(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
+
+BIN := .venv/bin
+UV  := .uv/bin/uv
+READY := .venv/.ready
+
+.DEFAULT_GOAL := rebuild
+.PHONY: rebuild setup test test-all lint format lock bench clean
+
+setup: $(READY)
+
+$(UV): requirements-uv.lock
+	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or 3.12 with venv; name it with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-uv.lock
+	touch $(UV)
+
+$(READY): requirements.lock pyproject.toml $(UV)
+	$(UV) venv --quiet --clear --no-python-downloads --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+lock: $(UV)
+	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --group dev --group build --output-file requirements.lock pyproject.toml
+	echo uv | $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+	    --output-file requirements-uv.lock -

@@ -1,0 +1,78 @@
+"""Import lava-nc 0.10 and lava-dl 0.6 on Python 3.11 and later, without their import notices.
+
+Both declare Python below 3.11 because of one class: ``lava.magma.compiler.var_model`` uses instances
+of the dataclass ``ByteEncoder`` as defaults, and Python 3.11 accepts only hashable defaults. An import
+hook gives that class a hash while its module loads; nothing on disk changes.
+"""
+
+import contextlib
+import dataclasses
+import importlib.abc
+import importlib.machinery
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from types import ModuleType
+from unittest import mock
+
+
+@contextlib.contextmanager
+def _hashable_byte_encoder() -> Iterator[None]:
+    stock = dataclasses.dataclass
+
+    def dataclass(cls: type | None = None, **options):
+        if cls is not None and cls.__name__ == "ByteEncoder":
+            options["unsafe_hash"] = True
+        return stock(cls, **options)
+
+    with mock.patch.object(dataclasses, "dataclass", dataclass):
+        yield
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(previous)
+
+
+_AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
+    "lava.magma.compiler.var_model": _hashable_byte_encoder,
+    "lava.lib.dl.slayer": _silent,
+}
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: importlib.abc.Loader, around: Callable[[], AbstractContextManager]):
+        self.loader = loader
+        self.around = around
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with self.around():
+            self.loader.exec_module(module)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        around = _AROUND_IMPORT.get(fullname)
+        if around is None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, around)
+        return spec
+
+
+def install() -> None:
+    """Put the import hook in place, once."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,5 @@
+"""Errors that a user can cause; the command line prints them as one line and exits with status 1."""
+
+
+class SpandexError(Exception):
+    """A problem with an input, named in the message together with its value."""

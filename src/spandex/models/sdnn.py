@@ -1,0 +1,91 @@
+"""The sigma-delta network (SDNN) that SPANDEX prunes: the baseline of the Intel N-DNS Challenge, track 1."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the name every torch user knows
+from lava.lib.dl import slayer
+
+from spandex.models.spectrum import istft, stft
+
+MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before quantisation (challenge baseline: stft_mean)
+INPUT_STEP = 1 / 64  # quantisation step of the network's input (challenge baseline: input_quantizer)
+
+
+class SDNN(torch.nn.Module):
+    """Sigma-delta network with axonal delays that masks a magnitude spectrum.
+
+    With x = quantise(noisy - 0.2, 1/64), the network of sigma-delta blocks f and noisy magnitude m::
+
+        denoised = m * relu(f(x) + 1)
+
+    Blocks: Input, Dense bins-hidden and hidden-hidden with delays and a one-step delay shift, Output
+    hidden-bins, where bins = n_fft / 2 + 1. Source: IntelLabs/IntelNeuromorphicDNSChallenge,
+    baseline_solution/sdnn_delays/train_sdnn.py; Timcheck et al. 2023, arXiv:2303.09503.
+
+    lava-dl draws delays and fixes shapes at the first forward; here that has happened when the
+    constructor returns, drawn from torch's random generator, so a state dict loads directly.
+
+    Args:
+        n_fft: samples of an STFT frame.
+        hop: samples between frames; one network step a hop.
+        hidden: neurons of each hidden layer.
+        threshold: delta threshold, in units of the activation; lava-dl rounds it down to a multiple of 1/64
+            (0.1 becomes 6/64). It is not trained.
+        tau_grad: relaxation of the threshold's surrogate gradient, relative to the threshold.
+        scale_grad: scale of that surrogate gradient.
+        max_delay: longest axonal delay, in steps.
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 512,
+        hop: int = 128,
+        hidden: int = 512,
+        threshold: float = 0.1,
+        tau_grad: float = 0.1,
+        scale_grad: float = 0.8,
+        max_delay: int = 64,
+    ):
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop = hop
+        bins = n_fft // 2 + 1
+        neuron = {
+            "threshold": threshold,
+            "tau_grad": tau_grad,
+            "scale_grad": scale_grad,
+            "activation": F.relu,
+            "shared_param": True,
+            "requires_grad": False,
+        }
+        block = slayer.block.sigma_delta
+        self.blocks = torch.nn.ModuleList(
+            [
+                block.Input(neuron),
+                block.Dense(neuron, bins, hidden, delay=True, delay_shift=True),
+                block.Dense(neuron, hidden, hidden, delay=True, delay_shift=True),
+                block.Output(neuron, hidden, bins),
+            ]
+        )
+        self.blocks[0].pre_hook_fx = _quantise_input
+        for dense in self.blocks[1:3]:
+            dense.delay.max_delay = max_delay
+        with torch.no_grad():
+            self(torch.zeros(1, bins, 1))
+
+    def forward(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
+        """Denoised magnitude from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""
+        x = noisy_magnitude - MAGNITUDE_OFFSET
+        for block in self.blocks:
+            x = block(x)
+        return noisy_magnitude * torch.relu(x + 1)
+
+
+def denoise(network: SDNN, audio: torch.Tensor) -> torch.Tensor:
+    """Denoised audio (batch, samples) of noisy audio (batch, samples), 16 kHz, without gradients."""
+    with torch.no_grad():
+        magnitude, phase = stft(audio, network.n_fft, network.hop)
+        return istft(network(magnitude), phase, audio.shape[-1], network.n_fft, network.hop)
+
+
+def _quantise_input(x: torch.Tensor) -> torch.Tensor:
+    return slayer.utils.quantize(x, step=INPUT_STEP)

@@ -1,0 +1,47 @@
+"""SPANDEX, rebuilt: data -> baseline -> sparsify -> export -> infer -> evaluate -> report."""
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/deploy.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+rule data:
+    input:
+        expand(rules.synthesize.output, split=SPLITS),
+
+
+rule baseline:
+    input:
+        rules.train_baseline.output,
+
+
+rule sparsify:
+    input:
+        expand(rules.fine_tune.output, model=PARAMS.fine_tuned),
+
+
+rule export:
+    input:
+        expand(rules.export_network.output, model=PARAMS.models),
+
+
+rule infer:
+    input:
+        expand(rules.lava_inference.output, model=PARAMS.models),
+
+
+rule evaluate:
+    input:
+        expand(rules.evaluate_network.output, model=PARAMS.models),
+        rules.evaluate_noisy.output,
+        rules.latency.output,

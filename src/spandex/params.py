@@ -1,0 +1,272 @@
+"""The typed view of params.yaml: every number of the pipeline, checked before anything runs."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spandex.errors import SpandexError
+
+PROFILES = ("embedded", "mini", "dns4")
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ParamsError(SpandexError):
+    """A parameter that is unknown, missing or impossible, named by its dotted key."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Minutes(Section):
+    """Speech to synthesise for each split, in minutes."""
+
+    train: Positive
+    validation: Positive
+    test: Positive
+
+
+class Clips(Section):
+    """Number of noisy clips in each split."""
+
+    train: Count
+    validation: Count
+    test: Count
+
+
+class Data(Section):
+    """Speech, noise, and how they are mixed (the challenge's noisyspeech_synthesizer)."""
+
+    source: Literal["embedded", "mini", "dns4"]
+    corpus_minutes: Minutes | None = None  # embedded only
+    archives: list[str] = ["*"]  # DNS-4 archives by name, pattern or language
+    clips: Clips
+    sample_rate_hz: Literal[16000]
+    clip_s: Annotated[float, Field(ge=1)]
+    silence_s: Annotated[float, Field(ge=0)]  # between joined utterances
+    snr_db: tuple[int, int]  # integers drawn from [low, high)
+    level_dbfs: tuple[int, int]  # integers drawn from [low, high)
+    speech_level_dbfs: Annotated[float, Field(lt=0)]
+    peak: Annotated[float, Field(gt=0, le=1)]
+    min_activity: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("snr_db", "level_dbfs"):
+            low, high = getattr(self, name)
+            if low >= high:
+                raise ValueError(f"{name}: [{low}, {high}) is empty")
+        if self.source == "embedded" and self.corpus_minutes is None:
+            raise ValueError("corpus_minutes: the embedded corpus needs a size")
+        return self
+
+
+class Model(Section):
+    """The SDNN and what it starts from."""
+
+    n_fft: Count  # samples
+    hop: Count  # samples
+    hidden: Count  # neurons
+    threshold: Positive
+    tau_grad: Positive
+    scale_grad: Positive
+    max_delay: Annotated[int, Field(ge=0)]  # steps
+    pretrained: str | None  # ndns-baseline, a network.pt, or null for random weights
+
+
+class Train(Section):
+    """Baseline training; fine-tuning uses the same optimiser, batches and loss."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Count
+    segment_s: Positive
+    lr: Positive
+    lam: Annotated[float, Field(ge=0)]  # weight of the magnitude error in the loss
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clip: Positive
+    checkpoint_minutes: Positive
+
+
+class Sparsify(Section):
+    """Gradual magnitude pruning while fine-tuning, and its dense control."""
+
+    targets: Annotated[list[Fraction], Field(min_length=1)]
+    epochs: Count
+    pruning_epochs: Count
+    frequency: Count  # iterations between two pruning steps
+    lr_factor: Positive  # on the learning rate once pruning is over
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pruning_epochs > self.epochs:
+            raise ValueError(f"pruning_epochs: {self.pruning_epochs} is more than epochs: {self.epochs}")
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets: {self.targets} names one twice")
+        return self
+
+
+class Deploy(Section):
+    """Conversion to Lava and inference there."""
+
+    sparsity_map: Literal["auto"] | bool | list[bool]
+    density_threshold: Fraction
+    clips: Count
+    clip_s: Positive
+
+
+class Evaluate(Section):
+    mos: bool  # DNSMOS takes most of the evaluation's time
+
+
+class Report(Section):
+    team: str
+
+
+class Params(Section):
+    """All parameters of one profile."""
+
+    profile: Literal["embedded", "mini", "dns4"]
+    seed: Annotated[int, Field(ge=0)]
+    mirror: str | None  # a path or an address, tried before the public sources
+    threads: Count  # of training; a part of its result
+    data: Data
+    model: Model
+    train: Train
+    sparsify: Sparsify
+    deploy: Deploy
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.model.n_fft % self.model.hop:
+            raise ValueError(f"model.hop: {self.model.hop} does not divide n_fft: {self.model.n_fft}")
+        if self.train.segment_s > self.data.clip_s:
+            raise ValueError(f"train.segment_s: {self.train.segment_s} is more than data.clip_s: {self.data.clip_s}")
+        if self.train.epochs == 0 and self.model.pretrained is None:
+            raise ValueError("train.epochs: 0 leaves random weights, unless model.pretrained names a network")
+        return self
+
+    @property
+    def pruned(self) -> dict[str, float]:
+        """Name and target of every pruned network, in the order of ``sparsify.targets``."""
+        return {f"prune{round(100 * target, 6):g}": target for target in self.sparsify.targets}
+
+    @property
+    def fine_tuned(self) -> list[str]:
+        """The dense control and the pruned networks."""
+        return ["dense", *self.pruned]
+
+    @property
+    def models(self) -> list[str]:
+        """Every network of the table."""
+        return ["baseline", *self.fine_tuned]
+
+    def digest(self, *keys: str) -> str:
+        """SHA-256 (first 16 digits) of the named top-level keys, of all but ``mirror`` if none is named."""
+        content = self.model_dump(mode="json", include=set(keys) or set(type(self).model_fields) - {"mirror"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
+    """Read, resolve and check the parameters of one profile.
+
+    Args:
+        path: a params.yaml.
+        overrides: nested values that win over the file; ``set`` holds ``key.key=value`` assignments.
+
+    Raises:
+        ParamsError: the file is missing or not YAML, a key is unknown or stands twice, a value is impossible.
+    """
+    overrides = dict(overrides or {})
+    for assignment in str(overrides.pop("set", None) or "").split():
+        _merge(overrides, parse_assignment(assignment))
+    content = _read(path)
+    profiles = content.pop("profiles", {})
+    name = overrides.get("profile", content.get("profile"))
+    if name not in profiles:
+        raise ParamsError(f"{path}: profile: {name!r} is not one of {', '.join(profiles)}")
+    _refuse_twice(path, name, content, profiles[name])
+    _merge(content, profiles[name])
+    _merge(content, overrides)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {_explain(error)}") from None
+
+
+def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
+    """Nested overrides as the ``key.key=value`` text that ``set`` takes."""
+    parts = []
+    for key, value in overrides.items():
+        if key == "set":
+            parts.append(str(value))
+        elif isinstance(value, dict):
+            parts.append(assignments(value, f"{prefix}{key}."))
+        else:
+            parts.append(f"{prefix}{key}={json.dumps(value, separators=(',', ':'))}")
+    return " ".join(parts)
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """``train.lr=0.002`` as ``{"train": {"lr": 0.002}}``; the value is YAML."""
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ParamsError(f"{text!r} is not of the form key.key=value")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ParamsError(f"{key}: {value!r} is not YAML") from None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: holds no sections")
+    return content
+
+
+def _refuse_twice(path: str | Path, profile: str, shared: dict, own: dict) -> None:
+    for section, values in own.items():
+        if not isinstance(values, dict) or not isinstance(shared.get(section, {}), dict):
+            raise ParamsError(f"{path}: profiles.{profile}.{section}: only sections may differ between profiles")
+        for key in values.keys() & shared.get(section, {}).keys():
+            raise ParamsError(f"{path}: {section}.{key} stands twice, in {section} and in profiles.{profile}.{section}")
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> None:
+    for key, value in top.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"{key}: unknown key")
+        elif problem["type"] == "missing":
+            problems.append(f"{key}: missing")
+        elif problem["type"] == "value_error":
+            problems.append(".".join(part for part in (key, str(problem["ctx"]["error"])) if part))
+        else:
+            problems.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+    return "; ".join(problems)

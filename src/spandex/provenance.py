@@ -1,0 +1,46 @@
+"""What produced a file: parameters, inputs, code and library versions."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spandex.files import sha256
+from spandex.params import Params
+
+PACKAGES = ("torch", "lava-dl", "lava-nc", "numpy", "snakemake", "dvc", "mlflow")
+CODE = ("src", "workflow", "Snakefile", "requirements.lock")
+
+
+@cache
+def code_digest(root: str | os.PathLike = ".") -> str:
+    """SHA-256 (first 16 digits) of the code and the lock file below ``root``; absent parts are skipped."""
+    digest = hashlib.sha256()
+    for part in CODE:
+        path = Path(root, part)
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts and not file.match("*.egg-info/*"):
+                digest.update(f"{file.relative_to(root).as_posix()} {sha256(file)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def tree_digest(files: Iterable[str | os.PathLike]) -> str:
+    """SHA-256 (first 16 digits) over the names and contents of ``files``, in order of name."""
+    lines = sorted(f"{Path(file).name} {sha256(file)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def produced_by(params: Params, inputs: Iterable[str | os.PathLike] = ()) -> dict[str, Any]:
+    """The record that every JSON of a run carries under ``produced_by``."""
+    return {
+        "profile": params.profile,
+        "params_digest": params.digest(),
+        "inputs_digest": tree_digest(inputs),
+        "code_digest": code_digest(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from spandex import params
+from spandex.params import ParamsError
+
+FILE = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.mark.parametrize("profile", params.PROFILES)
+def test_every_profile_is_valid(profile):
+    assert params.load(FILE, {"profile": profile}).data.source == profile
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.lrr=0.1", "train.lrr: unknown key"),
+        ("train.lr=-1", "train.lr: Input should be greater than 0, got -1"),
+        ("sparsify.targets=[1.5]", "sparsify.targets.0: Input should be less than 1, got 1.5"),
+        ("sparsify.targets=[0.5,0.5]", "sparsify.targets: .* names one twice"),
+        ("sparsify.pruning_epochs=9", "sparsify.pruning_epochs: 9 is more than epochs"),
+        ("data.snr_db=[20,-5]", r"data.snr_db: \[20, -5\) is empty"),
+        ("data.clips.test=0.5", "data.clips.test: .* got 0.5"),
+        ("train.segment_s=31", "train.segment_s: 31.0 is more than data.clip_s"),
+        ("model.hop=100", "model.hop: 100 does not divide"),
+        ("train.epochs=0", "train.epochs: 0 leaves random weights"),
+        ("colour=red", "colour: unknown key"),
+        ("profile=huge", "profile: 'huge' is not one of embedded, mini, dns4"),
+        ("train.lr", "not of the form"),
+        ("train.lr=[", "train.lr: .* is not YAML"),
+    ],
+)
+def test_impossible_value_is_named(assignment, message):
+    with pytest.raises(ParamsError, match=message):
+        params.load(FILE, {"set": assignment})
+
+
+def test_override_wins_over_profile_and_shared_values():
+    loaded = params.load(
+        FILE, {"profile": "mini", "set": "train.lr=0.002 train.epochs=3", "sparsify": {"frequency": 7}}
+    )
+    assert (loaded.train.lr, loaded.train.epochs, loaded.sparsify.frequency) == (0.002, 3, 7)
+
+
+def test_key_set_in_two_places_is_refused(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(FILE.read_text().replace("train: {epochs: 12,", "train: {lr: 0.1, epochs: 12,"))
+    with pytest.raises(ParamsError, match=r"train\.lr stands twice, in train and in profiles\.embedded\.train"):
+        params.load(file)
+
+
+@pytest.mark.parametrize("text", ["- 1", "a: [", ""])
+def test_broken_file_is_named(tmp_path, text):
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        params.load(file)
+
+
+def test_pruned_networks_are_named_after_their_target():
+    assert params.load(FILE, {"set": "sparsify.targets=[0.5,0.975]"}).models == [
+        "baseline",
+        "dense",
+        "prune50",
+        "prune97.5",
+    ]
+
+
+def test_digest_is_of_the_named_sections_and_never_of_the_mirror():
+    plain, other_lr, mirrored = (
+        params.load(FILE, {"set": text}) for text in ("", "train.lr=0.002", "mirror=/somewhere")
+    )
+    assert plain.digest("data") == other_lr.digest("data")
+    assert plain.digest("train") != other_lr.digest("train")
+    assert plain.digest() == mirrored.digest()
+
+
+def test_assignments_carry_overrides_to_another_process():
+    overrides = {"profile": "mini", "train": {"lr": 0.002}, "set": "seed=3 sparsify.targets=[0.9]"}
+    assert params.load(FILE, {"set": params.assignments(overrides)}) == params.load(FILE, overrides)

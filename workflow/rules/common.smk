@@ -1,0 +1,21 @@
+import os
+
+from spandex import params
+
+PARAMS = params.load(workflow.source_path("../../params.yaml"), config)
+PROFILE = PARAMS.profile
+SPLITS = ["train", "validation", "test"]
+
+DATA = f"data/{PROFILE}"
+MODELS = f"models/{PROFILE}"
+REPORTS = f"reports/{PROFILE}"
+LOGS = f"{REPORTS}/logs"
+TIMES = f"{REPORTS}/times"
+
+# the commands read params.yaml themselves; this carries what the command line changed
+os.environ["SPANDEX_SET"] = params.assignments(config)
+
+
+wildcard_constraints:
+    split="|".join(SPLITS),
+    model="|".join(PARAMS.models),

@@ -1,0 +1,31 @@
+rule corpus:
+    """Speech and noise, synthesised or downloaded, listed in one manifest."""
+    output:
+        manifest=f"{DATA}/corpus/manifest.csv",
+    params:
+        digest=PARAMS.digest("seed", "data"),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/corpus.log",
+    benchmark:
+        f"{TIMES}/corpus.tsv"
+    shell:
+        "spandex corpus --output {output.manifest} --workers {threads} 2>&1 | tee -i {log}"
+
+
+rule synthesize:
+    """Noisy clips of one split, with their clean speech and noise."""
+    input:
+        manifest=rules.corpus.output.manifest,
+    output:
+        clips=f"{DATA}/{{split}}/clips.json",
+    params:
+        digest=PARAMS.digest("seed", "data"),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/synthesize_{{split}}.log",
+    benchmark:
+        f"{TIMES}/synthesize_{{split}}.tsv"
+    shell:
+        "spandex synthesize --manifest {input.manifest} --split {wildcards.split} --output {output.clips}"
+        " --workers {threads} 2>&1 | tee -i {log}"

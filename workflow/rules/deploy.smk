@@ -1,0 +1,39 @@
+def network_of(wildcards):
+    """The trained weights of a model."""
+    folder = "baseline" if wildcards.model == "baseline" else f"sparsified/{wildcards.model}"
+    return f"{MODELS}/{folder}/network.pt"
+
+
+rule export_network:
+    """The network as lava-dl HDF5, as netx deploys it."""
+    input:
+        network=network_of,
+    output:
+        network=f"{MODELS}/exported/{{model}}/network.net",
+    params:
+        digest=PARAMS.digest("model"),
+    log:
+        f"{LOGS}/export_{{model}}.log",
+    benchmark:
+        f"{TIMES}/export_{{model}}.tsv"
+    shell:
+        "spandex export {input.network} --output {output.network} 2>&1 | tee -i {log}"
+
+
+rule lava_inference:
+    """Real clips through the whole chain of Lava processes, in fixed point."""
+    input:
+        float_network=network_of,
+        network=rules.export_network.output.network,
+        test=f"{DATA}/test/clips.json",
+    output:
+        f"{REPORTS}/infer/{{model}}.json",
+    params:
+        digest=PARAMS.digest("deploy", "model"),
+    log:
+        f"{LOGS}/infer_{{model}}.log",
+    benchmark:
+        f"{TIMES}/infer_{{model}}.tsv"
+    shell:
+        "spandex infer --network {input.network} --float-network {input.float_network} --clips {input.test}"
+        " --output {output} 2>&1 | tee -i {log}"

@@ -1,0 +1,51 @@
+rule evaluate_noisy:
+    """The untouched input: the scores that every model has to beat."""
+    input:
+        test=f"{DATA}/test/clips.json",
+    output:
+        f"{REPORTS}/evaluate/noisy.json",
+    params:
+        digest=PARAMS.digest("evaluate"),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/evaluate_noisy.log",
+    benchmark:
+        f"{TIMES}/evaluate_noisy.tsv"
+    shell:
+        "spandex evaluate-noisy --clips {input.test} --workers {threads} --output {output} 2>&1 | tee -i {log}"
+
+
+rule evaluate_network:
+    """Quality, operations, parameters and size of one network on all test clips."""
+    input:
+        float_network=network_of,
+        network=f"{MODELS}/exported/{{model}}/network.net",
+        test=f"{DATA}/test/clips.json",
+        noisy=rules.evaluate_noisy.output,
+    output:
+        f"{REPORTS}/evaluate/{{model}}.json",
+    params:
+        digest=PARAMS.digest("evaluate", "model"),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/evaluate_{{model}}.log",
+    benchmark:
+        f"{TIMES}/evaluate_{{model}}.tsv"
+    shell:
+        "spandex evaluate --model {wildcards.model} --network {input.network} --float-network {input.float_network}"
+        " --clips {input.test} --noisy {input.noisy} --workers {threads} --output {output} 2>&1 | tee -i {log}"
+
+
+rule latency:
+    """Measured time of STFT and ISTFT; kept apart, since no two runs measure the same."""
+    input:
+        test=f"{DATA}/test/clips.json",
+    output:
+        f"{REPORTS}/times/latency.json",
+    params:
+        digest=PARAMS.digest("model"),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/latency.log",
+    shell:
+        "spandex latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"

@@ -1,0 +1,26 @@
+rule report:
+    """The paper's table with ours beside it, figures, and the challenge's board entry."""
+    input:
+        noisy=rules.evaluate_noisy.output,
+        metrics=expand(rules.evaluate_network.output, model=PARAMS.models),
+        inference=expand(rules.lava_inference.output, model=PARAMS.models),
+        epochs=expand(rules.fine_tune.output.epochs, model=PARAMS.fine_tuned),
+        iterations=expand(rules.fine_tune.output.iterations, model=PARAMS.fine_tuned),
+        baseline=rules.train_baseline.output.epochs,
+        latency=rules.latency.output,
+        run=ancient(rules.tracking_store.output.run),
+        published=expand("reports/reference/{name}.csv", name=["spandex_paper", "ndns_track1_test_set_1"]),
+    output:
+        table=multiext(f"{REPORTS}/table", ".csv", ".md", ".tex"),
+        summary=f"{REPORTS}/summary.md",
+        board=f"{REPORTS}/metricsboard.yml",
+        figures=multiext(f"{REPORTS}/figures/figure1", ".png", ".pdf")
+        + multiext(f"{REPORTS}/figures/learning_curves", ".png", ".pdf"),
+    params:
+        digest=PARAMS.digest("report"),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{TIMES}/report.tsv"
+    shell:
+        "spandex report --models {MODELS} --reports {REPORTS} --run {input.run} 2>&1 | tee -i {log}"

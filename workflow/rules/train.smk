@@ -1,0 +1,56 @@
+rule tracking_store:
+    """One MLflow parent run for this build, in a store that exists before parallel jobs open it."""
+    output:
+        run=f"{REPORTS}/tracking/build.json",
+    params:
+        digest=PARAMS.digest(),
+    log:
+        f"{LOGS}/tracking_store.log",
+    shell:
+        "spandex track --output {output.run} 2>&1 | tee -i {log}"
+
+
+rule train_baseline:
+    """The dense network: published weights, or trained from scratch."""
+    input:
+        train=f"{DATA}/train/clips.json",
+        validation=f"{DATA}/validation/clips.json",
+        run=ancient(rules.tracking_store.output.run),
+    output:
+        network=f"{MODELS}/baseline/network.pt",
+        epochs=f"{MODELS}/baseline/epochs.csv",
+    params:
+        digest=PARAMS.digest("seed", "threads", "model", "train"),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/train_baseline.log",
+    benchmark:
+        f"{TIMES}/train_baseline.tsv"
+    shell:
+        "spandex baseline --train {input.train} --validation {input.validation} --run {input.run}"
+        " --output {output.network} 2>&1 | tee -i {log}"
+
+
+rule fine_tune:
+    """A pruned network, or the dense control, fine-tuned from the baseline."""
+    input:
+        train=f"{DATA}/train/clips.json",
+        validation=f"{DATA}/validation/clips.json",
+        baseline=rules.train_baseline.output.network,
+        run=ancient(rules.tracking_store.output.run),
+    output:
+        network=f"{MODELS}/sparsified/{{model}}/network.pt",
+        epochs=f"{MODELS}/sparsified/{{model}}/epochs.csv",
+        iterations=f"{MODELS}/sparsified/{{model}}/log.csv",
+    params:
+        digest=PARAMS.digest("seed", "threads", "model", "train", "sparsify"),
+    wildcard_constraints:
+        model="|".join(PARAMS.fine_tuned),
+    threads: workflow.cores
+    log:
+        f"{LOGS}/fine_tune_{{model}}.log",
+    benchmark:
+        f"{TIMES}/fine_tune_{{model}}.tsv"
+    shell:
+        "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
+        " --validation {input.validation} --run {input.run} --output {output.network} 2>&1 | tee -i {log}"

@@ -2,7 +2,7 @@ import os
 
 from spandex import params
 
-PARAMS = params.load(workflow.source_path("../../params.yaml"), config)
+PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
 

@@ -2,13 +2,15 @@ rule corpus:
     """Speech and noise, synthesised or downloaded, listed in one manifest."""
     output:
         manifest=f"{DATA}/corpus/manifest.csv",
-    params:
-        digest=PARAMS.digest("seed", "data"),
-    threads: workflow.cores
     log:
         f"{LOGS}/corpus.log",
     benchmark:
         f"{TIMES}/corpus.tsv"
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("seed", "data"),
     shell:
         "spandex corpus --output {output.manifest} --workers {threads} 2>&1 | tee -i {log}"
 
@@ -19,13 +21,15 @@ rule synthesize:
         manifest=rules.corpus.output.manifest,
     output:
         clips=f"{DATA}/{{split}}/clips.json",
-    params:
-        digest=PARAMS.digest("seed", "data"),
-    threads: workflow.cores
     log:
         f"{LOGS}/synthesize_{{split}}.log",
     benchmark:
         f"{TIMES}/synthesize_{{split}}.tsv"
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("seed", "data"),
     shell:
         "spandex synthesize --manifest {input.manifest} --split {wildcards.split} --output {output.clips}"
         " --workers {threads} 2>&1 | tee -i {log}"

@@ -10,12 +10,14 @@ rule export_network:
         network=network_of,
     output:
         network=f"{MODELS}/exported/{{model}}/network.net",
-    params:
-        digest=PARAMS.digest("model"),
     log:
         f"{LOGS}/export_{{model}}.log",
     benchmark:
         f"{TIMES}/export_{{model}}.tsv"
+    conda:
+        "spandex"
+    params:
+        digest=PARAMS.digest("model"),
     shell:
         "spandex export {input.network} --output {output.network} 2>&1 | tee -i {log}"
 
@@ -28,12 +30,14 @@ rule lava_inference:
         test=f"{DATA}/test/clips.json",
     output:
         f"{REPORTS}/infer/{{model}}.json",
-    params:
-        digest=PARAMS.digest("deploy", "model"),
     log:
         f"{LOGS}/infer_{{model}}.log",
     benchmark:
         f"{TIMES}/infer_{{model}}.tsv"
+    conda:
+        "spandex"
+    params:
+        digest=PARAMS.digest("deploy", "model"),
     shell:
         "spandex infer --network {input.network} --float-network {input.float_network} --clips {input.test}"
         " --output {output} 2>&1 | tee -i {log}"

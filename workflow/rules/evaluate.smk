@@ -4,13 +4,15 @@ rule evaluate_noisy:
         test=f"{DATA}/test/clips.json",
     output:
         f"{REPORTS}/evaluate/noisy.json",
-    params:
-        digest=PARAMS.digest("evaluate"),
-    threads: workflow.cores
     log:
         f"{LOGS}/evaluate_noisy.log",
     benchmark:
         f"{TIMES}/evaluate_noisy.tsv"
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("evaluate"),
     shell:
         "spandex evaluate-noisy --clips {input.test} --workers {threads} --output {output} 2>&1 | tee -i {log}"
 
@@ -24,13 +26,15 @@ rule evaluate_network:
         noisy=rules.evaluate_noisy.output,
     output:
         f"{REPORTS}/evaluate/{{model}}.json",
-    params:
-        digest=PARAMS.digest("evaluate", "model"),
-    threads: workflow.cores
     log:
         f"{LOGS}/evaluate_{{model}}.log",
     benchmark:
         f"{TIMES}/evaluate_{{model}}.tsv"
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("evaluate", "model"),
     shell:
         "spandex evaluate --model {wildcards.model} --network {input.network} --float-network {input.float_network}"
         " --clips {input.test} --noisy {input.noisy} --workers {threads} --output {output} 2>&1 | tee -i {log}"
@@ -42,10 +46,12 @@ rule latency:
         test=f"{DATA}/test/clips.json",
     output:
         f"{REPORTS}/times/latency.json",
-    params:
-        digest=PARAMS.digest("model"),
-    threads: workflow.cores
     log:
         f"{LOGS}/latency.log",
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("model"),
     shell:
         "spandex latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"

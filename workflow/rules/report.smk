@@ -16,11 +16,15 @@ rule report:
         board=f"{REPORTS}/metricsboard.yml",
         figures=multiext(f"{REPORTS}/figures/figure1", ".png", ".pdf")
         + multiext(f"{REPORTS}/figures/learning_curves", ".png", ".pdf"),
-    params:
-        digest=PARAMS.digest("report"),
     log:
         f"{LOGS}/report.log",
     benchmark:
         f"{TIMES}/report.tsv"
+    conda:
+        "spandex"
+    params:
+        digest=PARAMS.digest("report"),
+        models=MODELS,
+        reports=REPORTS,
     shell:
-        "spandex report --models {MODELS} --reports {REPORTS} --run {input.run} 2>&1 | tee -i {log}"
+        "spandex report --models {params.models} --reports {params.reports} --run {input.run} 2>&1 | tee -i {log}"

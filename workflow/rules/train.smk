@@ -2,10 +2,12 @@ rule tracking_store:
     """One MLflow parent run for this build, in a store that exists before parallel jobs open it."""
     output:
         run=f"{REPORTS}/tracking/build.json",
-    params:
-        digest=PARAMS.digest(),
     log:
         f"{LOGS}/tracking_store.log",
+    conda:
+        "spandex"
+    params:
+        digest=PARAMS.digest(),
     shell:
         "spandex track --output {output.run} 2>&1 | tee -i {log}"
 
@@ -19,13 +21,15 @@ rule train_baseline:
     output:
         network=f"{MODELS}/baseline/network.pt",
         epochs=f"{MODELS}/baseline/epochs.csv",
-    params:
-        digest=PARAMS.digest("seed", "threads", "model", "train"),
-    threads: workflow.cores
     log:
         f"{LOGS}/train_baseline.log",
     benchmark:
         f"{TIMES}/train_baseline.tsv"
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("seed", "threads", "model", "train"),
     shell:
         "spandex baseline --train {input.train} --validation {input.validation} --run {input.run}"
         " --output {output.network} 2>&1 | tee -i {log}"
@@ -42,15 +46,17 @@ rule fine_tune:
         network=f"{MODELS}/sparsified/{{model}}/network.pt",
         epochs=f"{MODELS}/sparsified/{{model}}/epochs.csv",
         iterations=f"{MODELS}/sparsified/{{model}}/log.csv",
-    params:
-        digest=PARAMS.digest("seed", "threads", "model", "train", "sparsify"),
-    wildcard_constraints:
-        model="|".join(PARAMS.fine_tuned),
-    threads: workflow.cores
     log:
         f"{LOGS}/fine_tune_{{model}}.log",
     benchmark:
         f"{TIMES}/fine_tune_{{model}}.tsv"
+    wildcard_constraints:
+        model="|".join(PARAMS.fine_tuned),
+    conda:
+        "spandex"
+    threads: workflow.cores
+    params:
+        digest=PARAMS.digest("seed", "threads", "model", "train", "sparsify"),
     shell:
         "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
         " --validation {input.validation} --run {input.run} --output {output.network} 2>&1 | tee -i {log}"

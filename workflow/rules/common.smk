@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 from spandex import params
 
@@ -16,6 +17,16 @@ TIMES = f"{REPORTS}/times"
 os.environ["SPANDEX_SET"] = params.assignments(config)
 
 
+envvars:
+    "SPANDEX_SET",
+
+
 wildcard_constraints:
     split="|".join(SPLITS),
     model="|".join(PARAMS.models),
+
+
+def network_of(wildcards):
+    """The trained weights of a model."""
+    folder = "baseline" if wildcards.model == "baseline" else f"sparsified/{wildcards.model}"
+    return f"{MODELS}/{folder}/network.pt"

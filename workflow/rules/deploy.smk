@@ -1,9 +1,3 @@
-def network_of(wildcards):
-    """The trained weights of a model."""
-    folder = "baseline" if wildcards.model == "baseline" else f"sparsified/{wildcards.model}"
-    return f"{MODELS}/{folder}/network.pt"
-
-
 rule export_network:
     """The network as lava-dl HDF5, as netx deploys it."""
     input:

@@ -24,7 +24,7 @@ rule report:
         "spandex"
     params:
         digest=PARAMS.digest("report"),
-        models=MODELS,
-        reports=REPORTS,
+        models=lambda wildcards, input: Path(input.baseline).parents[1],
+        reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
         "spandex report --models {params.models} --reports {params.reports} --run {input.run} 2>&1 | tee -i {log}"

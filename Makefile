@@ -41,3 +41,39 @@ lock: $(UV)
 	    --group dev --group build --output-file requirements.lock pyproject.toml
 	echo uv | $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	    --output-file requirements-uv.lock -
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# what the command line changed, for spandex and for Snakemake alike
+OVERRIDES := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
+export SPANDEX_SET := $(OVERRIDES)
+SNAKEMAKE := snakemake --profile workflow/profiles/default --cores $(CORES) $(if $(OVERRIDES),--config set="$(OVERRIDES)")
+
+# under our own lock any lock of Snakemake's is left over from a killed run
+rebuild: setup
+	@flock --nonblock .spandex.lock sh -c 'spandex tidy && $(SNAKEMAKE) --nolock' \
+	    || { echo "make: stopped; run make again to go on (another build may be running)" >&2; exit 1; }
+	@spandex record
+	@spandex summary
+
+test: setup
+	pytest -n 2 -m "not slow"
+
+test-all: setup
+	pytest -n 2
+
+lint: setup
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+format: setup
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow
+
+bench: setup
+	python benchmarks/training.py
+
+clean: setup
+	spandex clean

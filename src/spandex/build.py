@@ -1,0 +1,48 @@
+"""What a build does around the workflow: tidy before it, record in DVC after it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from spandex.errors import SpandexError
+from spandex.params import Params
+
+
+def tidy(params: Params, root: Path = Path()) -> list[Path]:
+    """Remove networks and results of models that the parameters no longer name; return what was removed."""
+    profile = params.profile
+    kept = {
+        root / "models" / profile / "sparsified": set(params.fine_tuned),
+        root / "models" / profile / "exported": set(params.models),
+        root / "reports" / profile / "infer": {f"{model}.json" for model in params.models},
+        root / "reports" / profile / "evaluate": {f"{model}.json" for model in ["noisy", *params.models]},
+    }
+    stale = [path for folder, names in kept.items() for path in folder.glob("[!.]*") if path.name not in names]
+    for path in stale:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return stale
+
+
+def record(params: Params, in_file: Params) -> str:
+    """Commit the build's products to DVC, if params.yaml alone says how they were made; return what was done.
+
+    Args:
+        params: the parameters of the build.
+        in_file: those that params.yaml gives without the command line.
+
+    Raises:
+        SpandexError: DVC failed.
+    """
+    if params.digest() != in_file.digest():
+        return "dvc.lock is left alone: this build has values from the command line"
+    if not Path(".dvc").is_dir():
+        return "dvc.lock is left alone: no DVC repository here"
+    command = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SpandexError(f"dvc commit failed: {done.stderr.strip()}")
+    return "dvc.lock is up to date"

@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_lava_imports_after_spandex_and_says_nothing():
+    done = python("import spandex; import lava.lib.dl.slayer; from lava.lib.dl.netx import hdf5")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_stock_lava_still_needs_the_hook():
+    done = python("import lava.magma.compiler.var_model")
+    assert "ByteEncoder" in done.stderr
+
+
+def test_hook_changes_nothing_but_the_hash_of_one_class():
+    code = """
+import spandex, dataclasses
+from lava.magma.compiler import var_model
+assert hash(var_model.ByteEncoder(1, 2, 3)) == hash(var_model.ByteEncoder(1, 2, 3))
+assert var_model.CoreEncoder.__hash__ is None
+assert dataclasses.dataclass.__module__ == "dataclasses"
+"""
+    assert python(code).returncode == 0

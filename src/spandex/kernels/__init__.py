@@ -1,1 +1,5 @@
-"""TODO"""
+"""Fused CPU kernels that run behind lava-dl's own sigma-delta blocks."""
+
+from spandex.kernels.blocks import accelerate, restore
+
+__all__ = ["accelerate", "restore"]

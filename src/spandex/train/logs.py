@@ -1,0 +1,36 @@
+"""Training logs: CSV files that grow as training goes and can be put back as they were."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+Row = dict[str, int | float]
+
+
+class CsvLog:
+    """A CSV file of numbers, one row at a time; floats with six significant digits.
+
+    Attributes:
+        rows: what has been written, as numbers.
+    """
+
+    def __init__(self, path: str | os.PathLike, columns: Iterable[str]):
+        self.path = Path(path)
+        self.columns = tuple(columns)
+        self.rows: list[Row] = []
+
+    def restart(self, rows: Iterable[Row] = ()) -> None:
+        """Write the file anew with ``rows``."""
+        self.rows = list(rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [",".join(self.columns), *map(self._line, self.rows)]
+        self.path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def append(self, row: Row) -> None:
+        """Add a row; it is in the file when this returns."""
+        self.rows.append(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{self._line(row)}\n")
+
+    def _line(self, row: Mapping[str, int | float]) -> str:
+        return ",".join(f"{row[name]:.6g}" if isinstance(row[name], float) else str(row[name]) for name in self.columns)

@@ -1,0 +1,46 @@
+"""The loss of the Intel N-DNS Challenge's baseline."""
+
+import torch
+
+from spandex.metrics import si_snr
+
+
+def audible(clean: torch.Tensor) -> torch.Tensor:
+    """Which clips (batch, samples) have an SI-SNR, as booleans (batch,): all whose clean signal is not constant."""
+    return clean.amax(dim=-1) > clean.amin(dim=-1)
+
+
+def denoising_loss(
+    magnitude: torch.Tensor,
+    clean_magnitude: torch.Tensor,
+    audio: torch.Tensor,
+    clean: torch.Tensor,
+    lam: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of a denoised batch.
+
+        loss = lam * mean((magnitude - clean_magnitude)^2) + (100 - mean SI-SNR)
+
+    SI-SNR divides by the energy of the clean signal, so a segment without speech has none. Such segments count in the
+    magnitude error alone, which still asks for silence there; in a batch of nothing else the SI-SNR term is 0.
+
+    Args:
+        magnitude: denoised STFT magnitude (batch, bins, steps).
+        clean_magnitude: the clean one, of the same shape.
+        audio: denoised audio (batch, samples).
+        clean: clean audio (batch, samples).
+        lam: weight of the magnitude error (0.001 in the challenge).
+
+    Returns:
+        The loss, a scalar, and the SI-SNR in dB of each segment that has one, detached.
+
+    Source: IntelLabs/IntelNeuromorphicDNSChallenge, baseline_solution/sdnn_delays/train_sdnn.py.
+    """
+    loss = lam * torch.nn.functional.mse_loss(magnitude, clean_magnitude)
+    has_speech = audible(clean)
+    if not has_speech.any():
+        return loss, loss.new_empty(0)
+    if not has_speech.all():
+        audio, clean = audio[has_speech], clean[has_speech]
+    scores = si_snr(audio, clean)
+    return loss + (100 - scores.mean()), scores.detach()

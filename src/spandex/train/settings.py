@@ -1,0 +1,65 @@
+"""What decides a training run."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+from spandex.errors import SpandexError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one training run. The defaults are the challenge's (IntelLabs/IntelNeuromorphicDNSChallenge,
+    train_sdnn.py), except for the learning rate: with its 0.01 training stalls near 11 dB.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: segments a batch. Used by whoever makes the batches, as are ``segment_s`` and ``seed``.
+        segment_s: length of a training segment, in seconds.
+        lr: learning rate of RAdam.
+        lam: weight of the magnitude error in the loss.
+        weight_decay: of RAdam.
+        gradient_clip: largest 2-norm of all gradients together.
+        lr_factor: factor on the learning rate from epoch ``lr_drop_epoch`` on (0.7 in SPANDEX).
+        lr_drop_epoch: the first epoch, counted from 0, of the lower rate; None: never. With pruning, the number of
+            pruning epochs; the dense control has the same.
+        seed: of torch's random numbers.
+        threads: of torch. Another number may round sums differently.
+        log_every: iterations between two rows of log.csv.
+        validation_limit: how many validation clips are used, from the first; None: all.
+        validation_batch_size: clips of equal length denoised at once.
+        checkpoint_minutes: time between checkpoints.
+    """
+
+    epochs: int
+    batch_size: int
+    segment_s: float
+    lr: float = 1e-3
+    lam: float = 1e-3
+    weight_decay: float = 1e-5
+    gradient_clip: float = 10.0
+    lr_factor: float = 1.0
+    lr_drop_epoch: int | None = None
+    seed: int = 1
+    threads: int = 2
+    log_every: int = 10
+    validation_limit: int | None = None
+    validation_batch_size: int = 4
+    checkpoint_minutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "threads", "log_every", "validation_batch_size"):
+            if getattr(self, name) < 1:
+                raise SpandexError(f"{name}: {getattr(self, name)} is below 1")
+        if self.validation_limit is not None and self.validation_limit < 1:
+            raise SpandexError(f"validation_limit: {self.validation_limit} is below 1")
+
+    def learning_rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        dropped = self.lr_drop_epoch is not None and epoch >= self.lr_drop_epoch
+        return self.lr * self.lr_factor if dropped else self.lr
+
+    def digest(self, *more: str) -> str:
+        """SHA-256 of what decides the result (all but the time between checkpoints) and of ``more``."""
+        decisive = dataclasses.asdict(self) | {"checkpoint_minutes": None}
+        return hashlib.sha256(repr([sorted(decisive.items()), *more]).encode()).hexdigest()

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from spandex.train import denoising_loss
+
+
+def batch(seed=0, clips=3, samples=800):
+    generator = torch.Generator().manual_seed(seed)
+    clean = torch.randn(clips, samples, generator=generator)
+    audio = (clean + 0.3 * torch.randn(clips, samples, generator=generator)).requires_grad_()
+    clean_magnitude = torch.rand(clips, 5, 7, generator=generator)
+    magnitude = torch.rand(clips, 5, 7, generator=generator).requires_grad_()
+    return magnitude, clean_magnitude, audio, clean
+
+
+def si_snr_db(estimate, target):
+    """SI-SNR in dB from the angle between the zero-mean signals."""
+    estimate, target = (signal.double().numpy() - signal.double().numpy().mean() for signal in (estimate, target))
+    cosine = estimate @ target / np.linalg.norm(estimate) / np.linalg.norm(target)
+    return 10 * np.log10(cosine**2 / (1 - cosine**2))
+
+
+def test_loss_is_the_magnitude_error_and_what_is_missing_to_100_db():
+    magnitude, clean_magnitude, audio, clean = batch()
+    loss, scores = denoising_loss(magnitude, clean_magnitude, audio, clean, lam=0.001)
+    expected = [si_snr_db(a, c) for a, c in zip(audio.detach(), clean, strict=True)]
+    error = ((magnitude - clean_magnitude).detach().double().numpy() ** 2).mean()
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-4)
+    assert loss.item() == pytest.approx(0.001 * error + 100 - np.mean(expected), rel=1e-6)
+    assert not scores.requires_grad
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.25])
+def test_a_segment_without_speech_counts_in_the_magnitude_error_alone(constant):
+    magnitude, clean_magnitude, audio, clean = batch()
+    clean[1] = constant
+    loss, scores = denoising_loss(magnitude, clean_magnitude, audio, clean, lam=0.5)
+    loss.backward()
+    expected = [si_snr_db(audio[i].detach(), clean[i]) for i in (0, 2)]
+    error = ((magnitude - clean_magnitude).detach().double().numpy() ** 2).mean()
+    assert len(scores) == 2
+    assert loss.item() == pytest.approx(0.5 * error + 100 - np.mean(expected), rel=1e-6)
+    assert torch.isfinite(audio.grad).all()
+    assert (audio.grad[1] == 0).all() and (audio.grad[0] != 0).any()
+    assert (magnitude.grad[1] != 0).all()
+
+
+def test_a_batch_without_speech_still_has_a_finite_loss():
+    magnitude, clean_magnitude, audio, clean = batch()
+    loss, scores = denoising_loss(magnitude, clean_magnitude, audio, torch.zeros_like(clean), lam=2.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * ((magnitude - clean_magnitude) ** 2).mean().item(), rel=1e-6)
+    assert len(scores) == 0
+    assert torch.isfinite(magnitude.grad).all()
+
+
+def test_a_silent_estimate_has_a_finite_gradient():
+    magnitude, clean_magnitude, audio, clean = batch()
+    audio = torch.zeros_like(clean).requires_grad_()
+    loss, _ = denoising_loss(magnitude, clean_magnitude, audio, clean, lam=0.001)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(audio.grad).all()

@@ -4,6 +4,7 @@ Both are written so that equal networks give equal bytes, and read without runni
 """
 
 import io
+import math
 import os
 import pickle
 from pathlib import Path
@@ -77,16 +78,20 @@ def from_hdf5(path: str | os.PathLike) -> SDNN:
     """
     if not Path(path).is_file():
         raise SpandexError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise SpandexError(f"{path}: not an HDF5 file")
-    with h5py.File(path) as file:
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise SpandexError(f"{path}: not an HDF5 file ({error})") from None
+    with file:
         layers = file.get("layer")
         if not isinstance(layers, h5py.Group) or sorted(layers) != ["0", "1", "2", "3"]:
             raise SpandexError(f"{path}: not the SDNN: expected the groups layer/0 to layer/3")
         bins, hidden = (int(_dataset(layers, name, path).flat[0]) for name in ("0/shape", "1/shape"))
         if bins < 2 or hidden < 1:
             raise SpandexError(f"{path}: not the SDNN: layer/0 has {bins} neurons and layer/1 has {hidden}")
-        network = SDNN(n_fft=2 * (bins - 1), hop=(bins - 1) // 2, hidden=hidden)
+        longest = max(math.ceil(_dataset(layers, f"{i}/delay", path).max()) for i in (1, 2))
+        # 64 is the challenge's limit; a network trained with a higher one keeps its delays.
+        network = SDNN(n_fft=2 * (bins - 1), hop=(bins - 1) // 2, hidden=hidden, max_delay=max(64, longest))
         state = {}
         for i, block in enumerate(network.blocks):
             scale = block.neuron.w_scale

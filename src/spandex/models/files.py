@@ -121,7 +121,8 @@ def _read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
     except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
-        raise SpandexError(f"{path}: not a state dict written by torch ({str(error).splitlines()[0]})") from None
+        reason = str(error).partition("\n")[0] or "it ends too early"
+        raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise SpandexError(f"{path}: not a state dict: expected names mapped to tensors")
     return state

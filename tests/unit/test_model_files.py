@@ -1,0 +1,171 @@
+import h5py
+import pytest
+import torch
+
+from spandex.errors import SpandexError
+from spandex.models import SDNN, export_hdf5, from_hdf5, load_published, load_state, save_state
+
+
+def build(seed=0, **settings):
+    torch.manual_seed(seed)
+    network = SDNN(**{"hidden": 8, **settings})
+    for block in network.blocks[1:3]:
+        block.delay.delay.data *= 20
+    return network
+
+
+def states_equal(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def content(path):
+    """Every group and dataset of an HDF5 file with type, shape and bytes."""
+    found = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            value = item[()]
+            found[name] = (item.dtype, item.shape, value if item.dtype.kind == "O" else value.tobytes())
+        else:
+            found[name] = None
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def test_state_returns_unchanged(tmp_path):
+    network = build(1)
+    save_state(network, tmp_path / "network.pt")
+    other = build(2)
+    assert not states_equal(network, other)
+    load_state(other, tmp_path / "network.pt")
+    assert states_equal(network, other)
+
+
+def test_equal_weights_give_equal_bytes_whatever_the_path(tmp_path):
+    network = build(1)
+    save_state(network, tmp_path / "a.pt")
+    other = build(2)
+    load_state(other, tmp_path / "a.pt")
+    other(torch.rand(3, 257, 9)).sum().backward()
+    save_state(other, tmp_path / "folder" / "a longer name.pt")
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "folder" / "a longer name.pt").read_bytes()
+    save_state(build(3), tmp_path / "a.pt")
+    assert (tmp_path / "a.pt").read_bytes() != (tmp_path / "folder" / "a longer name.pt").read_bytes()
+
+
+def test_state_with_wrong_entries_is_refused_by_name(tmp_path):
+    network = build()
+    state = network.state_dict()
+    del state["blocks.1.delay.delay"]
+    state["blocks.9.weight"] = torch.ones(1)
+    state["blocks.2.synapse.weight"] = torch.ones(7, 8, 1, 1, 1)
+    path = tmp_path / "wrong.pt"
+    torch.save(dict(state), path)
+    with pytest.raises(SpandexError) as error:
+        load_state(network, path)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in (str(path), "missing blocks.1.delay.delay", "unexpected blocks.9.weight", "(7, 8, 1, 1, 1)"):
+        assert part in message
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut", "foreign", "list", "folder"])
+def test_unreadable_state_is_refused_by_name(tmp_path, kind, capsys):
+    path = tmp_path / "broken.pt"
+    if kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("not a network\n" * 10)
+    elif kind == "cut":
+        save_state(build(), path)
+        path.write_bytes(path.read_bytes()[:3000])
+    elif kind == "foreign":
+        torch.save({"weight": Payload()}, path)
+    elif kind == "list":
+        torch.save([torch.ones(2)], path)
+    elif kind == "folder":
+        path.mkdir()
+    for load in (lambda: load_state(build(), path), lambda: load_published(path)):
+        with pytest.raises(SpandexError) as error:
+            load()
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert "must not run" not in capsys.readouterr().out
+
+
+def test_export_is_lava_dl_s_own_and_byte_identical(tmp_path):
+    network = build(1)
+    export_hdf5(network, tmp_path / "a.net")
+    export_hdf5(network, tmp_path / "another name.net")
+    assert (tmp_path / "a.net").read_bytes() == (tmp_path / "another name.net").read_bytes()
+    with h5py.File(tmp_path / "stock.net", "w") as file:
+        group = file.create_group("layer")
+        for i, block in enumerate(network.blocks):
+            block.export_hdf5(group.create_group(f"{i}"))
+    assert content(tmp_path / "a.net") == content(tmp_path / "stock.net")
+
+
+def test_failed_export_leaves_the_old_file(tmp_path):
+    network = build(1)
+    export_hdf5(network, tmp_path / "a.net")
+    before = (tmp_path / "a.net").read_bytes()
+    network.blocks[3].synapse.pre_hook_fx = None
+    with pytest.raises(TypeError):
+        export_hdf5(network, tmp_path / "a.net")
+    assert (tmp_path / "a.net").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.net"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"hidden": 5, "n_fft": 64, "threshold": 0.3}, {"max_delay": 90}])
+def test_hdf5_returns_as_a_network_that_computes_the_same(tmp_path, settings):
+    network = build(1, **settings)
+    if "max_delay" in settings:
+        network.blocks[1].delay.delay.data[0] = 85.5
+    export_hdf5(network, tmp_path / "a.net")
+    other = from_hdf5(tmp_path / "a.net")
+    export_hdf5(other, tmp_path / "b.net")
+    assert (tmp_path / "a.net").read_bytes() == (tmp_path / "b.net").read_bytes()
+    noisy = 3 * torch.rand(2, network.n_fft // 2 + 1, 100)
+    assert torch.equal(network(noisy), other(noisy))
+    assert (other.n_fft, other.hop) == (network.n_fft, network.n_fft // 4)
+
+
+def test_load_published_takes_both_formats_and_any_width(tmp_path):
+    network = build(1, hidden=11)
+    save_state(network, tmp_path / "network.pt")
+    export_hdf5(network, tmp_path / "network.net")
+    assert states_equal(load_published(tmp_path / "network.pt"), network)
+    assert states_equal(load_published(tmp_path / "network.net"), from_hdf5(tmp_path / "network.net"))
+
+
+@pytest.mark.parametrize("change", ["missing", "cut", "other", "layer", "weight", "text", "narrow"])
+def test_hdf5_of_something_else_is_refused_by_name(tmp_path, change):
+    path = tmp_path / "a.net"
+    if change == "cut":
+        export_hdf5(build(), path)
+        path.write_bytes(path.read_bytes()[:4000])
+    elif change != "missing":
+        export_hdf5(build(), path)
+        with h5py.File(path, "a") as file:
+            if change == "other":
+                del file["layer"]
+            elif change == "layer":
+                del file["layer/2"]
+            elif change == "weight":
+                del file["layer/2/weight"]
+            elif change == "text":
+                del file["layer/2/weight"]
+                file["layer/2/weight"] = "text"
+            elif change == "narrow":
+                del file["layer/2/weight"]
+                file["layer/2/weight"] = torch.ones(8, 7).numpy()
+    with pytest.raises(SpandexError) as error:
+        from_hdf5(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)

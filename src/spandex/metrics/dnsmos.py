@@ -1,0 +1,205 @@
+"""DNSMOS (P.835): predicted mean opinion scores of denoised speech, overall, signal and background.
+
+The network is the one that the package ``speechmos`` ships (sig_bak_ovr.onnx); it hears 9.01 s at a time, in
+hops of one second. Nine tenths of what it computes for one hop it computes again for the next, so here
+the spectrum and the convolutions below the last two run once over the whole clip: a hop is 100 frames, which
+its two first poolings divide. What zero padding changes at the ends of a segment is computed a segment.
+
+Source: Reddy, Gopal, Cutler, "DNSMOS P.835", ICASSP 2022; hops and polynomials as in dnsmos.py of
+IntelLabs/IntelNeuromorphicDNSChallenge and of speechmos.
+"""
+
+import contextlib
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+import torch.nn.functional as F  # noqa: N812  the name every torch user knows
+from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs import InferenceSession as OrtFormat
+
+SAMPLE_RATE_HZ = 16000
+SEGMENT_S = 9.01
+SEGMENT_SAMPLES = 144160  # SEGMENT_S at 16 kHz
+FRAME_SAMPLES, FRAME_HOP_SAMPLES = 320, 160
+SEGMENT_FRAMES = 900
+HOP_FRAMES = 100
+POOLING = 4  # frames a column of the trunk's output: two poolings by two
+EDGE_COLUMNS = 2  # columns that a cut or a zero padding reaches: four 3x3 convolutions, pooling, another
+EDGE_FRAMES = 2 * EDGE_COLUMNS * POOLING  # fewest frames that leave EDGE_COLUMNS untouched by their other end
+CHUNK_FRAMES = 112  # of the trunk; activations of 128 frames stay in the second-level cache
+
+# from raw score to MOS: quadratic, linear, constant term (challenge's dnsmos.py: get_polyfit_val)
+POLYNOMIALS = {
+    "ovrl": (-0.06766283, 1.11546468, 0.04602535),
+    "sig": (-0.08397278, 1.22083953, 0.00524390),
+    "bak": (-0.13166888, 1.60915514, -0.39604546),
+}
+RAW_ORDER = ("sig", "bak", "ovrl")
+
+Hops = Literal["all", "library"]
+
+
+class DnsmosScore(NamedTuple):
+    """Mean opinion scores, 1 (bad) to 5 (excellent)."""
+
+    ovrl: float
+    sig: float
+    bak: float
+
+
+class Dnsmos:
+    """Scores clips; loads the network once.
+
+    Args:
+        threads: threads of one call of ``score``; torch's own number if None.
+    """
+
+    def __init__(self, threads: int | None = None):
+        self.threads = threads
+        weights = _onnx_weights(model_path())
+        self._fourier = torch.cat([weights["time2freq/stft-real/kernel:0"], weights["time2freq/stft-imag/kernel:0"]])
+        self._fourier = self._fourier[:, :, 0].T.contiguous()
+        self._power_floor = weights["mos_estimator_logpow/Maximum/x:0"]
+        self._log_base = weights["mos_estimator_logpow/truediv/y:0"]
+        self._convolutions = [
+            (weights[f"{name}/kernel:0"].to(memory_format=torch.channels_last), weights[f"{name}/bias:0"])
+            for name in ("conv2d", *(f"conv2d_{i}" for i in range(1, 7)))
+        ]
+        resource = "mos_estimator_logpow/{}/{}/ReadVariableOp/resource:0"
+        self._dense = [
+            (weights[resource.format(name, "MatMul")].T, weights[resource.format(name, "BiasAdd")])
+            for name in ("dense", "dense_1", "dense_3")
+        ]
+
+    def score(self, audio: np.ndarray, hops: Hops = "all") -> DnsmosScore:
+        """Mean score of a clip over one-second hops; see ``hop_scores`` and ``mean_score``."""
+        return mean_score(self.hop_scores(audio), hops)
+
+    def hop_scores(self, audio: np.ndarray) -> np.ndarray:
+        """Scores of every hop that fits, (hops, 3) in the order of ``DnsmosScore``: 21 hops in a clip of 30 s.
+
+        Args:
+            audio: (samples,), 16 kHz, in [-1, 1]; repeated until it lasts 9.01 s.
+
+        Raises:
+            ValueError: the audio is empty, not one-dimensional, or not finite.
+        """
+        audio = np.asarray(audio, dtype=np.float32)
+        if audio.ndim != 1 or audio.size == 0 or not np.isfinite(audio).all():
+            raise ValueError(f"DNSMOS needs finite audio of shape (samples,), got shape {audio.shape}")
+        while len(audio) < SEGMENT_SAMPLES:
+            audio = np.append(audio, audio)
+        hops = int(len(audio) // SAMPLE_RATE_HZ - SEGMENT_S) + 1
+        with torch.inference_mode(), _threads(self.threads):
+            raw = self._raw_scores(torch.from_numpy(audio), hops).double().numpy()
+        columns = {name: np.polyval(POLYNOMIALS[name], raw[:, i]) for i, name in enumerate(RAW_ORDER)}
+        return np.stack([columns[name] for name in DnsmosScore._fields], axis=1)
+
+    def _raw_scores(self, audio: torch.Tensor, hops: int) -> torch.Tensor:
+        """The network's outputs (hops, 3)."""
+        frames = self._log_power(audio)
+        inner = torch.cat([self._inner_columns(frames, start) for start in range(0, len(frames), CHUNK_FRAMES)], dim=-2)
+        segments = [frames[start : start + SEGMENT_FRAMES] for start in range(0, hops * HOP_FRAMES, HOP_FRAMES)]
+        columns = []
+        for i, segment in enumerate(segments):
+            first, last = self._trunk(torch.stack([segment[:EDGE_FRAMES], segment[-EDGE_FRAMES:]]))
+            start = i * HOP_FRAMES // POOLING
+            stop = start + SEGMENT_FRAMES // POOLING
+            columns.append(
+                torch.cat(
+                    [
+                        first[:, :EDGE_COLUMNS],
+                        inner[:, start + EDGE_COLUMNS : stop - EDGE_COLUMNS],
+                        last[:, -EDGE_COLUMNS:],
+                    ],
+                    dim=1,
+                )
+            )
+        return self._head(torch.stack(columns))
+
+    def _log_power(self, audio: torch.Tensor) -> torch.Tensor:
+        """Logarithmic power spectrum, (frames, 161)."""
+        real, imaginary = (audio.unfold(0, FRAME_SAMPLES, FRAME_HOP_SAMPLES) @ self._fourier).chunk(2, dim=1)
+        power = real.square() + imaginary.square()
+        return torch.log(torch.maximum(power, self._power_floor)) / self._log_base
+
+    def _inner_columns(self, frames: torch.Tensor, start: int) -> torch.Tensor:
+        """Columns of the CHUNK_FRAMES frames from ``start``, as if the trunk ran on all frames at once."""
+        first = max(start - EDGE_COLUMNS * POOLING, 0)
+        columns = self._trunk(frames[None, first : start + CHUNK_FRAMES + EDGE_COLUMNS * POOLING])[0]
+        skipped = (start - first) // POOLING
+        return columns[:, skipped : skipped + CHUNK_FRAMES // POOLING]
+
+    def _trunk(self, frames: torch.Tensor) -> torch.Tensor:
+        """The first five convolutions: (batch, frames, 161) to (batch, 32, frames // 4, 40)."""
+        x = frames[:, None].contiguous(memory_format=torch.channels_last)
+        for i in range(4):
+            x = self._convolve(x, i)
+        return F.max_pool2d(self._convolve(F.max_pool2d(x, 2), 4), 2)
+
+    def _head(self, x: torch.Tensor) -> torch.Tensor:
+        """The last two convolutions and the dense layers: (batch, 32, 225, 40) to (batch, 3)."""
+        x = self._convolve(F.max_pool2d(self._convolve(x, 5), 2), 6).amax(dim=(2, 3))
+        for weight, bias in self._dense[:-1]:
+            x = F.relu(F.linear(x, weight, bias))
+        return F.linear(x, *self._dense[-1])
+
+    def _convolve(self, x: torch.Tensor, i: int) -> torch.Tensor:
+        return F.relu_(F.conv2d(x, *self._convolutions[i], padding=1))
+
+
+def mean_score(hop_scores: np.ndarray, hops: Hops = "all") -> DnsmosScore:
+    """Mean of hop scores.
+
+    Args:
+        hop_scores: (hops, 3), what ``Dnsmos.hop_scores`` gives.
+        hops: ``all`` of them, or those that speechmos and the challenge's dnsmos.py score (``library``): they cut a
+            hop at ``int((hop + 9.01) * 16000)``, find every hop from the eighth on one sample short and
+            skip it, which leaves 7 of the 21 of a clip of 30 s.
+    """
+    if hops == "library":
+        hop = np.arange(len(hop_scores))
+        ends = ((hop + SEGMENT_S) * SAMPLE_RATE_HZ).astype(int)
+        hop_scores = hop_scores[ends - hop * SAMPLE_RATE_HZ >= SEGMENT_SAMPLES]
+    return DnsmosScore(*hop_scores.mean(axis=0).tolist())
+
+
+def model_path() -> Path:
+    """The DNSMOS P.835 network inside the installed package speechmos."""
+    package = importlib.util.find_spec("speechmos")
+    return Path(package.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
+
+
+def _onnx_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Floating-point initialisers of an ONNX model by name, read through onnxruntime's own flat format."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / "model.ort"
+        options.optimized_model_filepath = str(converted)
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        content = converted.read_bytes()
+    graph = OrtFormat.InferenceSession.GetRootAs(content, 0).Model().Graph()
+    tensors = [graph.Initializers(i) for i in range(graph.InitializersLength())]
+    return {
+        tensor.Name().decode(): torch.from_numpy(
+            tensor.RawDataAsNumpy().view("<f4").reshape([tensor.Dims(i) for i in range(tensor.DimsLength())]).copy()
+        )
+        for tensor in tensors
+        if tensor.DataType() == 1  # FLOAT
+    }
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    previous = torch.get_num_threads()
+    torch.set_num_threads(threads or previous)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(previous)

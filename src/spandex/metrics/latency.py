@@ -1,0 +1,49 @@
+"""Latency of a denoiser: buffer + encoder and decoder + network."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from scipy.signal import correlate
+
+CORRELATED_SAMPLES = 50_000  # of each clip, as in the challenge's evaluation
+
+
+def buffer_latency_s(n_fft: int, sample_rate_hz: float) -> float:
+    """Time to collect one STFT frame, in seconds: the challenge's buffer latency."""
+    return n_fft / sample_rate_hz
+
+
+def network_latency_s(noisy: np.ndarray, denoised: np.ndarray, sample_rate_hz: float) -> float:
+    """How far the denoised audio lags behind the noisy, in seconds: the peak of their cross-correlation.
+
+    Args:
+        noisy, denoised: one clip, (samples,); its first 50,000 samples count.
+
+    Source:
+        Challenge's evaluation (prune_evaluate.py of Michaeljurado42/SPANDEX follows it), whose sign is
+        opposite; a network that is late has a positive latency here.
+    """
+    noisy, denoised = noisy[:CORRELATED_SAMPLES], denoised[:CORRELATED_SAMPLES]
+    correlation = correlate(denoised, noisy, mode="full", method="fft")
+    return float(np.argmax(correlation) - (len(noisy) - 1)) / sample_rate_hz
+
+
+def codec_latency_s(
+    encode_and_decode: Callable[[np.ndarray], object], audio: np.ndarray, hop: int, repetitions: int = 5
+) -> float:
+    """Measured wall time of encoder and decoder on one clip, in seconds a hop: the challenge's enc+dec latency.
+
+    Args:
+        encode_and_decode: STFT and ISTFT of (samples,).
+        audio: (samples,).
+        hop: samples between frames.
+        repetitions: measurements; the shortest counts, after one that does not.
+    """
+    encode_and_decode(audio)
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        encode_and_decode(audio)
+        times.append(time.perf_counter() - start)
+    return min(times) / (len(audio) / hop)

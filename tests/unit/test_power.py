@@ -1,0 +1,133 @@
+import pytest
+import torch
+from lava.lib.dl import slayer
+
+from spandex.errors import SpandexError
+from spandex.kernels import accelerate
+from spandex.metrics import EventCounter, pdp_proxy, power_proxy
+from spandex.models import SDNN
+
+NEURON = {"threshold": 0.1, "activation": torch.relu}
+
+
+class Chain(torch.nn.Module):
+    """Blocks one after the other, and what entered each."""
+
+    def __init__(self, *blocks: torch.nn.Module):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(blocks)
+        self.entered: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.entered = []
+        for block in self.blocks:
+            self.entered.append(x)
+            x = block(x)
+        return x
+
+
+def small_network() -> Chain:
+    block = slayer.block.sigma_delta
+    torch.manual_seed(0)
+    network = Chain(
+        block.Input(NEURON),
+        block.Dense(NEURON, 7, 5, delay=True, delay_shift=True, weight_scale=4),
+        block.Output(NEURON, 5, 3),
+    )
+    network(torch.zeros(1, 7, 1))
+    return network
+
+
+def synops_by_hand(block: torch.nn.Module, entered: list[torch.Tensor]) -> int:
+    """Every event times every deployed synapse behind it, one by one."""
+    deployed = block.synapse.pre_hook_fx(block.synapse.weight)[:, :, 0, 0, 0]
+    total = 0
+    for events in entered:
+        for _, neuron, _ in (events != 0).nonzero().tolist():
+            total += sum(1 for weight in deployed[:, neuron].tolist() if weight != 0)
+    return total
+
+
+def test_synops_are_the_fan_out_of_every_event():
+    network = small_network()
+    with torch.no_grad():
+        network.blocks[1].synapse.weight[::2, 1::2] = 0
+        network.blocks[1].synapse.weight[0, 0] = 1e-4  # not zero, but it is once quantised to 8 bits
+    clips = [torch.rand(batch, 7, steps) for batch, steps in ((2, 11), (1, 4))]
+    entered = {1: [], 2: []}
+    with EventCounter(network) as counter:
+        for clip in clips:
+            network(clip)
+            for i in entered:
+                entered[i].append(network.entered[i])
+    activity = counter.activity()
+    assert activity.steps == 2 * 11 + 4
+    assert [layer.name for layer in activity.layers] == ["1", "2"]
+    for layer in activity.layers:
+        by_hand = synops_by_hand(network.blocks[int(layer.name)], entered[int(layer.name)])
+        events = sum(int((x != 0).sum()) for x in entered[int(layer.name)])
+        assert by_hand > 0
+        assert layer.synops_per_step == by_hand / 26
+        assert layer.events_per_step == events / 26
+    assert activity.synops_per_step == sum(layer.synops_per_step for layer in activity.layers)
+
+
+def test_estimate_is_event_rate_times_nonzero_float_weights():
+    network = small_network()
+    with torch.no_grad():
+        network.blocks[1].synapse.weight[:2] = 0
+    with EventCounter(network) as counter:
+        network(torch.rand(3, 7, 20))
+    rate = (network.entered[1] != 0).double().mean().item()
+    layer = counter.activity().layers[0]
+    assert layer.event_rate == pytest.approx(rate, rel=1e-12)
+    assert layer.synops_estimate_per_step == pytest.approx(rate * 3 * 7, rel=1e-12)
+
+
+def test_neuronops_of_the_challenge_network_leave_out_the_last_block():
+    network = SDNN()
+    with EventCounter(network) as counter:
+        network(torch.rand(1, 257, 3))
+    activity = counter.activity()
+    # prune_evaluate.py of SPANDEX: sum of np.prod(block.neuron.shape) over blocks[:-1]
+    assert activity.neuronops_per_step == sum(block.neuron.shape.numel() for block in network.blocks[:-1]) == 1281
+    assert len(activity.layers) == 3
+
+
+def test_accelerated_network_counts_the_same():
+    torch.manual_seed(3)
+    network = SDNN(hidden=32)
+    magnitude = 3 * torch.rand(2, 257, 40)
+    with EventCounter(network) as stock:
+        network(magnitude)
+    accelerate(network)
+    with EventCounter(network) as fused:
+        network(magnitude)
+    for a, b in zip(stock.activity().layers, fused.activity().layers, strict=True):
+        assert b.events_per_step == pytest.approx(a.events_per_step, rel=1e-3)
+        assert a.events_per_step > 0
+
+
+def test_nothing_is_counted_outside_the_context():
+    network = small_network()
+    with EventCounter(network) as counter:
+        network(torch.rand(1, 7, 5))
+    before = counter.activity()
+    network(torch.rand(1, 7, 5))
+    assert counter.activity() == before
+    with pytest.raises(ValueError, match="no forward pass"):
+        EventCounter(network).activity()
+
+
+def test_convolution_is_refused_by_name():
+    block = slayer.block.sigma_delta
+    network = Chain(block.Input(NEURON), block.Conv(NEURON, 1, 2, 3))
+    with pytest.raises(SpandexError, match="block 1"):
+        EventCounter(network)
+
+
+def test_proxies_reproduce_the_published_arithmetic():
+    # challenge, baseline SDNN: 14.52 M-Ops/s at a hop of 8 ms with 1281 neurons, 0.46 M-Ops over 32.015 ms
+    synops = 14.52e6 * 0.008 - 10 * 1281
+    assert power_proxy(synops, 1281, 0.008) == pytest.approx(14.52e6)
+    assert pdp_proxy(14.52e6, 0.032015) / 1e6 == pytest.approx(0.46, abs=0.005)

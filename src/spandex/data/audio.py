@@ -41,7 +41,7 @@ def read_audio(
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, f"unreadable ({' '.join(str(error).split())})") from None
+        raise AudioError(path, f"unreadable ({getattr(error, 'error_string', error)})") from None
     if not audio.size:
         raise AudioError(path, "empty")
     if not np.isfinite(audio).all():

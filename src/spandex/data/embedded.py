@@ -1,6 +1,6 @@
 """A corpus that needs no download: speech by espeak-ng and noise by procedure, deterministic from its seed."""
 
-import csv
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -12,27 +12,31 @@ from scipy import signal
 
 from spandex.data import noise
 from spandex.data.audio import SAMPLE_RATE_HZ, write_flac
+from spandex.data.corpus import Entry, write_manifest
 from spandex.data.espeak import Voice, speak
 from spandex.data.texts import ACCENTS, sentence
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
-from spandex.files import atomic_path, sha256
+from spandex.files import sha256
 
 # espeak-ng variants that sound like a woman or child (speaking above 150 Hz), and like a man.
-HIGH_VOICES = (
-    "Alicia Andrea Annie anika aunty belinda f1 f2 f3 f4 f5 grandma linda quincy shelby steph steph2 whisperf zac caleb"
-).split()
-LOW_VOICES = (
-    "Alex Andy Denis Diogo Gene Henrique Hugo Jacky Lee Marco Mario Michael Mike Nguyen Reed adam announcer antonio "
-    "benjamin boris croak david ed edward grandpa gustave ian iven iven3 john kaukovalta klatt klatt4 m1 m2 m3 m4 m5 "
-    "m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro rob robert sandro travis victor whisper"
-).split()
+# fmt: off
+HIGH_VOICES = [
+    "Alicia", "Andrea", "Annie", "anika", "aunty", "belinda", "caleb", "f1", "f2", "f3", "f4", "f5", "grandma",
+    "linda", "quincy", "shelby", "steph", "steph2", "whisperf", "zac",
+]
+LOW_VOICES = [
+    "Alex", "Andy", "Denis", "Diogo", "Gene", "Henrique", "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael",
+    "Mike", "Nguyen", "Reed", "adam", "announcer", "antonio", "benjamin", "boris", "croak", "david", "ed", "edward",
+    "grandpa", "gustave", "ian", "iven", "iven3", "john", "kaukovalta", "klatt", "klatt4", "m1", "m2", "m3", "m4",
+    "m5", "m6", "m7", "m8", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "rob",
+    "robert", "sandro", "travis", "victor", "whisper",
+]
+# fmt: on
 
 # How many parts of the voices speak in a split, and how many babble in its noise. No voice has two uses.
 SPEECH_PARTS = {"train": 8, "validation": 2, "test": 3}
 BABBLE_PARTS = {"train": 3, "validation": 2, "test": 2}
-
-MANIFEST_COLUMNS = ("path", "kind", "split", "group", "sample_rate_hz", "duration_s", "sha256")
 
 UTTERANCE_S = (7.0, 16.0)
 NOISE_CLIP_S = 12.0
@@ -86,14 +90,15 @@ def build_embedded(
     directory = Path(directory)
     recordings = plan(speech_minutes, noise_minutes, seed)
     (directory / "manifest.csv").unlink(missing_ok=True)
-    rows = []
-    for row in parallel(functools.partial(_render, directory), recordings, workers):
-        rows.append(row)
-        if progress:
-            progress(len(rows), len(recordings))
-    rows.sort(key=lambda row: row["path"])
-    _remove_others(directory, {row["path"] for row in rows})
-    return _write_manifest(directory / "manifest.csv", rows)
+    entries = []
+    with contextlib.closing(parallel(functools.partial(_render, directory), recordings, workers)) as finished:
+        for entry in finished:
+            entries.append(entry)
+            if progress:
+                progress(len(entries), len(recordings))
+    _remove_others(directory, {entry.path for entry in entries})
+    write_manifest(directory / "manifest.csv", entries)
+    return directory / "manifest.csv"
 
 
 def plan(speech_minutes: Mapping[str, float], noise_minutes: Mapping[str, float], seed: int) -> list[Recording]:
@@ -170,8 +175,8 @@ def _speakers(rng: np.random.Generator, voices: list[list[str]], count: int) -> 
     return speakers
 
 
-def _render(directory: Path, recording: Recording) -> dict[str, object]:
-    """Make one file; its row of the manifest."""
+def _render(directory: Path, recording: Recording) -> Entry:
+    """Make one file; its entry in the manifest."""
     rng = np.random.default_rng(recording.seed)
     samples = int(recording.duration_s * SAMPLE_RATE_HZ)
     if recording.kind == "speech":
@@ -183,15 +188,15 @@ def _render(directory: Path, recording: Recording) -> dict[str, object]:
         audio = noise.scaled(noise.KINDS[recording.group](rng, samples), rng.uniform(*NOISE_PEAK))
     path = directory / recording.path
     write_flac(path, audio)
-    return {
-        "path": recording.path,
-        "kind": recording.kind,
-        "split": recording.split,
-        "group": recording.group,
-        "sample_rate_hz": SAMPLE_RATE_HZ,
-        "duration_s": round(len(audio) / SAMPLE_RATE_HZ, 3),
-        "sha256": sha256(path),
-    }
+    return Entry(
+        path=recording.path,
+        kind=recording.kind,
+        split=recording.split,
+        group=recording.group,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        duration_s=round(len(audio) / SAMPLE_RATE_HZ, 3),
+        sha256=sha256(path),
+    )
 
 
 def utterance(rng: np.random.Generator, speaker: Speaker, duration_s: float) -> np.ndarray:
@@ -244,11 +249,3 @@ def _remove_others(directory: Path, paths: set[str]) -> None:
         relative = file.relative_to(directory).as_posix()
         if relative.startswith(("speech/", "noise/")) and relative not in paths:
             file.unlink()
-
-
-def _write_manifest(path: Path, rows: list[dict[str, object]]) -> Path:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, MANIFEST_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path

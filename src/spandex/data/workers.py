@@ -1,12 +1,16 @@
 """Many independent jobs on several processes."""
 
+import contextlib
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
+
+from spandex.errors import SpandexError
 
 Result = TypeVar("Result")
 
@@ -18,26 +22,40 @@ def parallel(job: Callable[[Any], Result], items: Iterable[Any], workers: int) -
 
     Each worker is a fresh process (spawn: nothing is inherited from threads of the caller) holding one copy of
     ``job``, so that a job may keep a cache. With one worker everything runs in the calling process. On an
-    exception, SIGINT included, waiting jobs are dropped and the running ones finish.
+    exception, SIGINT included, or when closed, waiting jobs are dropped and the running ones finish.
+
+    Raises:
+        SpandexError: a worker was killed.
     """
     items = list(items)
-    if min(workers, len(items)) <= 1:
+    workers = min(workers, len(items))
+    if workers <= 1:
         yield from map(job, items)
         return
-    pool = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_start, initargs=(job,)
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(job,))
     try:
-        for future in as_completed([pool.submit(_run, item) for item in items]):
+        with _sigint_blocked():  # inherited by the workers: the parent decides when to stop
+            futures = [pool.submit(_run, item) for item in items]
+        for future in as_completed(futures):
             yield future.result()
+    except BrokenProcessPool:
+        raise SpandexError("a worker process was killed, perhaps for want of memory; try fewer workers") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(job: Callable[[Any], Any]) -> None:
     global _job
     _job = job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -1,0 +1,62 @@
+"""The manifest of a corpus: a CSV file that lists its audio files."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from spandex.errors import SpandexError
+from spandex.files import atomic_path
+
+KINDS = ("speech", "noise")
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One audio file; ``path`` is relative to the manifest's folder."""
+
+    path: str
+    kind: str  # speech or noise
+    split: str  # train, validation or test
+    group: str  # speaker, or class of noise
+    sample_rate_hz: int
+    duration_s: float
+    sha256: str
+
+
+def read_manifest(path: str | Path) -> list[Entry]:
+    """The entries of a manifest.
+
+    Raises:
+        SpandexError: the file is missing, lacks a column, or holds an impossible value.
+    """
+    names = [field.name for field in fields(Entry)]
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise SpandexError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SpandexError(f"{path}: not a manifest ({error})") from None
+    entries = []
+    for line, row in enumerate(rows, 2):
+        try:
+            row = {name: row[name] for name in names}
+            row["sample_rate_hz"], row["duration_s"] = int(row["sample_rate_hz"]), float(row["duration_s"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise SpandexError(f"{path}, line {line}: {type(error).__name__} {error}") from None
+        entry = Entry(**row)
+        if entry.kind not in KINDS or entry.split not in SPLITS:
+            raise SpandexError(f"{path}, line {line}: kind {entry.kind!r}, split {entry.split!r}")
+        entries.append(entry)
+    return entries
+
+
+def write_manifest(path: str | Path, entries: Iterable[Entry]) -> Path:
+    """Write a manifest, sorted by path."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(entry) for entry in sorted(entries, key=lambda entry: entry.path))
+    return Path(path)

@@ -1,0 +1,160 @@
+"""Folders of noisy clips as arrays: whole clips for evaluation, batches of segments for training."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from spandex.data.audio import SAMPLE_RATE_HZ, AudioError
+from spandex.errors import SpandexError
+
+_FILE_ID = re.compile(r"fileid_(\d+)\.wav$")
+_SNR = re.compile(r"_snr(-?\d+)_tl")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A noisy clip and its clean speech, float32 (samples,) at 16 kHz."""
+
+    noisy: np.ndarray
+    clean: np.ndarray
+    file_id: int
+    name: str  # of the noisy file
+    snr_db: int | None  # None where the name does not say it
+
+
+class NoisySpeech:
+    """The clips of a folder in the order of their file ids: ``noisy/*fileid_N.wav`` with ``clean/clean_fileid_N.wav``.
+
+    Indexing reads from disk. Raises SpandexError for a missing folder or partner, two files with one id, and
+    AudioError for a file that is unreadable, not 16 kHz mono, or unlike its partner in length.
+    """
+
+    def __init__(self, directory: str | os.PathLike) -> None:
+        self.directory = Path(directory)
+        noisy, clean = self._by_id("noisy"), self._by_id("clean")
+        for name, files, partners in (("clean", noisy, clean), ("noisy", clean, noisy)):
+            for file_id in files.keys() - partners.keys():
+                raise SpandexError(f"{files[file_id]}: no partner with fileid_{file_id} in {self.directory / name}")
+        if not noisy:
+            raise SpandexError(f"{self.directory}: no clips (noisy/*fileid_N.wav)")
+        self.file_ids = sorted(noisy)
+        self.noisy_files = [noisy[file_id] for file_id in self.file_ids]
+        self.clean_files = [clean[file_id] for file_id in self.file_ids]
+
+    def _by_id(self, folder: str) -> dict[int, Path]:
+        if not (self.directory / folder).is_dir():
+            raise SpandexError(f"{self.directory / folder}: no such folder")
+        files: dict[int, Path] = {}
+        for file in sorted((self.directory / folder).glob("*.wav")):
+            match = _FILE_ID.search(file.name)
+            if not match:
+                raise SpandexError(f"{file}: its name does not end in fileid_N.wav")
+            if other := files.get(int(match[1])):
+                raise SpandexError(f"{file}: has the same file id as {other.name}")
+            files[int(match[1])] = file
+        return files
+
+    def __len__(self) -> int:
+        return len(self.file_ids)
+
+    def __getitem__(self, index: int) -> Clip:
+        noisy, clean = self.read(index)
+        file = self.noisy_files[index]
+        snr = _SNR.search(file.name)
+        return Clip(noisy, clean, self.file_ids[index], file.name, int(snr[1]) if snr else None)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[index] for index in range(len(self)))
+
+    def samples(self, index: int) -> int:
+        """Length of a clip, from its headers."""
+        noisy, clean = (_frames(file) for file in (self.noisy_files[index], self.clean_files[index]))
+        self._check_lengths(index, noisy, clean)
+        return noisy
+
+    def read(self, index: int, start: int = 0, samples: int = -1) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy and clean as float32 (samples,), from ``start`` on; no more than that is read, -1 means all."""
+        noisy, clean = (_read(file, start, samples) for file in (self.noisy_files[index], self.clean_files[index]))
+        self._check_lengths(index, len(noisy), len(clean))
+        return noisy, clean
+
+    def _check_lengths(self, index: int, noisy: int, clean: int) -> None:
+        if noisy != clean:
+            reason = f"{noisy} samples, but {self.clean_files[index].name} has {clean}"
+            raise AudioError(self.noisy_files[index], reason)
+
+
+class SegmentBatches:
+    """Shuffled batches of segments, (B, N) float32, for training.
+
+    In each epoch every clip is cut into consecutive segments from a random offset, as many as fit whatever the
+    offset; the segments of all clips are shuffled and the last, incomplete batch is dropped. Epoch ``k`` depends
+    on ``seed`` and ``k`` alone, so a run can go on in the middle of one.
+
+    Raises:
+        SpandexError: there are fewer segments than one batch.
+    """
+
+    def __init__(self, dataset: NoisySpeech, batch_size: int, segment_s: float, seed: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.segment = round(segment_s * SAMPLE_RATE_HZ)
+        self.seed = seed
+        if self.segment < 1 or batch_size < 1:
+            raise SpandexError(f"batches of {batch_size} segments of {segment_s} s: both must be positive")
+        self._lengths = np.array([dataset.samples(index) for index in range(len(dataset))])
+        self._counts = self._lengths // self.segment
+        if not len(self):
+            found = f"{self._counts.sum()} segments of {segment_s:g} s"
+            raise SpandexError(f"{dataset.directory}: {found} do not fill a batch of {batch_size}")
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return int(self._counts.sum()) // self.batch_size
+
+    def epoch(self, k: int, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
+        """Yield (noisy, clean, names of the noisy files) of epoch ``k``, from batch ``start_batch`` on."""
+        rng = np.random.default_rng([self.seed, k])
+        offsets = rng.integers(self._lengths - self._counts * self.segment + 1)
+        clips = np.repeat(np.arange(len(self._counts)), self._counts)
+        within = np.arange(len(clips)) - np.repeat(np.cumsum(self._counts) - self._counts, self._counts)
+        order = rng.permutation(len(clips))
+        for batch in range(start_batch, len(self)):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            starts = offsets[clips[chosen]] + within[chosen] * self.segment
+            parts = [
+                self.dataset.read(int(clip), int(start), self.segment)
+                for clip, start in zip(clips[chosen], starts, strict=True)
+            ]
+            noisy, clean = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+            yield noisy, clean, [self.dataset.noisy_files[clip].name for clip in clips[chosen]]
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(file) as audio:
+            if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
+                raise AudioError(file, f"{audio.samplerate} Hz, {audio.channels} channels; clips are 16000 Hz mono")
+            yield audio
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(file, f"unreadable ({getattr(error, 'error_string', error)})") from None
+
+
+def _frames(file: Path) -> int:
+    with _opened(file) as audio:
+        return audio.frames
+
+
+def _read(file: Path, start: int, samples: int) -> np.ndarray:
+    with _opened(file) as audio:
+        if start < 0 or start + max(samples, 0) > audio.frames:
+            raise AudioError(file, f"samples {start} to {start + samples} of its {audio.frames} were asked for")
+        audio.seek(start)
+        return audio.read(samples, dtype="float32")

@@ -138,6 +138,8 @@ class Network(hdf5.Network):
             run, or the map does not fit it.
     """
 
+    _runtime = None  # what Lava's destructor looks at, also when the arguments were refused
+
     def __init__(
         self,
         path: str | os.PathLike,
@@ -170,7 +172,8 @@ class Network(hdf5.Network):
         """The stock block of a fully connected layer, with the synapse that the sparsity map asks for."""
         layer = _Layer(f=layer_config.f)
         options["sparse_synapse"] = self.sparse_layers.get(_index(layer), False)
-        block, description = hdf5.Network.create_dense(layer, **options)
+        with np.errstate(divide="ignore"):  # stock netx divides by the largest weight of one sign, which may be 0
+            block, description = hdf5.Network.create_dense(layer, **options)
         if layer.is_empty:
             block.synapse.weights.init = block.synapse.weights.init * 0
         return block, description
@@ -193,7 +196,7 @@ class _Layer(NetDict):
         if key == "delay":
             return np.clip(value, 0, MAX_DELAY)
         if key == "weight" and not value.any():
-            # Stock netx divides by the largest weight; the placeholder becomes zero again once the block exists.
+            # Stock netx fails without any weight; the placeholder becomes zero again once the block exists.
             value.flat[0] = 1
         return value
 
@@ -229,7 +232,7 @@ def _check(layer: NetDict, inputs: int | None) -> int | None:
     if kind not in RUNNABLE_LAYERS:
         raise SpandexError(f"Lava cannot run type {kind!r}; it runs {', '.join(RUNNABLE_LAYERS)}")
     if kind != "dense":
-        return int(np.prod(layer["shape"])) if kind == "input" and "shape" in layer.keys() else None
+        return int(np.prod(layer["shape"])) if kind == "input" and "shape" in layer.f else None
     outputs = int(np.prod(layer["shape"]))
     raw = layer.f["weight"][()]
     if not np.array_equal(raw, np.trunc(raw)):
@@ -238,7 +241,7 @@ def _check(layer: NetDict, inputs: int | None) -> int | None:
         raise SpandexError(f"weights of shape {raw.shape} do not fit {outputs} neurons")
     if inputs not in (None, raw.size // outputs):
         raise SpandexError(f"weights of shape {raw.shape} do not fit {inputs} inputs")
-    if "delay" in layer.keys():
+    if "delay" in layer.f:
         if np.any(layer["delay"] < 0):
             raise SpandexError(f"negative delay {np.min(layer['delay'])}")
         _delays(layer, (outputs, raw.size // outputs))
@@ -250,13 +253,13 @@ def _index(layer: NetDict) -> int:
 
 
 def _delays_above_limit(layer: NetDict) -> np.ndarray:
-    delays = np.atleast_1d(layer["delay"]) if "delay" in layer.keys() else np.zeros(0)
+    delays = np.atleast_1d(layer["delay"]) if "delay" in layer.f else np.zeros(0)
     return delays[delays > MAX_DELAY]
 
 
 def _delays(layer: NetDict, shape: tuple[int, int]) -> np.ndarray:
     """Delays spread over the synapses as netx does: a vector is one per output, else one per input."""
-    if "delay" not in layer.keys():
+    if "delay" not in layer.f:
         return np.broadcast_to(0, shape)
     delays = np.clip(layer["delay"], 0, MAX_DELAY).astype(int)
     if delays.shape == shape[:1]:
@@ -268,5 +271,6 @@ def _delays(layer: NetDict, shape: tuple[int, int]) -> np.ndarray:
 
 def _deployed(layer: NetDict) -> DeployedLayer:
     raw = layer["weight"].reshape(int(np.prod(layer["shape"])), -1)
-    weights, bits, exponent, _ = optimize_weight_bits(raw) if raw.any() else (raw, 0, 0, None)
+    with np.errstate(divide="ignore"):
+        weights, bits, exponent, _ = optimize_weight_bits(raw) if raw.any() else (raw, 0, 0, None)
     return DeployedLayer(_index(layer), weights, _delays(layer, weights.shape), exponent, bits)

@@ -202,9 +202,10 @@ class AudioReceiver(AbstractProcess):
         self.audio_out.flag_external_pipe(buffer_size=steps)
 
     def collect(self) -> tuple[np.ndarray, np.ndarray]:
-        """Denoised and clean audio, each float64 (steps * hop,), once the run is over."""
+        """Denoised and clean audio, each float64 (steps * hop,), once the run is over; closes the channel."""
         channel = self.audio_out.external_pipe_csp_recv_port
         denoised, clean = np.concatenate([channel.recv() for _ in range(self.steps)], axis=1)
+        channel.join()
         return denoised, clean
 
 

@@ -3,3 +3,7 @@
 
 class SpandexError(Exception):
     """A problem with an input, named in the message together with its value."""
+
+
+class Stopped(Exception):  # noqa: N818  not an error: training was asked to stop and can go on
+    """Training stopped on a signal, with a checkpoint to continue from."""

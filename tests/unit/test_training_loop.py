@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, Stopped
 from spandex.metrics import si_snr
 from spandex.models import SDNN, denoise, save_state
 from spandex.sparsify import GradualMagnitude, sparsity
-from spandex.train import Stopped, TrainingError, TrainSettings, fit
+from spandex.train import TrainingError, TrainSettings, fit
 
 SAMPLES = 4000
 SETTINGS = TrainSettings(epochs=3, batch_size=4, segment_s=0.25, log_every=4, threads=1, checkpoint_minutes=0.0)

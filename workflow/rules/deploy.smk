@@ -13,7 +13,7 @@ rule export_network:
     params:
         digest=PARAMS.digest("model"),
     shell:
-        "spandex export {input.network} --output {output.network} 2>&1 | tee -i {log}"
+        "spandex export --float-network {input.network} --output {output.network} 2>&1 | tee -i {log}"
 
 
 rule lava_inference:

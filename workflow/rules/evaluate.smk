@@ -14,7 +14,7 @@ rule evaluate_noisy:
     params:
         digest=PARAMS.digest("evaluate"),
     shell:
-        "spandex evaluate-noisy --clips {input.test} --workers {threads} --output {output} 2>&1 | tee -i {log}"
+        "spandex evaluate-noisy --clips {input.test} --output {output} 2>&1 | tee -i {log}"
 
 
 rule evaluate_network:
@@ -37,7 +37,7 @@ rule evaluate_network:
         digest=PARAMS.digest("evaluate", "model"),
     shell:
         "spandex evaluate --model {wildcards.model} --network {input.network} --float-network {input.float_network}"
-        " --clips {input.test} --noisy {input.noisy} --workers {threads} --output {output} 2>&1 | tee -i {log}"
+        " --clips {input.test} --noisy {input.noisy} --output {output} 2>&1 | tee -i {log}"
 
 
 rule latency:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, Stopped
 from spandex.metrics import si_snr
 from spandex.models import denoise, istft, stft
 from spandex.sparsify import Pruner, sparsity
@@ -21,7 +21,7 @@ from spandex.train.logs import CsvLog, Row
 from spandex.train.losses import audible, denoising_loss
 from spandex.train.reproducible import reproducible
 from spandex.train.settings import TrainSettings
-from spandex.train.stopping import Stopped, StopSignals
+from spandex.train.stopping import StopSignals
 
 COLUMNS = {
     "log": ("iteration", "epoch", "loss", "si_snr_db", "sparsity", "lr"),

@@ -5,10 +5,6 @@ import threading
 from types import FrameType, TracebackType
 
 
-class Stopped(Exception):  # noqa: N818  not an error: training was asked to stop and can go on
-    """Training stopped on a signal, with a checkpoint to continue from."""
-
-
 class StopSignals:
     """While entered, the first SIGINT or SIGTERM is only remembered; a second one acts as it did before.
 

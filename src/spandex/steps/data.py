@@ -1,0 +1,65 @@
+"""Corpora and their noisy mixtures."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from spandex import data
+from spandex.files import write_json
+from spandex.params import Params
+from spandex.provenance import produced_by, tree_digest
+
+NOISE_SHARE = 0.5  # minutes of noise in the embedded corpus for each minute of speech
+
+
+def corpus(params: Params, manifest: Path, workers: int) -> None:
+    """Synthesise or download speech and noise, and list them in a manifest."""
+    directory = manifest.parent
+    if params.data.source != "embedded":
+        data.prepare_corpus(params.data.source, directory, params.mirror, workers, params.data.archives)
+        return
+    speech = params.data.corpus_minutes.model_dump()
+    noise = {split: NOISE_SHARE * minutes for split, minutes in speech.items()}
+    with tqdm(desc="corpus", unit=" files", disable=None) as bar:
+        data.build_embedded(directory, speech, noise, params.seed, workers, lambda done, total: _show(bar, done, total))
+    entries = data.read_manifest(manifest)
+    for kind in ("speech", "noise"):
+        seconds = [entry.duration_s for entry in entries if entry.kind == kind]
+        print(f"corpus: {len(seconds)} files of {kind}, {sum(seconds) / 60:.0f} min")
+
+
+def synthesize(params: Params, manifest: Path, split: str, output: Path, workers: int) -> None:
+    """Mix the clips of one split; list them, and the source files that could not be used."""
+    fields = set(data.SynthesisSettings.__dataclass_fields__)
+    settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
+    count = getattr(params.data.clips, split)
+    with tqdm(desc=split, unit=" clips", disable=None) as bar:
+        skipped = data.synthesize(
+            manifest,
+            split,
+            output.parent,
+            count,
+            settings,
+            params.seed,
+            workers,
+            lambda done, total: _show(bar, done, total),
+        )
+    for path, reason in skipped:
+        print(f"not used: {path}: {reason}")
+    clips = data.NoisySpeech(output.parent)
+    print(f"{split}: {len(clips)} clips of {settings.clip_s:g} s")
+    write_json(
+        output,
+        {
+            "split": split,
+            "clips": [file.name for file in clips.noisy_files],
+            "digest": tree_digest([*clips.noisy_files, *clips.clean_files]),
+            "skipped": [skip._asdict() for skip in skipped],
+            "produced_by": produced_by(params, [manifest]),
+        },
+    )
+
+
+def _show(bar: tqdm, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)

@@ -1,0 +1,129 @@
+"""The baseline, and what is fine-tuned from it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import torch
+
+from spandex.data import NoisySpeech, SegmentBatches, fetch_published
+from spandex.errors import SpandexError
+from spandex.files import sha256
+from spandex.kernels import accelerate, restore
+from spandex.metrics import si_snr
+from spandex.models import SDNN, denoise, load_state, save_state
+from spandex.params import Params
+from spandex.report.tracking import epoch_logger
+from spandex.sparsify import GradualMagnitude, Pruner
+from spandex.steps.common import new_network
+from spandex.train import TrainSettings, fit
+from spandex.train.logs import CsvLog
+from spandex.train.loop import COLUMNS
+
+PUBLISHED = Path("data/published")
+
+
+def train_baseline(params: Params, train: Path, validation: Path, run: Path, output: Path) -> None:
+    """Take published weights or draw random ones, and train them for ``train.epochs``."""
+    network = new_network(params)
+    start = "random weights"
+    if params.model.pretrained is not None:
+        start = _pretrained(params)
+        load_state(network, start)
+    print(f"baseline: {params.train.epochs} epochs from {start}")
+    settings = TrainSettings(**_shared_settings(params), epochs=max(params.train.epochs, 1))
+    if params.train.epochs:
+        _fit("baseline", network, settings, None, train, validation, run, output)
+    else:
+        _score_untrained(network, NoisySpeech(validation.parent), output.with_name("epochs.csv"))
+        save_state(network, output)
+
+
+def fine_tune(
+    params: Params, model: str, baseline: Path, train: Path, validation: Path, run: Path, output: Path
+) -> None:
+    """Fine-tune the baseline while pruning it to the model's target, or not at all: the dense control."""
+    network = new_network(params)
+    load_state(network, baseline)
+    sparsify = params.sparsify
+    settings = TrainSettings(
+        **_shared_settings(params),
+        epochs=sparsify.epochs,
+        lr_factor=sparsify.lr_factor,
+        lr_drop_epoch=sparsify.pruning_epochs,
+    )
+    pruner = None
+    if model in params.pruned:
+        steps = sparsify.pruning_epochs * len(_batches(settings, train)) - 1
+        pruner = GradualMagnitude(network, params.pruned[model], steps, sparsify.frequency)
+    _fit(model, network, settings, pruner, train, validation, run, output)
+
+
+def _shared_settings(params: Params) -> dict[str, float]:
+    return params.train.model_dump(exclude={"epochs"}) | {"seed": params.seed, "threads": params.threads}
+
+
+def _pretrained(params: Params) -> Path:
+    """``model.pretrained``: a published network by name, or a state dict by path."""
+    name = params.model.pretrained
+    if Path(name).suffix:
+        return Path(name)
+    published = fetch_published(PUBLISHED, params.mirror)
+    if name not in published:
+        raise SpandexError(f"model.pretrained: {name!r} is neither a file nor one of {', '.join(published)}")
+    return published[name]
+
+
+def _batches(settings: TrainSettings, train: Path) -> SegmentBatches:
+    return SegmentBatches(NoisySpeech(train.parent), settings.batch_size, settings.segment_s, settings.seed)
+
+
+def _fit(
+    name: str,
+    network: SDNN,
+    settings: TrainSettings,
+    pruner: Pruner | None,
+    train: Path,
+    validation: Path,
+    run: Path,
+    output: Path,
+) -> None:
+    """Train and write the network; checkpoints lie outside what the workflow knows until it is written."""
+    start = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values()))
+    checkpoints = output.parents[1] / ".checkpoints" / name
+    result = fit(
+        accelerate(network),
+        _batches(settings, train),
+        NoisySpeech(validation.parent),
+        settings,
+        output.parent,
+        pruner=pruner,
+        checkpoints=checkpoints,
+        identity=f"{start.hexdigest()} {sha256(train)} {sha256(validation)}",
+        on_epoch=epoch_logger(run, name),
+    )
+    print(f"{name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
+    save_state(restore(network), output)
+    shutil.rmtree(checkpoints)
+
+
+def _score_untrained(network: SDNN, validation: NoisySpeech, epochs: Path) -> None:
+    """The one row that a baseline without training has."""
+    accelerate(network)
+    scores = [
+        si_snr(denoise(network, torch.from_numpy(clip.noisy)[None])[0].numpy(), clip.clean) for clip in validation
+    ]
+    restore(network)
+    table = CsvLog(epochs, COLUMNS["epochs"])
+    table.restart()
+    table.append(
+        {
+            "iteration": 0,
+            "epoch": 0,
+            "train_loss": float("nan"),
+            "train_si_snr_db": float("nan"),
+            "validation_si_snr_db": float(sum(scores) / len(scores)),
+            "sparsity": 0.0,
+            "lr": 0.0,
+        }
+    )

@@ -1,1 +1,5 @@
-"""TODO"""
+"""What a run shows: the paper's table, figures, the challenge's board entry, and MLflow tracking."""
+
+from spandex.report.table import our_rows, printed_table, published_rows, with_latency, write_tables
+
+__all__ = ["our_rows", "printed_table", "published_rows", "with_latency", "write_tables"]

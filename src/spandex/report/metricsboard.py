@@ -1,0 +1,57 @@
+"""Entries for the metrics board of the Intel N-DNS Challenge, track 1."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from spandex.files import atomic_path
+
+DECIMALS = 3  # of dB, MOS and milliseconds
+
+
+def board_entry(
+    metrics: Mapping[str, Any], enc_dec_ms: float, team: str, date: str | None, model_path: str
+) -> dict[str, Any]:
+    """One entry, with the keys of the challenge.
+
+    Args:
+        metrics: what ``spandex.metrics.evaluate_network`` returned.
+        enc_dec_ms: measured latency of encoder and decoder.
+        team: who enters.
+        date: YYYY-MM-DD, or None.
+        model_path: where the network lies.
+
+    Source:
+        example_metricsboard_writeout.py of IntelLabs/IntelNeuromorphicDNSChallenge.
+    """
+    latency_ms = metrics["latency_buffer_ms"] + metrics["latency_network_ms"] + enc_dec_ms
+    return {
+        "team": team,
+        "model": metrics["model"],
+        "date": date,
+        "SI-SNR": _rounded(metrics["si_snr_db"]),
+        "SI-SNRi_data": _rounded(metrics["si_snri_data_db"]),
+        "SI-SNRi_enc+dec": _rounded(metrics["si_snri_enc_dec_db"]),
+        "MOS_ovrl": _rounded(metrics["mos_ovrl"]),
+        "MOS_sig": _rounded(metrics["mos_sig"]),
+        "MOS_bak": _rounded(metrics["mos_bak"]),
+        "latency_enc+dec_ms": _rounded(enc_dec_ms),
+        "latency_total_ms": _rounded(latency_ms),
+        "power_proxy_Ops/s": round(metrics["power_proxy_ops_per_s"]),
+        "PDP_proxy_Ops": round(metrics["pdp_proxy_ops"]),
+        "params": metrics["parameters"],
+        "size_kilobytes": _rounded(metrics["size_kb"]),
+        "model_path": model_path,
+    }
+
+
+def write_board(entries: list[dict[str, Any]], path: str | os.PathLike) -> None:
+    """Write the entries as YAML."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)

@@ -1,0 +1,239 @@
+"""The paper's table: our networks beside the published ones, as CSV, Markdown and LaTeX.
+
+Everything in these files follows from networks and clips alone, so equal runs give equal bytes. Measured latency is
+joined only by ``printed_table``.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spandex.errors import SpandexError
+from spandex.files import atomic_path
+
+Metrics = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: its key in CSV, heading and unit for people, and the decimals they see."""
+
+    key: str
+    heading: str
+    unit: str
+    decimals: int
+
+
+QUALITY = (
+    Column("si_snr_db", "SI-SNR", "dB", 2),
+    Column("si_snri_data_db", "SI-SNRi data", "dB", 2),
+    Column("si_snri_enc_dec_db", "SI-SNRi enc+dec", "dB", 2),
+    Column("mos_ovrl", "MOS ovrl", "", 2),
+    Column("mos_sig", "MOS sig", "", 2),
+    Column("mos_bak", "MOS bak", "", 2),
+)
+LATENCY = (
+    Column("latency_enc_dec_ms", "latency enc+dec", "ms", 3),
+    Column("latency_total_ms", "latency total", "ms", 3),
+)
+COST = (
+    Column("power_proxy_mops_per_s", "power proxy", "M-Ops/s", 2),
+    Column("pdp_proxy_mops", "PDP proxy", "M-Ops", 2),
+    Column("params_thousand", "params", "thousand", 1),
+    Column("size_kb", "size", "KB", 1),
+    Column("sparsity_percent", "sparsity", "%", 1),
+    Column("deployed_sparsity_percent", "deployed sparsity", "%", 1),
+    Column("fixed_minus_float_db", "fixed - float", "dB", 2),
+)
+COLUMNS = QUALITY + COST
+
+# more than people see, fewer than the last bits that an order of summation decides
+CSV_EXTRA_DECIMALS = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network, or the noisy input, with its values by column key; an absent value is not known."""
+
+    source: str
+    model: str
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def our_rows(noisy: Metrics, models: Iterable[Metrics], fixed_minus_float_db: Mapping[str, float]) -> list[Row]:
+    """Rows of one run.
+
+    Args:
+        noisy: what ``spandex.metrics.evaluate_noisy`` returned.
+        models: what ``spandex.metrics.evaluate_network`` returned, one a network, in the order of the table.
+        fixed_minus_float_db: by model, SI-SNR in Lava's fixed point minus that of the float network on the same
+            clips; models without it are left empty.
+
+    Raises:
+        SpandexError: a metric is missing.
+    """
+    source = "this run"
+    rows = [Row(source, noisy["model"], _known(noisy, "si_snr_db", "mos_ovrl", "mos_sig", "mos_bak"))]
+    for metrics in models:
+        values = _known(metrics, *(column.key for column in QUALITY))
+        values |= {
+            "power_proxy_mops_per_s": _metric(metrics, "power_proxy_ops_per_s") / 1e6,
+            "pdp_proxy_mops": _metric(metrics, "pdp_proxy_ops") / 1e6,
+            "params_thousand": _metric(metrics, "parameters") / 1e3,
+            "size_kb": _metric(metrics, "size_kb"),
+            "sparsity_percent": 100 * _metric(metrics, "sparsity"),
+            "deployed_sparsity_percent": 100 * _metric(metrics, "deployed_sparsity"),
+        }
+        if fixed_minus_float_db.get(metrics["model"]) is not None:
+            values["fixed_minus_float_db"] = fixed_minus_float_db[metrics["model"]]
+        rows.append(Row(source, metrics["model"], values))
+    return rows
+
+
+def published_rows(folder: str | os.PathLike) -> list[Row]:
+    """The published noisy input, Intel's baseline and SPANDEX's own networks.
+
+    Args:
+        folder: holds ndns_track1_test_set_1.csv (the challenge's board) and spandex_paper.csv (the write-up).
+
+    Raises:
+        SpandexError: a file is missing or has no such entry.
+    """
+    board = _read(Path(folder) / "ndns_track1_test_set_1.csv")
+    shown = [entry for entry in board if entry["team"] == "" or entry["team"] == "SPANDEX"]
+    shown += [entry for entry in board if entry["team"] == "Intel" and entry["entry"].startswith("Baseline SDNN")]
+    if len(shown) < 3:
+        raise SpandexError(f"{folder}: the board lacks the noisy input, SPANDEX or Intel's baseline")
+    order = {"": 0, "Intel": 1, "SPANDEX": 2}
+    shown.sort(key=lambda entry: order[entry["team"]])
+    paper = _read(Path(folder) / "spandex_paper.csv")
+    return [_published("N-DNS test set 1", entry) for entry in shown] + [
+        _published("SPANDEX write-up", entry) for entry in paper
+    ]
+
+
+def with_latency(rows: Iterable[Row], models: Iterable[Metrics], enc_dec_ms: float) -> list[Row]:
+    """Our rows with measured latency: enc+dec, and in all buffer + enc+dec + network; other rows as they are."""
+    fixed_ms = {m["model"]: m["latency_buffer_ms"] + m["latency_network_ms"] for m in models}
+    return [
+        Row(
+            row.source,
+            row.model,
+            {**row.values, "latency_enc_dec_ms": enc_dec_ms, "latency_total_ms": fixed_ms[row.model] + enc_dec_ms},
+        )
+        if row.model in fixed_ms
+        else row
+        for row in rows
+    ]
+
+
+def write_tables(rows: Sequence[Row], folder: str | os.PathLike) -> list[Path]:
+    """Write table.csv, table.md and table.tex into ``folder``; return their paths."""
+    written = []
+    for suffix, text in (("csv", to_csv(rows)), ("md", to_markdown(rows)), ("tex", to_latex(rows))):
+        path = Path(folder) / f"table.{suffix}"
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+        written.append(path)
+    return written
+
+
+def to_csv(rows: Iterable[Row]) -> str:
+    """Comma-separated values with the column keys as header; unknown values are empty."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["source", "model", *(column.key for column in COLUMNS)])
+    for row in rows:
+        writer.writerow([row.source, row.model, *(_number(row, column, CSV_EXTRA_DECIMALS) for column in COLUMNS)])
+    return stream.getvalue()
+
+
+def to_markdown(rows: Iterable[Row], columns: Sequence[Column] = COLUMNS) -> str:
+    """A Markdown table, padded so that it also reads well as plain text."""
+    headings = ["source", "model", *(f"{c.heading} ({c.unit})" if c.unit else c.heading for c in columns)]
+    cells = [[row.source, row.model, *(_number(row, column) for column in columns)] for row in rows]
+    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
+    rules = ["-" * width if i < 2 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    lines = [
+        "| "
+        + " | ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in [headings, rules, *cells]
+    ]
+    return "".join(f"{line} |\n" for line in lines)
+
+
+def to_latex(rows: Sequence[Row]) -> str:
+    """A LaTeX tabular for the package booktabs, with a rule between our rows and each published source."""
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        f"\\begin{{tabular}}{{ll{'r' * len(COLUMNS)}}}",
+        "\\toprule",
+        _latex_line(["source", "model", *(column.heading for column in COLUMNS)]),
+        _latex_line(["", "", *(f"({column.unit})" if column.unit else "" for column in COLUMNS)]),
+    ]
+    source = None
+    for row in rows:
+        if row.source != source:
+            lines.append("\\midrule")
+        shown = row.source if row.source != source else ""
+        lines.append(_latex_line([shown, row.model, *(_latex_number(_number(row, column)) for column in COLUMNS)]))
+        source = row.source
+    return "".join(f"{line}\n" for line in [*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def printed_table(rows: Iterable[Row]) -> str:
+    """The table for terminal and summary, as Markdown, with latency where rows have it (see ``with_latency``)."""
+    return to_markdown(rows, QUALITY + LATENCY + COST)
+
+
+def _metric(metrics: Metrics, key: str) -> float:
+    if metrics.get(key) is None:
+        raise SpandexError(f"metrics of {metrics.get('model', 'a network')}: no {key}; evaluate it again")
+    return metrics[key]
+
+
+def _known(metrics: Metrics, *keys: str) -> dict[str, float]:
+    return {
+        key: metrics[key]
+        for key in keys
+        if not (key.startswith("mos_") and metrics.get(key) is None) and _metric(metrics, key) is not None
+    }
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise SpandexError(f"{path}: no such file") from None
+
+
+def _published(source: str, entry: Mapping[str, str]) -> Row:
+    keys = {column.key for column in QUALITY + LATENCY + COST}
+    values = {key: float(value) for key, value in entry.items() if key in keys and value}
+    return Row(source, entry["entry"], values)
+
+
+def _number(row: Row, column: Column, extra_decimals: int = 0) -> str:
+    value = row.values.get(column.key)
+    if value is None:
+        return ""
+    return f"{value + 0.0:.{column.decimals + extra_decimals}f}"
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    return " & ".join(_latex_text(cell) for cell in cells) + " \\\\"
+
+
+def _latex_text(text: str) -> str:
+    for character in "&%_#":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def _latex_number(text: str) -> str:
+    return f"${text}$" if text.startswith("-") else text

@@ -1,0 +1,333 @@
+"""Fused kernels against lava-dl's own forward and backward."""
+
+import copy
+import io
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lava.lib.dl import slayer
+
+from spandex.kernels import accelerate, restore
+from spandex.models import SDNN, export_hdf5, load_published, save_state, stft
+
+sigma_delta = slayer.block.sigma_delta
+NEURON = {"threshold": 0.1, "tau_grad": 0.1, "scale_grad": 0.8, "activation": F.relu}
+
+
+class Chain(torch.nn.Module):
+    """Input, Dense blocks and Output of the given widths; ``events`` keeps what every block sent."""
+
+    def __init__(self, widths, neuron=NEURON, **dense):
+        super().__init__()
+        pairs = list(itertools.pairwise(widths))
+        self.blocks = torch.nn.ModuleList(
+            [
+                sigma_delta.Input(neuron),
+                *(sigma_delta.Dense(neuron, a, b, weight_scale=3, **dense) for a, b in pairs[:-1]),
+                sigma_delta.Output(neuron, *pairs[-1], weight_scale=3),
+            ]
+        )
+        with torch.no_grad():
+            self(torch.zeros(1, widths[0], 1))
+
+    def forward(self, x):
+        self.events = []
+        for block in self.blocks:
+            x = block(x)
+            self.events.append(x)
+        return x
+
+
+def run(network, x, grad):
+    """Output of every block, and the gradients for the input and all parameters."""
+    network.zero_grad()
+    x = x.clone().requires_grad_()
+    network(x).backward(grad)
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
+    return [events.detach() for events in network.events], {**gradients, "input": x.grad}
+
+
+def assert_same(network, x, grad):
+    stock_events, stock_gradients = run(network, x, grad)
+    fused_events, fused_gradients = run(accelerate(network), x, grad)
+    restore(network)
+    for stock, fused in zip(stock_events, fused_events, strict=True):
+        assert stock.shape == fused.shape
+        assert (stock != fused).float().mean() <= 1e-4
+    if not all(torch.equal(a, b) for a, b in zip(stock_events, fused_events, strict=True)):
+        return
+    assert stock_gradients.keys() == fused_gradients.keys()
+    for name, stock in stock_gradients.items():
+        assert (fused_gradients[name] - stock).norm() <= 1e-4 * stock.norm(), name
+
+
+def signal(seed, batch, neurons, steps):
+    """Slowly changing positive and negative values, as spectra change, in steps of 1/64."""
+    noise = torch.randn(batch, neurons, steps, generator=torch.Generator().manual_seed(seed))
+    return torch.round(64 * 0.3 * noise.cumsum(-1)) / 64
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**20),
+    widths=st.lists(st.integers(1, 40), min_size=2, max_size=4),
+    batch=st.integers(1, 5),
+    steps=st.one_of(st.just(1), st.integers(2, 150)),
+    threshold=st.sampled_from([0.0, 0.1, 0.5]),
+    max_delay=st.sampled_from([1, 20, 64]),
+    delay=st.booleans(),
+    shift=st.booleans(),
+)
+def test_events_and_gradients_are_lava_dl_s(seed, widths, batch, steps, threshold, max_delay, delay, shift):
+    torch.manual_seed(seed)
+    network = Chain(widths, {**NEURON, "threshold": threshold}, delay=delay, delay_shift=shift)
+    if delay:
+        for dense in network.blocks[1:-1]:
+            dense.delay.max_delay = max_delay
+            dense.delay.delay.data = 1.2 * max_delay * torch.rand_like(dense.delay.delay) - 1
+    grad = torch.randn(batch, widths[-1], steps)
+    assert_same(network, signal(seed, batch, widths[0], steps), grad)
+
+
+def test_unquantised_input_and_weights_agree_too():
+    torch.manual_seed(0)
+    network = Chain([30, 40, 40, 20], delay=True, delay_shift=True)
+    for block in network.blocks[1:]:
+        block.synapse.pre_hook_fx = None
+    network.blocks[0].pre_hook_fx = lambda x: x
+    x = torch.randn(3, 30, 200).cumsum(-1)
+    assert_same(network, x, torch.randn(3, 20, 200))
+
+
+def test_scaled_and_shifted_input_agrees():
+    torch.manual_seed(0)
+    network = Chain([6, 5, 4])
+    network.blocks[0] = sigma_delta.Input(NEURON, weight=0.7, bias=0.3)
+    network(torch.zeros(1, 6, 1))
+    assert_same(network, signal(0, 2, 6, 50), torch.randn(2, 4, 50))
+
+
+def test_strided_input_and_gradient_agree():
+    torch.manual_seed(0)
+    network = Chain([6, 5, 4], delay=True)
+    x = signal(0, 50, 6, 3).transpose(0, 2)
+    assert_same(network, x, torch.ones(1).expand(3, 4, 50))
+
+
+def test_two_forwards_may_be_open_at_once():
+    torch.manual_seed(0)
+    network = accelerate(Chain([6, 5, 4], delay=True))
+    a, b = signal(1, 2, 6, 30), signal(2, 2, 6, 30)
+    separate = []
+    for x in (a, b):
+        network.zero_grad()
+        network(x).sum().backward()
+        separate.append(network.blocks[1].synapse.weight.grad)
+    network.zero_grad()
+    (network(a).sum() + network(b).sum()).backward()
+    torch.testing.assert_close(network.blocks[1].synapse.weight.grad, separate[0] + separate[1])
+
+
+def test_float64_lies_nearer_to_the_fused_gradient_than_to_stock():
+    torch.manual_seed(0)
+    network = Chain([40, 60, 60, 40], delay=True, delay_shift=True)
+    x, grad = signal(0, 4, 40, 700), torch.rand(4, 40, 700)
+    events, stock = run(network, x, grad)
+    _, fused = run(accelerate(network), x, grad)
+    exact_events, exact = run(restore(network).double(), x.double(), grad.double())
+    assert all(torch.equal(a.double(), b) for a, b in zip(events, exact_events, strict=True))
+    for name, reference in exact.items():
+        error = (fused[name] - reference).norm()
+        assert error <= max(1.1 * (stock[name] - reference).norm(), 1e-6 * reference.norm()), name
+
+
+def test_sdnn_on_a_real_length_agrees():
+    torch.manual_seed(0)
+    network = SDNN(hidden=64)
+    magnitude, _ = stft(0.1 * torch.randn(2, 48000))
+    grad = torch.randn_like(magnitude)
+    outputs, gradients = [], []
+    for prepare in (restore, accelerate):
+        prepare(network).zero_grad()
+        output = network(magnitude)
+        output.backward(grad)
+        outputs.append(output.detach())
+        gradients.append({name: p.grad for name, p in network.named_parameters() if p.requires_grad})
+    assert torch.equal(*outputs)
+    for name, stock in gradients[0].items():
+        assert (gradients[1][name] - stock).norm() <= 1e-4 * stock.norm(), name
+
+
+@pytest.mark.slow
+def test_published_baseline_sends_the_same_events(mirror):
+    network = load_published(mirror / "ndns" / "baseline" / "network.pt")
+    magnitude, _ = stft(0.05 * torch.randn(2, 160000))
+    with torch.no_grad():
+        assert torch.equal(network(magnitude), accelerate(network)(magnitude))
+
+
+def test_runs_are_bitwise_reproducible():
+    torch.manual_seed(0)
+    network = accelerate(Chain([40, 60, 40], delay=True))
+    x, grad = signal(0, 4, 40, 500), torch.randn(4, 40, 500)
+    _, first = run(network, x, grad)
+    _, second = run(network, x, grad)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_one_thread_gives_the_same_as_two():
+    torch.manual_seed(0)
+    network = accelerate(Chain([6, 9, 4], delay=True))
+    x, grad = signal(0, 3, 6, 100), torch.randn(3, 4, 100)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 30):
+            torch.set_num_threads(count)
+            results.append(run(network, x, grad))
+    finally:
+        torch.set_num_threads(threads)
+    for events, gradients in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(events, results[0][0], strict=True))
+        for name, value in results[0][1].items():
+            torch.testing.assert_close(gradients[name], value)
+
+
+def test_state_and_export_are_untouched(tmp_path):
+    torch.manual_seed(0)
+    network = SDNN(hidden=8)
+    modules = [id(module) for module in network.modules()]
+    keys = list(network.state_dict())
+    for name, prepare in (("stock", restore), ("fused", accelerate)):
+        prepare(network)
+        save_state(network, tmp_path / f"{name}.pt")
+        export_hdf5(network, tmp_path / f"{name}.net")
+    for kind in ("pt", "net"):
+        assert (tmp_path / f"stock.{kind}").read_bytes() == (tmp_path / f"fused.{kind}").read_bytes()
+    assert list(network.state_dict()) == keys
+    assert [id(module) for module in network.modules()] == modules
+    assert all(isinstance(block, stock) for block, stock in zip(network.blocks, STOCK, strict=True))
+
+
+STOCK = (sigma_delta.Input, sigma_delta.Dense, sigma_delta.Dense, sigma_delta.Output)
+
+
+def test_restore_undoes_accelerate_and_both_may_be_repeated():
+    network = SDNN(hidden=8)
+    assert accelerate(accelerate(network)) is network
+    assert not any(type(block) is stock for block, stock in zip(network.blocks, STOCK, strict=True))
+    assert restore(restore(network)) is network
+    assert all(type(block) is stock for block, stock in zip(network.blocks, STOCK, strict=True))
+
+
+def test_accelerated_networks_can_be_copied_and_pickled():
+    torch.manual_seed(0)
+    network = accelerate(SDNN(hidden=8))
+    stream = io.BytesIO()
+    torch.save(network, stream)
+    stream.seek(0)
+    pickled = torch.load(stream, weights_only=False)
+    x = 2 * torch.rand(1, 257, 30)
+    for other in (copy.deepcopy(network), pickled):
+        with torch.no_grad():
+            network.blocks[3].synapse.weight.add_(0)
+            assert torch.equal(other(x), network(x))
+            other.blocks[3].synapse.weight.zero_()
+            assert not torch.equal(other(x), network(x))
+
+
+def test_input_of_the_wrong_width_is_refused():
+    network = accelerate(Chain([6, 5, 4]))
+    with pytest.raises(Exception, match=r"shape|size"):
+        network(torch.zeros(1, 7, 10))
+
+
+def test_first_forward_draws_the_delays_lava_dl_would_draw():
+    def first_events(prepare):
+        torch.manual_seed(3)
+        block = sigma_delta.Dense(NEURON, 6, 5, weight_scale=3, delay=True)
+        block.delay.max_delay = 64
+        return prepare(torch.nn.ModuleList([block]))[0](signal(0, 2, 6, 40))
+
+    assert torch.equal(first_events(restore), first_events(accelerate))
+
+
+class CumulativeMean(torch.nn.Module):
+    def forward(self, x):
+        return x - 0.1
+
+
+UNCOVERED = {
+    "persistent state": {"persistent_state": True},
+    "per-channel thresholds": {"shared_param": False},
+    "trained thresholds": {"requires_grad": True},
+    "normalisation": {"norm": CumulativeMean},
+    "dropout": {"dropout": torch.nn.Dropout(0.0)},
+    "activation": {"activation": torch.tanh},
+}
+
+
+@pytest.mark.parametrize("name", UNCOVERED)
+def test_uncovered_neurons_run_stock(name):
+    torch.manual_seed(0)
+    network = Chain([6, 5, 5, 4], {**NEURON, **UNCOVERED[name]}, delay=True)
+    x = signal(0, 2, 6, 40)
+    stock, fused = network, accelerate(copy.deepcopy(network))
+    for _ in range(2):  # persistent state shows in the second call
+        a, b = stock(x), fused(x)
+        assert all(torch.equal(e, f) for e, f in zip(stock.events, fused.events, strict=True))
+    if name != "per-channel thresholds":  # lava-dl's own backward fails on those
+        a.pow(2).sum().backward()
+        b.pow(2).sum().backward()
+        gradients = {n: p.grad for n, p in stock.named_parameters() if p.grad is not None}
+        for n, p in fused.named_parameters():
+            if n in gradients:
+                assert (p.grad - gradients[n]).norm() <= 1e-4 * gradients[n].norm(), n
+    if name == "trained thresholds":
+        assert fused.blocks[1].neuron.delta.threshold.grad is not None
+
+
+def test_neuron_bias_runs_stock():
+    torch.manual_seed(0)
+    stock = Chain([6, 5, 4])
+    stock.blocks[1].neuron.set_bias(torch.linspace(-1, 1, 5))
+    fused = accelerate(copy.deepcopy(stock))
+    x = signal(0, 2, 6, 40)
+    assert torch.equal(stock(x), fused(x))
+
+
+def test_synapse_mask_runs_stock():
+    torch.manual_seed(0)
+    mask = torch.arange(30).view(5, 6) % 2
+    stock = Chain([6, 5, 4], mask=mask)
+    fused = accelerate(copy.deepcopy(stock))
+    fused.blocks[1].synapse.weight.data.fill_(1)
+    stock.blocks[1].synapse.weight.data.fill_(1)
+    x = signal(0, 2, 6, 40)
+    assert torch.equal(stock(x), fused(x))
+    assert torch.equal(fused.blocks[1].synapse.weight.flatten(1), mask.float())
+
+
+def test_images_and_float64_run_stock():
+    torch.manual_seed(0)
+    dense = sigma_delta.Dense(NEURON, (3, 2, 4), 5, weight_scale=3)
+    image = signal(0, 2, 24, 30).view(2, 4, 2, 3, 30)
+    expected = dense(image), dense(image)
+    network = accelerate(torch.nn.ModuleList([dense]))
+    assert torch.equal(network[0](image), expected[1])
+    wide = Chain([6, 5, 4], delay=True).double()
+    x = signal(0, 2, 6, 40).double()
+    assert torch.equal(wide(x), accelerate(wide)(x))
+
+
+def test_hooks_of_inner_modules_are_called():
+    network = accelerate(Chain([6, 5, 4]))
+    seen = []
+    network.blocks[1].neuron.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    network(signal(0, 2, 6, 40))
+    assert len(seen) == 1
+    assert torch.equal(seen[0], network.events[1])

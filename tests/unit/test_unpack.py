@@ -1,11 +1,9 @@
 import bz2
 import gzip
 import hashlib
-import io
 import random
 import shutil
 import stat
-import struct
 import subprocess
 import tarfile
 import zipfile
@@ -13,29 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from archives import split_by_hand, write_tar, write_zip
 from spandex.data import unpack as unpack_module
 from spandex.data.unpack import UnpackError, read_sha1_list, unpack
 from spandex.errors import SpandexError
 
 FILES = {f"set/{n % 3}/{n}.wav": random.Random(n).randbytes(1000 * n) for n in range(12)}
-
-
-def write_tar(path: Path, files: dict[str, bytes], extra: list[tarfile.TarInfo] = ()) -> Path:
-    with tarfile.open(path, "w:" + {".gz": "gz", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "")) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-        for info in extra:
-            archive.addfile(info)
-    return path
-
-
-def write_zip(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -251,45 +232,6 @@ def split_by_info_zip(tmp_path: Path, files: dict[str, bytes]) -> list[Path]:
         ["zip", "-q", whole, "--out", tmp_path / "split.zip", "-s", "64k"], check=True, stdout=subprocess.DEVNULL
     )
     return [*sorted(tmp_path.glob("split.z[0-9]*")), tmp_path / "split.zip"]
-
-
-def split_by_hand(tmp_path: Path, files: dict[str, bytes], zip64: bool = False) -> list[Path]:
-    """A split archive by APPNOTE.TXT: the bytes of a whole one, cut, offsets and end records by part."""
-    size = 50_000
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-        infos, begin = archive.infolist(), archive.start_dir if archive.start_dir else buffer.tell()
-    body = buffer.getvalue()[:begin]
-    directory = b""
-    for info in infos:
-        # a part ends neither inside a local header nor inside a record of the directory
-        disk, offset = divmod(info.header_offset, size)
-        name, extra, sizes = info.filename.encode(), b"", (info.compress_size, info.file_size)
-        if zip64:
-            extra = struct.pack("<2H3QL", 1, 28, info.file_size, info.compress_size, offset, disk)
-            disk, offset, sizes = 0xFFFF, 0xFFFFFFFF, (0xFFFFFFFF, 0xFFFFFFFF)
-        directory += struct.pack(
-            "<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, info.CRC, *sizes, len(name), len(extra), 0, disk, 0, 0, offset
-        )
-        directory += name + extra
-    last, at = divmod(len(body), size)
-    count = len(infos)
-    tail = b""
-    if zip64:
-        end64 = at + len(directory)
-        tail += struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, last, last, count, count, len(directory), at)
-        tail += struct.pack("<4sLQL", b"PK\6\7", last, end64, last + 1)
-        tail += struct.pack("<4s4H2LH", b"PK\5\6", *[0xFFFF] * 4, 0xFFFFFFFF, 0xFFFFFFFF, 0)
-    else:
-        tail += struct.pack("<4s4H2LH", b"PK\5\6", last, last, count, count, len(directory), at, 0)
-    parts = []
-    for disk in range(last + 1):
-        part = tmp_path / ("hand.zip" if disk == last else f"hand.z{disk + 1:02}")
-        part.write_bytes(body[disk * size : (disk + 1) * size] + (directory + tail if disk == last else b""))
-        parts.append(part)
-    return parts
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="Info-ZIP's zip, which splits archives, is not installed")

@@ -14,12 +14,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Entry:
-    """One audio file; ``path`` is relative to the manifest's folder."""
+    """One audio file; ``path`` is relative to the manifest's folder, or absolute."""
 
     path: str
     kind: str  # speech or noise
     split: str  # train, validation or test
-    group: str  # speaker, or class of noise
+    group: str  # speaker, or kind or recording of noise
     sample_rate_hz: int
     duration_s: float
     sha256: str

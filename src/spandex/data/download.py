@@ -44,11 +44,11 @@ class WrongBytesError(DownloadError):
     """A file whose size or checksum is not the published one."""
 
 
-class _RefusedError(DownloadError):
+class RefusedError(DownloadError):
     """A server that has no such file, or does not give it."""
 
 
-class _UnreachableError(DownloadError):
+class UnreachableError(DownloadError):
     """A server that kept failing."""
 
 
@@ -264,11 +264,11 @@ class _Job:
                 return None
             try:
                 return self._download(source, f"{str(self.mirror).rstrip('/')}/{quote(name)}", target)
-            except _RefusedError as error:
+            except RefusedError as error:
                 logger.debug("%s", error)
             except WrongBytesError as error:
                 logger.warning("%s; trying elsewhere", error)
-            except _UnreachableError as error:
+            except UnreachableError as error:
                 self.mirror_failed = True
                 logger.warning("%s; continuing without the mirror", error)
         return None
@@ -311,7 +311,7 @@ class _Job:
                 furthest = max(furthest, length)
                 reason = _reason(error)
                 if failures >= self.retry.attempts:
-                    raise _UnreachableError(
+                    raise UnreachableError(
                         f"{address}: given up after {failures} failures in a row: {reason}"
                     ) from None
                 pause = max(self.retry.backoff(failures), getattr(error, "pause_s", 0.0))
@@ -407,7 +407,7 @@ def _check_status(response: requests.Response, address: str) -> None:
     if status in BUSY or status >= 500:
         raise _AgainError(f"HTTP {status} {response.reason}", _retry_after(response.headers.get("Retry-After")))
     if status not in (200, 206, 416):
-        raise _RefusedError(f"{address}: HTTP {status} {response.reason}")
+        raise RefusedError(f"{address}: HTTP {status} {response.reason}")
 
 
 def _retry_after(text: str | None) -> float:

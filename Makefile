@@ -3,7 +3,6 @@
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
 # make bench      ratios against the stock libraries
-# make clean      remove what the profile's runs produced
 
 PROFILE ?=
 MIRROR  ?=
@@ -15,12 +14,12 @@ SUPPORTED := import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3
 PYTHON  ?= $(firstword $(foreach p,python3 python3.12 python3.11,\
     $(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-BIN := .venv/bin
+BIN := $(CURDIR)/.venv/bin
 UV  := .uv/bin/uv
 READY := .venv/.ready
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild setup test test-all lint format lock bench clean
+.PHONY: rebuild setup test test-all lint format lock bench
 
 setup: $(READY)
 
@@ -41,7 +40,7 @@ lock: $(UV)
 	    --group dev --group build --output-file requirements.lock pyproject.toml
 	echo uv | $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	    --output-file requirements-uv.lock -
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(BIN):$(PATH)
 
 # what the command line changed, for spandex and for Snakemake alike
 OVERRIDES := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
@@ -75,5 +74,3 @@ format: setup
 bench: setup
 	python benchmarks/training.py
 
-clean: setup
-	spandex clean

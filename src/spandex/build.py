@@ -46,3 +46,16 @@ def record(params: Params, in_file: Params) -> str:
     if done.returncode:
         raise SpandexError(f"dvc commit failed: {done.stderr.strip()}")
     return "dvc.lock is up to date"
+
+
+def summary(params: Params) -> str:
+    """The table of the last build and where its report is.
+
+    Raises:
+        SpandexError: there is no report yet.
+    """
+    folder = Path("reports", params.profile)
+    path = folder / "summary.md"
+    if not path.is_file():
+        raise SpandexError(f"{path}: no such file; the build has not come to its report")
+    return f"{path.read_text(encoding='utf-8')}\nThe report is in {folder}"

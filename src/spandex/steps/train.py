@@ -4,16 +4,13 @@ import hashlib
 import shutil
 from pathlib import Path
 
-import torch
-
 from spandex.data import NoisySpeech, SegmentBatches, fetch_published
 from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.kernels import accelerate, restore
-from spandex.metrics import si_snr
-from spandex.models import SDNN, denoise, load_state, save_state
+from spandex.models import SDNN, load_state, save_state
 from spandex.params import Params
-from spandex.report.tracking import epoch_logger
+from spandex.report.tracking import Build, epoch_logger, model_run
 from spandex.sparsify import GradualMagnitude, Pruner
 from spandex.steps.common import new_network
 from spandex.train import TrainSettings, fit
@@ -31,11 +28,11 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
         start = _pretrained(params)
         load_state(network, start)
     print(f"baseline: {params.train.epochs} epochs from {start}")
-    settings = TrainSettings(**_shared_settings(params), epochs=max(params.train.epochs, 1))
     if params.train.epochs:
+        settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
         _fit("baseline", network, settings, None, train, validation, run, output)
     else:
-        _score_untrained(network, NoisySpeech(validation.parent), output.with_name("epochs.csv"))
+        CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
         save_state(network, output)
 
 
@@ -91,6 +88,7 @@ def _fit(
     """Train and write the network; checkpoints lie outside what the workflow knows until it is written."""
     start = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values()))
     checkpoints = output.parents[1] / ".checkpoints" / name
+    build = Build.load(run)
     result = fit(
         accelerate(network),
         _batches(settings, train),
@@ -100,30 +98,8 @@ def _fit(
         pruner=pruner,
         checkpoints=checkpoints,
         identity=f"{start.hexdigest()} {sha256(train)} {sha256(validation)}",
-        on_epoch=epoch_logger(run, name),
+        on_epoch=epoch_logger(build, model_run(build, name)),
     )
     print(f"{name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
     save_state(restore(network), output)
     shutil.rmtree(checkpoints)
-
-
-def _score_untrained(network: SDNN, validation: NoisySpeech, epochs: Path) -> None:
-    """The one row that a baseline without training has."""
-    accelerate(network)
-    scores = [
-        si_snr(denoise(network, torch.from_numpy(clip.noisy)[None])[0].numpy(), clip.clean) for clip in validation
-    ]
-    restore(network)
-    table = CsvLog(epochs, COLUMNS["epochs"])
-    table.restart()
-    table.append(
-        {
-            "iteration": 0,
-            "epoch": 0,
-            "train_loss": float("nan"),
-            "train_si_snr_db": float("nan"),
-            "validation_si_snr_db": float(sum(scores) / len(scores)),
-            "sparsity": 0.0,
-            "lr": 0.0,
-        }
-    )

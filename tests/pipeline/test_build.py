@@ -1,0 +1,189 @@
+"""A whole build at toy size, through make, Snakemake, DVC, Lava and MLflow."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+REPOSITORY = Path(__file__).parents[2]
+PARTS = ["Makefile", "Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"]
+TREES = [".dvc", "workflow", "src", "reports/reference"]
+MODELS = ["baseline", "dense", "prune50", "prune75"]
+TOY = {
+    "data": {
+        "corpus_minutes": {"train": 1, "validation": 0.5, "test": 0.5},
+        "clips": {"train": 4, "validation": 1, "test": 2},
+    },
+    "train": {"epochs": 2, "batch_size": 2, "segment_s": 1.0},
+    "sparsify": {"epochs": 4, "pruning_epochs": 2},
+    "deploy": {"clips": 1, "clip_s": 1.0},
+}
+
+
+def new_project(folder: Path) -> Path:
+    """A copy of the repository whose embedded profile is a toy."""
+    folder.mkdir()
+    for name in PARTS:
+        shutil.copy(REPOSITORY / name, folder / name)
+    for name in TREES:
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache")
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["profiles"]["embedded"] |= TOY
+    params["profiles"]["embedded"]["data"]["source"] = "embedded"
+    params["data"]["clip_s"] = 4.0
+    params["model"]["hidden"] = 32
+    params["sparsify"]["frequency"] = 2
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    return folder
+
+
+def environment() -> dict[str, str]:
+    unwanted = ("SPANDEX_SET", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL")
+    return {name: value for name, value in os.environ.items() if name not in unwanted}
+
+
+def make_command(*assignments: str) -> list[str]:
+    binaries = Path(sys.executable).parent
+    return ["make", "--old-file=setup", f"BIN={binaries}", "CORES=2", "rebuild", *assignments]
+
+
+def make(project: Path, *assignments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(make_command(*assignments), cwd=project, env=environment(), capture_output=True, text=True)
+
+
+def dvc(project: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=True).stdout
+
+
+def products(project: Path) -> dict[str, bytes]:
+    """What equal parameters must make equal, by path."""
+    patterns = ["data/**/*.wav", "data/**/*.flac", "models/**/network.*", "reports/embedded/table.csv"]
+    files = sorted(file for pattern in patterns for file in project.glob(pattern))
+    return {file.relative_to(project).as_posix(): file.read_bytes() for file in files}
+
+
+def modified(project: Path) -> dict[Path, int]:
+    folders = [project / name / "embedded" for name in ("data", "models")]
+    return {file: file.stat().st_mtime_ns for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    return new_project(tmp_path_factory.mktemp("build") / "project")
+
+
+@pytest.fixture(scope="module")
+def built(project) -> subprocess.CompletedProcess:
+    done = make(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_make_prints_the_table_and_where_the_report_is(built, project):
+    assert "The report is in reports/embedded" in built.stdout
+    for model in ["noisy", *MODELS, "50% Sparse SDNN"]:
+        assert f"| {model} " in built.stdout
+    with (project / "reports/embedded/table.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "this run"]
+    assert [row["model"] for row in rows] == ["noisy", *MODELS]
+    assert [float(row["sparsity_percent"]) for row in rows[1:]] == pytest.approx([0, 0, 50, 75], abs=0.1)
+    assert all(row["mos_ovrl"] for row in rows)
+    assert all(row["fixed_minus_float_db"] for row in rows[1:])
+
+
+def test_report_folder_is_complete(built, project):
+    folder = project / "reports/embedded"
+    names = ["table.csv", "table.md", "table.tex", "summary.md", "metricsboard.yml"]
+    names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
+    assert [name for name in names if not (folder / name).is_file()] == []
+    assert [entry["model"] for entry in yaml.safe_load((folder / "metricsboard.yml").read_text())] == MODELS
+
+
+def test_models_are_child_runs_of_one_build_in_mlflow(built, project):
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("spandex").experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert sorted(children) == sorted(MODELS)
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parents[0].info.run_id}
+    history = client.get_metric_history(children["prune75"].info.run_id, "validation_si_snr_db")
+    assert len(history) == TOY["sparsify"]["epochs"]
+    assert children["prune75"].data.metrics["sparsity"] == pytest.approx(0.75, abs=0.001)
+    names = {artifact.path for artifact in client.list_artifacts(children["prune75"].info.run_id)}
+    assert {"network.pt", "network.net"} <= names
+
+
+def test_second_make_has_nothing_to_do(built, project):
+    before = modified(project)
+    again = make(project)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+    assert modified(project) == before
+
+
+def test_dvc_has_nothing_to_do_after_make(built, project):
+    assert "Data and pipelines are up to date" in dvc(project, "status")
+    output = dvc(project, "repro")
+    assert "Running stage" not in output
+
+
+def test_impossible_value_is_one_line_and_loses_nothing(built, project):
+    before = modified(project)
+    done = make(project, "SET=train.lrr=1")
+    assert done.returncode != 0
+    assert "spandex tidy: params.yaml: train.lrr: unknown key" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert modified(project) == before
+
+
+@pytest.mark.slow
+def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
+    lock = (project / "dvc.lock").read_bytes()
+    before = modified(project)
+    done = make(project, "SET=sparsify.targets=[0.9]")
+    assert done.returncode == 0, done.stderr
+    assert "dvc.lock is left alone" in done.stdout
+    assert "| prune90 " in done.stdout and "| prune50 " not in done.stdout
+    assert (project / "dvc.lock").read_bytes() == lock
+    folders = {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")}
+    assert folders == {"dense", "prune90"}
+    after = modified(project)
+    kept = [path for path in before if {"data", "baseline"} & set(path.relative_to(project).parts)]
+    assert kept and all(after[path] == before[path] for path in kept if "exported" not in path.parts)
+
+
+@pytest.mark.slow
+def test_killed_build_continues_to_the_same_bytes(built, tmp_path, project):
+    """Kill everything in the middle of fine-tuning, then run make again."""
+    reference = new_project(tmp_path / "whole")
+    killed = new_project(tmp_path / "killed")
+    assert make(reference).returncode == 0
+    process = subprocess.Popen(
+        make_command(), cwd=killed, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    log = killed / "reports/embedded/logs/fine_tune_dense.log"
+    deadline = time.monotonic() + 300
+    while not (log.is_file() and log.stat().st_size):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = modified(killed)
+    again = make(killed)
+    assert again.returncode == 0, again.stderr
+    assert products(killed) == products(reference)
+    after = modified(killed)
+    finished = [path for path in before if "data" in path.parts or "baseline" in path.parts]
+    assert finished and all(after[path] == before[path] for path in finished)

@@ -1,6 +1,9 @@
 import hashlib
 import re
+import subprocess
+import sys
 
+import espeakng_loader
 import numpy as np
 import pytest
 from scipy import signal
@@ -116,6 +119,29 @@ def pitch_hz(audio):
             correlation = np.correlate(frame, frame, "full")[799:]
             found.append(16000 / (40 + np.argmax(correlation[40:320])))
     return np.median(found)
+
+
+SPEAK_FROM = """
+import sys
+import espeakng_loader
+espeakng_loader.get_data_path = lambda: sys.argv[1]
+from spandex.data.espeak import Voice, speak
+print(len(speak("Hello.", Voice("en-us", "f2"))))
+"""
+
+
+def test_deep_installation_speaks_too(tmp_path):
+    """espeak-ng itself cannot open data under a path of more than 160 bytes."""
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    (deep / "data").symlink_to(espeakng_loader.get_data_path())
+    run = subprocess.run([sys.executable, "-c", SPEAK_FROM, deep / "data"], capture_output=True, text=True)
+    assert run.stdout.strip() == str(len(speak("Hello.", Voice("en-us", "f2")))), run.stderr
+
+
+def test_missing_voice_data_is_an_error_and_not_an_exit(tmp_path):
+    run = subprocess.run([sys.executable, "-c", SPEAK_FROM, tmp_path], capture_output=True, text=True)
+    assert f"SpandexError: {tmp_path}: no data of espeak-ng" in run.stderr
 
 
 def test_unknown_voice_is_named():

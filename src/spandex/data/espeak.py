@@ -3,8 +3,13 @@
 Calls and numbers are those of espeak-ng's public header ``speak_lib.h`` (https://github.com/espeak-ng/espeak-ng).
 """
 
+import atexit
 import ctypes
+import functools
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import espeakng_loader
 import numpy as np
@@ -15,6 +20,7 @@ from spandex.errors import SpandexError
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: return when synthesis is complete
 _POSITION_CHARACTER, _UTF8 = 1, 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
+_LONGEST_DATA_PATH = 120  # bytes
 _HALF_VOLUME = 50  # at the normal 100 some variants clip
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -40,19 +46,38 @@ def speak(text: str, voice: Voice) -> np.ndarray:
     therefore loaded afresh for each text (4 ms).
 
     Raises:
-        SpandexError: espeak-ng lacks the voice or fails.
+        SpandexError: espeak-ng lacks the voice or its data, or fails.
     """
+    data_path = _data_path()
     libc = ctypes.CDLL(None)
     libc.dlclose.argtypes = [ctypes.c_void_p]
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
-        return _speak(library, libc, text, voice)
+        return _speak(library, libc, data_path, text, voice)
     finally:
         library.espeak_Terminate()
         libc.dlclose(library._handle)
 
 
-def _speak(library: ctypes.CDLL, libc: ctypes.CDLL, text: str, voice: Voice) -> np.ndarray:
+@functools.cache
+def _data_path() -> str:
+    """The folder of espeak-ng's voices under a name short enough for it.
+
+    espeak-ng cuts the name at 160 bytes, and ends the whole process when it finds no data.
+    """
+    path = Path(espeakng_loader.get_data_path())
+    if not (path / "phontab").is_file():
+        raise SpandexError(f"{path}: no data of espeak-ng; install espeakng-loader again")
+    if len(str(path).encode()) <= _LONGEST_DATA_PATH:
+        return str(path)
+    folder = tempfile.mkdtemp(prefix="espeak-")
+    atexit.register(shutil.rmtree, folder)
+    link = Path(folder) / "espeak-ng-data"
+    link.symlink_to(path)
+    return str(link)
+
+
+def _speak(library: ctypes.CDLL, libc: ctypes.CDLL, data_path: str, text: str, voice: Voice) -> np.ndarray:
     chunks = []
 
     @_CALLBACK
@@ -61,9 +86,7 @@ def _speak(library: ctypes.CDLL, libc: ctypes.CDLL, text: str, voice: Voice) -> 
             chunks.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    rate_hz = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
-    if rate_hz <= 0:
-        raise SpandexError(f"espeak-ng does not start with the data in {espeakng_loader.get_data_path()}")
+    rate_hz = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), 0)
     library.espeak_SetSynthCallback(collect)
     libc.srand(1)  # breath noise of the Klatt voices
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))

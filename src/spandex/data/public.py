@@ -4,6 +4,7 @@ import csv
 import hashlib
 import logging
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import soundfile
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from spandex.data.catalog import Source, dns4_archives, ndns_test_set_1, source
+from spandex.data.catalog import Source, catalog, dns4_archives, dns4_names, ndns_test_set_1, source
 from spandex.data.corpus import SPLITS, Entry, write_manifest
 from spandex.data.download import RefusedError, Retry, fetch, is_address
 from spandex.data.unpack import read_sha1_list, unpack
@@ -139,6 +140,7 @@ def _prepare_dns4(
     for kind in ("clean", "noise"):
         if not any(archive.name.startswith(f"{kind}_fullband/") for archive in chosen):
             raise SpandexError(f"the archives {', '.join(select)} hold no {kind}; add 'speech' or 'noise', say")
+    _warn_of_space(directory, len(chosen))
     parts = ndns_test_set_1()
     options = {"mirror": mirror, "workers": workers, "retry": retry, "in_place": True}
     paths = fetch([source("dns4-sha1"), *parts, *chosen], directory / "downloads", **options)
@@ -148,6 +150,20 @@ def _prepare_dns4(
     unpack([paths[part.name] for part in parts], directory / TEST_SET)
     find_test_set(directory)
     return from_dns4(directory, workers=workers)
+
+
+def _warn_of_space(directory: Path, archives: int) -> None:
+    """Archives differ in size and none is published, so this is an estimate and no error."""
+    entry = catalog().dns4
+    share = archives / len(dns4_names())
+    directory.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(directory).free / 1e9
+    packed_gb, unpacked_gb = share * entry.packed_gb, share * entry.unpacked_gb
+    logger.log(
+        logging.WARNING if packed_gb + unpacked_gb > free_gb else logging.INFO,
+        f"{archives} DNS-4 archives take about {packed_gb:.0f} GB and {unpacked_gb:.0f} GB unpacked; "
+        f"{directory} has {free_gb:.0f} GB free",
+    )
 
 
 def from_mirror_corpus(

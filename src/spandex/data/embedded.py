@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import signal
 
 from spandex.data import noise
 from spandex.data.audio import SAMPLE_RATE_HZ, write_flac
@@ -205,7 +204,7 @@ def utterance(rng: np.random.Generator, speaker: Speaker, duration_s: float) -> 
     while sum(len(text.split()) for text in sentences) < duration_s * PACE * speaker.voice.rate / 60:
         sentences.append(sentence(speaker.text, rng))
     speech = speak(" ".join(sentences), speaker.voice)
-    return signal.oaconvolve(speech, _colour(speaker.seed))[: len(speech)]
+    return noise.convolve(speech, _colour(speaker.seed))
 
 
 def babble(rng: np.random.Generator, speakers: tuple[Speaker, ...], samples: int) -> np.ndarray:
@@ -226,7 +225,7 @@ def _colour(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     frequency = np.linspace(0, 1, 65)  # of the Nyquist frequency
     gain_db = np.interp(np.sqrt(frequency), np.linspace(0, 1, 7), rng.uniform(-6, 6, 7))
-    timbre = signal.firwin2(129, frequency, 10 ** (gain_db / 20))
+    timbre = np.fft.fftshift(np.fft.irfft(10 ** (gain_db / 20))) * np.hanning(128)
     decay_s = rng.uniform(0.08, 0.3)
     time_s = np.arange(int(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / decay_s)

@@ -6,7 +6,7 @@ Each returns float32 (samples,) at 16 kHz, scaled to a peak of 1.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import signal
+from scipy.fft import next_fast_len
 
 from spandex.data.audio import SAMPLE_RATE_HZ
 
@@ -18,12 +18,18 @@ def scaled(audio: np.ndarray, peak: float = 1.0) -> np.ndarray:
     return (audio * (peak / np.abs(audio).max())).astype(np.float32)
 
 
+def convolve(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """The answer of a system with an impulse response, as long as ``audio``."""
+    length = next_fast_len(len(audio) + len(response), real=True)
+    return np.fft.irfft(np.fft.rfft(audio, length) * np.fft.rfft(response, length), length)[: len(audio)]
+
+
 def coloured(rng: np.random.Generator, samples: int) -> np.ndarray:
     """White to brown and blue noise (power as f**-2 to f**1), often band-passed, slowly modulated."""
-    noise = _shaped(rng, samples, exponent=rng.choice([-1.0, 0.0, 1.0, 2.0]) + rng.uniform(-0.3, 0.3))
-    if rng.random() < 0.5:
-        low_hz = _log_uniform(rng, 50, 2000)
-        noise = _band(noise, low_hz, min(low_hz * _log_uniform(rng, 2, 16), 0.95 * _NYQUIST_HZ))
+    exponent = rng.choice([-1.0, 0.0, 1.0, 2.0]) + rng.uniform(-0.3, 0.3)
+    low_hz = _log_uniform(rng, 50, 2000)
+    band_hz = (low_hz, low_hz * _log_uniform(rng, 2, 16)) if rng.random() < 0.5 else None
+    noise = _shaped(rng, samples, exponent, band_hz)
     return scaled(noise * (1 + rng.uniform(0, 0.9) * _slow(rng, samples, rate_hz=_log_uniform(rng, 0.2, 4))))
 
 
@@ -53,9 +59,7 @@ def rain(rng: np.random.Generator, samples: int) -> np.ndarray:
     drops = np.zeros(samples)
     count = rng.poisson(rate_hz * samples / SAMPLE_RATE_HZ) + 1
     drops[rng.integers(0, samples, count)] = rng.exponential(1.0, count) * rng.choice([-1, 1], count)
-    sound = np.zeros(samples)
-    for _ in range(3):
-        sound += _resonance(drops, _log_uniform(rng, 300, 6000), decay_s=_log_uniform(rng, 0.002, 0.02))
+    sound = convolve(drops, sum(_ringing(rng, (300, 6000), (0.002, 0.02)) for _ in range(3)))
     hiss = _shaped(rng, samples, exponent=rng.uniform(-0.5, 0.7)) * (1 + 0.6 * _slow(rng, samples, rate_hz=0.5))
     return scaled(_unit(sound) + rng.uniform(0.1, 1.0) * _unit(hiss))
 
@@ -102,11 +106,9 @@ def impacts(rng: np.random.Generator, samples: int) -> np.ndarray:
         hits[inside] += rng.uniform(0.3, 1.0, len(inside))
         start = int(burst[-1] + rng.uniform(0.1, 1.5) * SAMPLE_RATE_HZ)
     hits[rng.integers(0, samples)] += 1
-    thump = np.convolve(hits, rng.standard_normal(80) * np.exp(-np.arange(80) / 20))[:samples]
-    sound = np.zeros(samples)
-    for _ in range(rng.integers(2, 6)):
-        ringing = _resonance(thump, _log_uniform(rng, 150, 6000), decay_s=_log_uniform(rng, 0.01, 0.15))
-        sound += rng.uniform(0.2, 1.0) * _unit(ringing)
+    thump = rng.standard_normal(80) * np.exp(-np.arange(80) / 20)
+    dish = sum(rng.uniform(0.2, 1.0) * _ringing(rng, (150, 6000), (0.01, 0.15)) for _ in range(rng.integers(2, 6)))
+    sound = convolve(hits, np.convolve(thump, dish))
     return scaled(_unit(sound) + rng.uniform(0.02, 0.2) * _unit(_shaped(rng, samples, exponent=1.0)))
 
 
@@ -130,11 +132,18 @@ def _unit(audio: np.ndarray) -> np.ndarray:
     return audio / np.sqrt(np.mean(audio**2))
 
 
-def _shaped(rng: np.random.Generator, samples: int, exponent: float) -> np.ndarray:
-    """Gaussian noise with power as f**-exponent, flat below 20 Hz."""
+def _shaped(
+    rng: np.random.Generator, samples: int, exponent: float, band_hz: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Gaussian noise with power as f**-exponent, flat below 20 Hz; a band has second-order Butterworth slopes."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency_hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ)
-    return np.fft.irfft(spectrum * np.maximum(frequency_hz, 20) ** (-exponent / 2), samples)
+    spectrum *= np.maximum(frequency_hz, 20) ** (-exponent / 2)
+    if band_hz:
+        low_hz, high_hz = band_hz
+        detuning = (frequency_hz**2 - low_hz * high_hz) / ((high_hz - low_hz) * np.maximum(frequency_hz, 1))
+        spectrum /= np.sqrt(1 + detuning**4)
+    return np.fft.irfft(spectrum, samples)
 
 
 def _slow(rng: np.random.Generator, samples: int, rate_hz: float) -> np.ndarray:
@@ -143,15 +152,13 @@ def _slow(rng: np.random.Generator, samples: int, rate_hz: float) -> np.ndarray:
     return np.interp(np.linspace(0, len(knots) - 1, samples), np.arange(len(knots)), knots)
 
 
-def _band(audio: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    return signal.sosfilt(signal.butter(2, [low_hz, high_hz], "bandpass", fs=SAMPLE_RATE_HZ, output="sos"), audio)
-
-
-def _resonance(audio: np.ndarray, frequency_hz: float, decay_s: float) -> np.ndarray:
-    """A damped oscillation in answer to every impulse."""
-    radius = np.exp(-1 / (decay_s * SAMPLE_RATE_HZ))
-    angle = 2 * np.pi * frequency_hz / SAMPLE_RATE_HZ
-    return signal.lfilter([1.0], [1.0, -2 * radius * np.cos(angle), radius**2], audio)
+def _ringing(rng: np.random.Generator, frequency_hz: tuple[float, float], decay_s: tuple[float, float]) -> np.ndarray:
+    """A damped oscillation of unit energy, its frequency and decay drawn from the ranges; it ends at -60 dB or less."""
+    time_s = np.arange(int(7 * decay_s[1] * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    sound = np.exp(-time_s / _log_uniform(rng, *decay_s)) * np.sin(
+        2 * np.pi * _log_uniform(rng, *frequency_hz) * time_s
+    )
+    return sound / np.linalg.norm(sound)
 
 
 def _harmonics(rng: np.random.Generator, frequency_hz: np.ndarray, count: int, tilt: float) -> np.ndarray:

@@ -78,7 +78,7 @@ class Model(Section):
     tau_grad: Positive
     scale_grad: Positive
     max_delay: Annotated[int, Field(ge=0)]  # steps
-    pretrained: str | None  # ndns-baseline, a network.pt, or null for random weights
+    pretrained: str | None  # a network of the catalogue, a network.pt, or null for random weights
 
 
 class Train(Section):

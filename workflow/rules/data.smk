@@ -7,7 +7,7 @@ rule corpus:
     benchmark:
         f"{TIMES}/corpus.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("seed", "data"),
@@ -26,7 +26,7 @@ rule synthesize:
     benchmark:
         f"{TIMES}/synthesize_{{split}}.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("seed", "data"),

@@ -9,7 +9,7 @@ rule export_network:
     benchmark:
         f"{TIMES}/export_{{model}}.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     params:
         digest=PARAMS.digest("model"),
     shell:
@@ -29,7 +29,7 @@ rule lava_inference:
     benchmark:
         f"{TIMES}/infer_{{model}}.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     params:
         digest=PARAMS.digest("deploy", "model"),
     shell:

@@ -9,7 +9,7 @@ rule evaluate_noisy:
     benchmark:
         f"{TIMES}/evaluate_noisy.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("evaluate"),
@@ -31,7 +31,7 @@ rule evaluate_network:
     benchmark:
         f"{TIMES}/evaluate_{{model}}.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("evaluate", "model"),
@@ -49,7 +49,7 @@ rule latency:
     log:
         f"{LOGS}/latency.log",
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("model"),

@@ -21,7 +21,7 @@ rule report:
     benchmark:
         f"{TIMES}/report.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     params:
         digest=PARAMS.digest("report"),
         models=lambda wildcards, input: Path(input.baseline).parents[1],

@@ -5,7 +5,7 @@ rule tracking_store:
     log:
         f"{LOGS}/tracking_store.log",
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     params:
         digest=PARAMS.digest(),
     shell:
@@ -26,7 +26,7 @@ rule train_baseline:
     benchmark:
         f"{TIMES}/train_baseline.tsv"
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("seed", "threads", "model", "train"),
@@ -53,7 +53,7 @@ rule fine_tune:
     wildcard_constraints:
         model="|".join(PARAMS.fine_tuned),
     conda:
-        "spandex"
+        "../envs/spandex.yaml"
     threads: workflow.cores
     params:
         digest=PARAMS.digest("seed", "threads", "model", "train", "sparsify"),

@@ -16,7 +16,9 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
     """Synthesise or download speech and noise, and list them in a manifest."""
     directory = manifest.parent
     if params.data.source != "embedded":
-        data.prepare_corpus(params.data.source, directory, params.mirror, workers, params.data.archives)
+        data.prepare_corpus(
+            params.data.source, directory, mirror=params.mirror, workers=workers, archives=params.data.archives
+        )
         return
     speech = params.data.corpus_minutes.model_dump()
     noise = {split: NOISE_SHARE * minutes for split, minutes in speech.items()}

@@ -65,7 +65,7 @@ def _pretrained(params: Params) -> Path:
     name = params.model.pretrained
     if Path(name).suffix:
         return Path(name)
-    published = fetch_published(PUBLISHED, params.mirror)
+    published = fetch_published(PUBLISHED, mirror=params.mirror)
     if name not in published:
         raise SpandexError(f"model.pretrained: {name!r} is neither a file nor one of {', '.join(published)}")
     return published[name]

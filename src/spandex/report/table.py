@@ -222,7 +222,8 @@ def _number(row: Row, column: Column, extra_decimals: int = 0) -> str:
     value = row.values.get(column.key)
     if value is None:
         return ""
-    return f"{value + 0.0:.{column.decimals + extra_decimals}f}"
+    text = f"{value:.{column.decimals + extra_decimals}f}"
+    return text if float(text) else text.removeprefix("-")
 
 
 def _latex_line(cells: Iterable[str]) -> str:

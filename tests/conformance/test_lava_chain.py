@@ -141,7 +141,7 @@ def test_fixed_point_is_within_a_tenth_of_a_decibel_of_float_on_speech(mirror, n
     in_float = denoise(from_hdf5(path), torch.from_numpy(noisy)[None])[0].numpy()
     assert result.si_snr > result.si_snr_noisy
     assert result.si_snr == pytest.approx(si_snr(in_float, clean), abs=0.1)
-    assert si_snr(result.denoised, in_float) > 25  # of what the deviation is made: rounding, not a shift in time
+    assert si_snr(result.denoised, in_float) > 40  # dB; a mask one step late leaves about 25
 
 
 @pytest.mark.slow
@@ -174,6 +174,12 @@ def test_unknown_run_configuration_is_named(tmp_path):
 def test_unusable_clip_is_named(tmp_path, noisy, clean, message):
     with pytest.raises(SpandexError, match=f"clip7: .*{message}"):
         infer(tmp_path / "network.net", [(noisy, clean, "clip7")])
+
+
+def test_hop_that_does_not_divide_the_frame_is_named(tmp_path):
+    path = small_network(tmp_path / "network.net")
+    with pytest.raises(SpandexError, match=rf"{path}: frames of 32 samples are no multiple of the hop of 7"):
+        infer(path, [(*noisy_pair(0), "tones")], hop=7)
 
 
 # In a folder of its own: Lava runs every module that lies beside that of a process, to look for models.

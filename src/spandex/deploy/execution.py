@@ -5,6 +5,7 @@ one fails the others, and the caller, wait for ever; when the caller is killed t
 """
 
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -109,10 +110,9 @@ def _workers_bound_to_caller() -> Iterator[None]:
         _starting_workers = False
 
 
-def _install_fork_hook(installed: list[bool] = []) -> None:  # noqa: B006  hooks cannot be removed, so once
-    if not installed:
-        installed.append(True)
-        os.register_at_fork(after_in_child=_bind_worker)
+@functools.cache  # once: a hook cannot be removed
+def _install_fork_hook() -> None:
+    os.register_at_fork(after_in_child=_bind_worker)
 
 
 def _bind_worker() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from lava.lib.dl.netx.blocks.process import Input
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg, RunConfig
 from lava.utils import loihi
 
@@ -98,7 +99,7 @@ def infer(
 def _run_clip(
     network: Network, noisy: np.ndarray, clean: np.ndarray, name: str, hop: int, config: RunConfig
 ) -> Inference:
-    n_fft = 2 * (network.in_layer.shape[0] - 1)
+    n_fft = _frame_length(network, hop)
     delay = NETWORK_DELAY + n_fft // hop - 1  # steps
     steps = -(-len(noisy) // hop) + delay
 
@@ -133,6 +134,17 @@ def _run_clip(
         steps=steps,
         seconds=seconds,
     )
+
+
+def _frame_length(network: Network, hop: int) -> int:
+    """Samples of the STFT frame that the network was made for, from its n_fft / 2 + 1 inputs and outputs."""
+    inputs, outputs = network.in_layer.shape, network.out.shape
+    n_fft = 2 * (inputs[0] - 1)
+    if not isinstance(network.in_layer, Input) or len(inputs) != 1 or outputs != inputs:
+        raise SpandexError(f"{network.filename}: no mask network; it maps {inputs} to {outputs} values")
+    if hop < 1 or n_fft < hop or n_fft % hop:
+        raise SpandexError(f"{network.filename}: frames of {n_fft} samples are no multiple of the hop of {hop}")
+    return n_fft
 
 
 def _connect_network(encoder: Encoder, network: Network, decoder: Decoder, on_chip: bool) -> None:

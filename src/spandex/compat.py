@@ -1,16 +1,21 @@
-"""Import lava-nc 0.10 and lava-dl 0.6 on Python 3.11 and later, without their import notices.
+"""Import lava-nc 0.10 and lava-dl 0.6 on Python 3.11 and later, quickly and without their notices.
 
 Both declare Python below 3.11 because of one class: ``lava.magma.compiler.var_model`` uses instances
 of the dataclass ``ByteEncoder`` as defaults, and Python 3.11 accepts only hashable defaults. An import
-hook gives that class a hash while its module loads; nothing on disk changes.
+hook gives that class a hash while its module loads; nothing on disk changes. It also lets Lava set
+multiprocessing's start method where something else has, and puts off lava-dl's object detection, which
+imports torchvision, until it is used.
 """
 
 import contextlib
 import dataclasses
+import functools
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import io
 import logging
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -42,10 +47,18 @@ def _silent() -> Iterator[None]:
         logging.disable(previous)
 
 
+def _forced_start_method() -> AbstractContextManager:
+    forced = functools.partial(multiprocessing.set_start_method, force=True)
+    return mock.patch.object(multiprocessing, "set_start_method", forced)
+
+
 _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "lava.magma.compiler.var_model": _hashable_byte_encoder,
+    "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
     "lava.lib.dl.slayer": _silent,
+    "lava.lib.dl.slayer.object_detection": _silent,
 }
+_LAZY = "lava.lib.dl.slayer.object_detection"
 
 
 class _Loader(importlib.abc.Loader):
@@ -69,6 +82,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, around)
+            if fullname == _LAZY:
+                spec.loader = importlib.util.LazyLoader(spec.loader)
         return spec
 
 

@@ -25,3 +25,25 @@ assert var_model.CoreEncoder.__hash__ is None
 assert dataclasses.dataclass.__module__ == "dataclasses"
 """
     assert python(code).returncode == 0
+
+
+def test_lava_sets_its_start_method_where_another_was_set():
+    code = """
+import spandex, multiprocessing
+multiprocessing.set_start_method("spawn")
+from lava.magma.runtime.message_infrastructure import multiprocessing as lava
+print(multiprocessing.get_start_method())
+"""
+    assert python(code).stdout == "fork\n"
+
+
+def test_object_detection_is_imported_when_it_is_used():
+    code = """
+import spandex, sys
+from lava.lib.dl import slayer
+assert "torchvision" not in sys.modules
+slayer.obd.yolo_base.YOLOBase
+assert "torchvision" in sys.modules
+"""
+    done = python(code)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -40,7 +40,8 @@ def main(
         str, typer.Option("--set", envvar="SPANDEX_SET", help='Overrides, such as "profile=mini train.lr=0.002".')
     ] = "",
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("spandex").setLevel(logging.INFO)
     context.obj = functools.partial(parameters.load, params)
     context.meta["overrides"] = {"set": set_}
 

@@ -50,7 +50,7 @@ def _compare(deploy: Deploy, network_file: Path, float_network: SDNN, clip: Clip
     denoised = denoise(float_network, torch.from_numpy(noisy)[None])[0].numpy()
     return {
         "name": clip.name,
-        "steps": lava.steps,
+        "steps": int(lava.steps),
         "noisy_db": lava.si_snr_noisy,
         "lava_db": lava.si_snr,
         "float_db": float(si_snr(denoised, clean)),

@@ -6,6 +6,7 @@ from spandex.data.corpus import Entry, read_manifest, write_manifest
 from spandex.data.dataset import Clip, NoisySpeech, SegmentBatches
 from spandex.data.download import DownloadError, Retry, fetch
 from spandex.data.embedded import build_embedded
+from spandex.data.linked import link_clips
 from spandex.data.public import fetch_published, find_test_set, prepare_corpus
 from spandex.data.synthesis import MixedClip, SkippedFile, Sources, SynthesisSettings, make_clip, mix, synthesize
 
@@ -28,6 +29,7 @@ __all__ = [
     "fetch",
     "fetch_published",
     "find_test_set",
+    "link_clips",
     "make_clip",
     "mix",
     "prepare_corpus",

@@ -31,25 +31,18 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
 
 
 def synthesize(params: Params, manifest: Path, split: str, output: Path, workers: int) -> None:
-    """Mix the clips of one split; list them, and the source files that could not be used."""
-    fields = set(data.SynthesisSettings.__dataclass_fields__)
-    settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
+    """Mix the clips of one split; list them, and the source files that could not be used.
+
+    The test clips of DNS-4 are not mixed: they are the challenge's test set 1.
+    """
     count = getattr(params.data.clips, split)
-    with tqdm(desc=split, unit=" clips", disable=None) as bar:
-        skipped = data.synthesize(
-            manifest,
-            split,
-            output.parent,
-            count,
-            settings,
-            params.seed,
-            workers,
-            lambda done, total: _show(bar, done, total),
-        )
-    for path, reason in skipped:
-        print(f"not used: {path}: {reason}")
+    skipped = []
+    if (params.data.source, split) == ("dns4", "test"):
+        data.link_clips(data.find_test_set(manifest.parent), output.parent, count)
+    else:
+        skipped = _mix(params, manifest, split, output.parent, count, workers)
     clips = data.NoisySpeech(output.parent)
-    print(f"{split}: {len(clips)} clips of {settings.clip_s:g} s")
+    print(f"{split}: {len(clips)} clips")
     write_json(
         output,
         {
@@ -60,6 +53,27 @@ def synthesize(params: Params, manifest: Path, split: str, output: Path, workers
             "produced_by": produced_by(params, [manifest]),
         },
     )
+
+
+def _mix(
+    params: Params, manifest: Path, split: str, directory: Path, count: int, workers: int
+) -> list[data.SkippedFile]:
+    fields = set(data.SynthesisSettings.__dataclass_fields__)
+    settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
+    with tqdm(desc=split, unit=" clips", disable=None) as bar:
+        skipped = data.synthesize(
+            manifest,
+            split,
+            directory,
+            count,
+            settings,
+            params.seed,
+            workers,
+            lambda done, total: _show(bar, done, total),
+        )
+    for path, reason in skipped:
+        print(f"not used: {path}: {reason}")
+    return skipped
 
 
 def _show(bar: tqdm, done: int, total: int) -> None:

@@ -47,7 +47,7 @@ def train(network, optimizer, pruner, iterations):
     generator = torch.Generator().manual_seed(1)
     for _ in range(iterations):
         optimizer.zero_grad()
-        network(torch.randn(4, 20, 12, generator=generator)).sub(0.3).square().mean().backward()
+        network(torch.randn(4, 20, 6, generator=generator)).sub(0.3).square().mean().backward()
         optimizer.step()
         pruner.step()
         yield
@@ -79,19 +79,19 @@ def test_the_smallest_weights_of_all_layers_together_go():
 @pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_sparsity_is_on_schedule_and_pruned_weights_stay_zero(make_optimizer):
     network = Network()
-    pruner = GradualMagnitude(network, 0.75, steps=50, frequency=7)
-    schedule = Cubic(0.0, 0.75, 50)
+    pruner = GradualMagnitude(network, 0.75, steps=30, frequency=7)
+    schedule = Cubic(0.0, 0.75, 30)
     dead = np.zeros(flat(network.weights).size, dtype=bool)
     last_step = 0
-    for t, _ in enumerate(train(network, make_optimizer(network.parameters()), pruner, 80)):
-        if t == 50 or (t < 50 and t % 7 == 0):
+    for t, _ in enumerate(train(network, make_optimizer(network.parameters()), pruner, 45)):
+        if t == 30 or (t < 30 and t % 7 == 0):
             last_step = t
         weights = flat(network.weights)
         assert (weights[dead] == 0).all()
         dead = weights == 0
         assert dead.mean() == sparsity(network).total
         assert abs(dead.mean() - schedule(last_step)) <= 0.001
-        assert pruner.done == (t >= 50)
+        assert pruner.done == (t >= 30)
     assert dead.sum() == round(0.75 * dead.size)
 
 

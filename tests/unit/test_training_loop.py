@@ -372,6 +372,8 @@ class RunServer:
 
     @staticmethod
     def serve():
+        import torch._dynamo  # noqa: F401  every optimiser's first step imports it: seconds, paid here once
+
         for line in sys.stdin:
             pid = os.fork()
             if pid == 0:

@@ -1,4 +1,3 @@
-import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -6,23 +5,8 @@ import soxr
 import torch
 from lava.lib.dl import slayer
 
+from networks import hdf5_content
 from spandex.models import denoise, export_hdf5, from_hdf5, load_published, save_state, stft
-
-
-def content(path):
-    """Every group and dataset of an HDF5 file with type, shape and bytes."""
-    found = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            value = item[()]
-            found[name] = (item.dtype, item.shape, value if item.dtype.kind == "O" else value.tobytes())
-        else:
-            found[name] = None
-
-    with h5py.File(path) as file:
-        file.visititems(visit)
-    return found
 
 
 def si_snr(estimate, target):
@@ -59,15 +43,13 @@ def _at_16_khz(path):
 def test_published_state_dict_exports_exactly_the_published_hdf5(mirror, tmp_path):
     network = load_published(mirror / "ndns" / "baseline" / "network.pt")
     export_hdf5(network, tmp_path / "network.net")
-    assert content(tmp_path / "network.net") == content(mirror / "ndns" / "baseline" / "network.net")
+    assert hdf5_content(tmp_path / "network.net") == hdf5_content(mirror / "ndns" / "baseline" / "network.net")
 
 
 def test_published_state_dict_returns_without_loss(mirror, tmp_path):
     path = mirror / "ndns" / "baseline" / "network.pt"
     save_state(load_published(path), tmp_path / "network.pt")
-    published, mine = (
-        torch.load(p, map_location="cpu", weights_only=True) for p in (path, tmp_path / "network.pt")
-    )
+    published, mine = (torch.load(p, map_location="cpu", weights_only=True) for p in (path, tmp_path / "network.pt"))
     assert published.keys() == mine.keys()
     assert all(torch.equal(published[key], mine[key]) for key in published)
 
@@ -77,7 +59,7 @@ def test_published_hdf5_returns_without_loss(mirror, tmp_path, name):
     path = mirror / "ndns" / name / "network.net"
     network = from_hdf5(path)
     export_hdf5(network, tmp_path / "network.net")
-    assert content(tmp_path / "network.net") == content(path)
+    assert hdf5_content(tmp_path / "network.net") == hdf5_content(path)
 
 
 def test_hdf5_and_state_dict_of_the_baseline_compute_the_same(mirror, clips):

@@ -1,11 +1,6 @@
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-# the tests are no package (lava-dl installs one named `tests`), so their helpers are found by folder
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from faulty_server import FaultyServer
 

@@ -2,6 +2,7 @@ import h5py
 import pytest
 import torch
 
+from networks import hdf5_content
 from spandex.errors import SpandexError
 from spandex.models import SDNN, export_hdf5, from_hdf5, load_published, load_state, save_state
 
@@ -17,22 +18,6 @@ def build(seed=0, **settings):
 def states_equal(a, b):
     a, b = a.state_dict(), b.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-
-
-def content(path):
-    """Every group and dataset of an HDF5 file with type, shape and bytes."""
-    found = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            value = item[()]
-            found[name] = (item.dtype, item.shape, value if item.dtype.kind == "O" else value.tobytes())
-        else:
-            found[name] = None
-
-    with h5py.File(path) as file:
-        file.visititems(visit)
-    return found
 
 
 def test_state_returns_unchanged(tmp_path):
@@ -109,7 +94,7 @@ def test_export_is_lava_dl_s_own_and_byte_identical(tmp_path):
         group = file.create_group("layer")
         for i, block in enumerate(network.blocks):
             block.export_hdf5(group.create_group(f"{i}"))
-    assert content(tmp_path / "a.net") == content(tmp_path / "stock.net")
+    assert hdf5_content(tmp_path / "a.net") == hdf5_content(tmp_path / "stock.net")
 
 
 def test_failed_export_leaves_the_old_file(tmp_path):

@@ -54,11 +54,14 @@ rebuild: setup
 	@spandex record
 	@spandex summary
 
+# a file's tests share what they built
+PYTEST := pytest -n 2 --dist loadfile
+
 test: setup
-	pytest -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: setup
-	pytest -n 2
+	$(PYTEST)
 
 lint: setup
 	ruff check

@@ -115,10 +115,11 @@ class Sparsify(Section):
 class Deploy(Section):
     """Conversion to Lava and inference there."""
 
+    run_config: Literal["sim", "loihi2"]  # fixed point on the CPU, or the chip
     sparsity_map: Literal["auto"] | bool | list[bool]
-    density_threshold: Fraction
+    density_threshold: Fraction  # non-zero weights up to which "auto" makes a layer sparse
     clips: Count
-    clip_s: Positive
+    clip_s: Positive  # from the start of each clip
 
 
 class Evaluate(Section):

@@ -149,6 +149,31 @@ def test_impossible_value_is_one_line_and_loses_nothing(built, project):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_stopped_build_continues_to_the_same_bytes(built, project, tmp_path, number):
+    stopped = new_project(tmp_path / "stopped")
+    process = subprocess.Popen(
+        make_command(), cwd=stopped, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    log = stopped / "reports/embedded/logs/fine_tune_dense.log"
+    deadline = time.monotonic() + 300
+    while not (log.is_file() and "epoch 1" in log.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=60) != 0
+    assert list((stopped / "models/embedded/sparsified/.checkpoints/dense").iterdir())
+    before = modified(stopped)
+    again = make(stopped)
+    assert again.returncode == 0, again.stderr
+    assert "continuing after iteration" in log.read_text()
+    assert products(stopped) == products(project)
+    after = modified(stopped)
+    finished = [path for path in before if "data" in path.parts or "baseline" in path.parts]
+    assert finished and all(after[path] == before[path] for path in finished)
+
+
+@pytest.mark.slow
 def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
     lock = (project / "dvc.lock").read_bytes()
     before = modified(project)
@@ -162,28 +187,3 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
     after = modified(project)
     kept = [path for path in before if {"data", "baseline"} & set(path.relative_to(project).parts)]
     assert kept and all(after[path] == before[path] for path in kept if "exported" not in path.parts)
-
-
-@pytest.mark.slow
-def test_killed_build_continues_to_the_same_bytes(built, tmp_path, project):
-    """Kill everything in the middle of fine-tuning, then run make again."""
-    reference = new_project(tmp_path / "whole")
-    killed = new_project(tmp_path / "killed")
-    assert make(reference).returncode == 0
-    process = subprocess.Popen(
-        make_command(), cwd=killed, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    log = killed / "reports/embedded/logs/fine_tune_dense.log"
-    deadline = time.monotonic() + 300
-    while not (log.is_file() and log.stat().st_size):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = modified(killed)
-    again = make(killed)
-    assert again.returncode == 0, again.stderr
-    assert products(killed) == products(reference)
-    after = modified(killed)
-    finished = [path for path in before if "data" in path.parts or "baseline" in path.parts]
-    assert finished and all(after[path] == before[path] for path in finished)

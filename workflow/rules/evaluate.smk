@@ -48,6 +48,8 @@ rule latency:
         f"{REPORTS}/times/latency.json",
     log:
         f"{LOGS}/latency.log",
+    benchmark:
+        f"{TIMES}/latency.tsv"
     conda:
         "../envs/spandex.yaml"
     threads: workflow.cores

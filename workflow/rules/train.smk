@@ -4,6 +4,8 @@ rule tracking_store:
         run=f"{REPORTS}/tracking/build.json",
     log:
         f"{LOGS}/tracking_store.log",
+    benchmark:
+        f"{TIMES}/tracking_store.tsv"
     conda:
         "../envs/spandex.yaml"
     params:

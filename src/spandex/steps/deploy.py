@@ -46,7 +46,13 @@ def lava_inference(params: Params, network_file: Path, float_file: Path, clips: 
 
 def _compare(deploy: Deploy, network_file: Path, float_network: SDNN, clip: Clip, samples: int) -> dict:
     noisy, clean = clip.noisy[:samples], clip.clean[:samples]
-    (lava,) = infer(network_file, [(noisy, clean, clip.name)], deploy.sparsity_map, deploy.density_threshold)
+    (lava,) = infer(
+        network_file,
+        [(noisy, clean, clip.name)],
+        deploy.sparsity_map,
+        deploy.density_threshold,
+        deploy.run_config,
+    )
     denoised = denoise(float_network, torch.from_numpy(noisy)[None])[0].numpy()
     return {
         "name": clip.name,

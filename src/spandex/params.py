@@ -85,6 +85,7 @@ class Train(Section):
     """Baseline training; fine-tuning uses the same optimiser, batches and loss."""
 
     epochs: Annotated[int, Field(ge=0)]
+    epoch_batches: Count | None  # batches in an epoch; null: as many as pass over all clips
     batch_size: Count
     segment_s: Positive
     lr: Positive

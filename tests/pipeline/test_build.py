@@ -22,7 +22,7 @@ TOY = {
         "corpus_minutes": {"train": 1, "validation": 0.5, "test": 0.5},
         "clips": {"train": 4, "validation": 1, "test": 2},
     },
-    "train": {"epochs": 2, "batch_size": 2, "segment_s": 1.0},
+    "train": {"epochs": 2, "epoch_batches": 6, "batch_size": 2, "segment_s": 1.0},
     "sparsify": {"epochs": 4, "pruning_epochs": 2},
     "deploy": {"clips": 1, "clip_s": 1.0},
 }

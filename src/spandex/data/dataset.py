@@ -93,15 +93,19 @@ class NoisySpeech:
 class SegmentBatches:
     """Shuffled batches of segments, (B, N) float32, for training.
 
-    In each epoch every clip is cut into consecutive segments from a random offset, as many as fit whatever the
-    offset; the segments of all clips are shuffled and the last, incomplete batch is dropped. Epoch ``k`` depends
-    on ``seed`` and ``k`` alone, so a run can go on in the middle of one.
+    In each pass over the data every clip is cut into consecutive segments from a random offset, as many as fit
+    whatever the offset; the segments of all clips are shuffled and the last, incomplete batch is dropped. Passes
+    follow each other without end, and an epoch is the next ``epoch_batches`` of their batches: one pass if not
+    given, less of more clips otherwise. Batches depend on ``seed`` and their place alone, so a run can go on
+    anywhere.
 
     Raises:
         SpandexError: there are fewer segments than one batch.
     """
 
-    def __init__(self, dataset: NoisySpeech, batch_size: int, segment_s: float, seed: int) -> None:
+    def __init__(
+        self, dataset: NoisySpeech, batch_size: int, segment_s: float, seed: int, epoch_batches: int | None = None
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.segment = round(segment_s * SAMPLE_RATE_HZ)
@@ -110,22 +114,32 @@ class SegmentBatches:
             raise SpandexError(f"batches of {batch_size} segments of {segment_s} s: both must be positive")
         self._lengths = np.array([dataset.samples(index) for index in range(len(dataset))])
         self._counts = self._lengths // self.segment
-        if not len(self):
+        self._pass_batches = int(self._counts.sum()) // batch_size
+        if not self._pass_batches:
             found = f"{self._counts.sum()} segments of {segment_s:g} s"
             raise SpandexError(f"{dataset.directory}: {found} do not fill a batch of {batch_size}")
+        self._epoch_batches = epoch_batches or self._pass_batches
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return int(self._counts.sum()) // self.batch_size
+        return self._epoch_batches
 
     def epoch(self, k: int, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
         """Yield (noisy, clean, names of the noisy files) of epoch ``k``, from batch ``start_batch`` on."""
-        rng = np.random.default_rng([self.seed, k])
+        batch, end = k * len(self) + start_batch, (k + 1) * len(self)
+        while batch < end:
+            number, first = divmod(batch, self._pass_batches)
+            last = min(self._pass_batches, first + end - batch)
+            yield from self._pass(number, first, last)
+            batch += last - first
+
+    def _pass(self, number: int, first: int, last: int) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
+        rng = np.random.default_rng([self.seed, number])
         offsets = rng.integers(self._lengths - self._counts * self.segment + 1)
         clips = np.repeat(np.arange(len(self._counts)), self._counts)
         within = np.arange(len(clips)) - np.repeat(np.cumsum(self._counts) - self._counts, self._counts)
         order = rng.permutation(len(clips))
-        for batch in range(start_batch, len(self)):
+        for batch in range(first, last):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             starts = offsets[clips[chosen]] + within[chosen] * self.segment
             parts = [

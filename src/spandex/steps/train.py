@@ -30,7 +30,7 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
         settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
-        _fit("baseline", network, settings, None, train, validation, run, output)
+        _fit("baseline", network, settings, None, _batches(params, train), train, validation, run, output)
     else:
         CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
         save_state(network, output)
@@ -49,15 +49,17 @@ def fine_tune(
         lr_factor=sparsify.lr_factor,
         lr_drop_epoch=sparsify.pruning_epochs,
     )
+    batches = _batches(params, train)
     pruner = None
     if model in params.pruned:
-        steps = sparsify.pruning_epochs * len(_batches(settings, train)) - 1
+        steps = sparsify.pruning_epochs * len(batches) - 1
         pruner = GradualMagnitude(network, params.pruned[model], steps, sparsify.frequency)
-    _fit(model, network, settings, pruner, train, validation, run, output)
+    _fit(model, network, settings, pruner, batches, train, validation, run, output)
 
 
 def _shared_settings(params: Params) -> dict[str, float]:
-    return params.train.model_dump(exclude={"epochs"}) | {"seed": params.seed, "threads": params.threads}
+    shared = params.train.model_dump(exclude={"epochs", "epoch_batches"})
+    return shared | {"seed": params.seed, "threads": params.threads}
 
 
 def _pretrained(params: Params) -> Path:
@@ -71,8 +73,10 @@ def _pretrained(params: Params) -> Path:
     return published[name]
 
 
-def _batches(settings: TrainSettings, train: Path) -> SegmentBatches:
-    return SegmentBatches(NoisySpeech(train.parent), settings.batch_size, settings.segment_s, settings.seed)
+def _batches(params: Params, train: Path) -> SegmentBatches:
+    settings = params.train
+    clips = NoisySpeech(train.parent)
+    return SegmentBatches(clips, settings.batch_size, settings.segment_s, params.seed, settings.epoch_batches)
 
 
 def _fit(
@@ -80,6 +84,7 @@ def _fit(
     network: SDNN,
     settings: TrainSettings,
     pruner: Pruner | None,
+    batches: SegmentBatches,
     train: Path,
     validation: Path,
     run: Path,
@@ -91,7 +96,7 @@ def _fit(
     build = Build.load(run)
     result = fit(
         accelerate(network),
-        _batches(settings, train),
+        batches,
         NoisySpeech(validation.parent),
         settings,
         output.parent,

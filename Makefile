@@ -42,15 +42,11 @@ lock: $(UV)
 	    --output-file requirements-uv.lock -
 export PATH := $(BIN):$(PATH)
 
-# what the command line changed, for spandex and for Snakemake alike
-OVERRIDES := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
-export SPANDEX_SET := $(OVERRIDES)
-SNAKEMAKE := snakemake --profile workflow/profiles/default --cores $(CORES) $(if $(OVERRIDES),--config set="$(OVERRIDES)")
+# what the command line changed; every command of spandex reads it
+export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
 
-# under our own lock any lock of Snakemake's is left over from a killed run
 rebuild: setup
-	@flock --nonblock .spandex.lock sh -c 'spandex tidy && $(SNAKEMAKE) --nolock' \
-	    || { echo "make: stopped; run make again to go on (another build may be running)" >&2; exit 1; }
+	@spandex run --cores $(CORES)
 	@spandex record
 	@spandex summary
 

@@ -1,9 +1,12 @@
 """What a build does around the workflow: tidy before it, record in DVC after it."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from spandex.errors import SpandexError
 from spandex.params import Params
@@ -13,6 +16,8 @@ def tidy(params: Params, root: Path = Path()) -> list[Path]:
     """Remove networks and results of models that the parameters no longer name; return what was removed."""
     profile = params.profile
     kept = {
+        root / "models" / profile / ".checkpoints": set(params.models),
+        root / "models" / profile / "sparsified" / ".checkpoints": set(params.fine_tuned),
         root / "models" / profile / "sparsified": set(params.fine_tuned),
         root / "models" / profile / "exported": set(params.models),
         root / "reports" / profile / "infer": {f"{model}.json" for model in params.models},
@@ -27,6 +32,33 @@ def tidy(params: Params, root: Path = Path()) -> list[Path]:
     return stale
 
 
+def run(target: str, cores: int | None, overrides: str, lock: Path = Path(".spandex.lock")) -> NoReturn:
+    """Become Snakemake, at a target of the Snakefile, unless another build runs in this folder.
+
+    Our lock is held by the processes of the build and goes with the last of them. Snakemake's own stays behind when
+    it is killed, so it is not used.
+
+    Raises:
+        SpandexError: another build holds the lock.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SpandexError("another build runs in this folder") from None
+    os.set_inheritable(descriptor, True)
+    command = [sys.executable, "-m", "snakemake", "--nolock", target]
+    command += ["--cores", str(cores)] if cores else []
+    command += ["--config", f"set={overrides}"] if overrides else []
+    os.execv(sys.executable, command)
+
+
+def clear_checkpoints(params: Params, root: Path = Path()) -> None:
+    """Remove the checkpoints of a finished build; before its end they may still be needed."""
+    for folder in (root / "models" / params.profile).rglob(".checkpoints"):
+        shutil.rmtree(folder)
+
+
 def record(params: Params, in_file: Params) -> str:
     """Commit the build's products to DVC, if params.yaml alone says how they were made; return what was done.
 
@@ -37,7 +69,7 @@ def record(params: Params, in_file: Params) -> str:
     Raises:
         SpandexError: DVC failed.
     """
-    if params.digest() != in_file.digest():
+    if params != in_file:
         return "dvc.lock is left alone: this build has values from the command line"
     if not Path(".dvc").is_dir():
         return "dvc.lock is left alone: no DVC repository here"

@@ -185,16 +185,23 @@ def report(
 
 
 @command
-def tidy(context: Context) -> None:
-    """Check params.yaml and remove what it no longer names."""
+def run(
+    context: Context,
+    target: Annotated[str, typer.Argument(help="A phase, or all.")] = "all",
+    cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
+) -> None:
+    """Check the parameters, remove networks that they no longer name, and bring a target up to date."""
     for path in build.tidy(_params(context)):
         print(f"removed {path}, which the parameters no longer name")
+    build.run(target, cores, context.meta["overrides"]["set"])
 
 
 @command
 def record(context: Context) -> None:
-    """Commit the build to DVC, if params.yaml alone says how it was made."""
-    print(build.record(_params(context), context.obj()))
+    """Remove a finished build's checkpoints; commit it to DVC if params.yaml alone says how it was made."""
+    params = _params(context)
+    build.clear_checkpoints(params)
+    print(build.record(params, context.obj()))
 
 
 @command

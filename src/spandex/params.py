@@ -1,7 +1,10 @@
 """The typed view of params.yaml: every number of the pipeline, checked before anything runs."""
 
+import copy
+import functools
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -46,6 +49,7 @@ class Data(Section):
 
     source: Literal["embedded", "mini", "dns4"]
     corpus_minutes: Minutes | None = None  # embedded only
+    noise_share: Positive = 0.5  # minutes of noise for each minute of speech, embedded only
     archives: list[str] = ["*"]  # DNS-4 archives by name, pattern or language
     clips: Clips
     sample_rate_hz: Literal[16000]
@@ -171,10 +175,19 @@ class Params(Section):
         """Every network of the table."""
         return ["baseline", *self.fine_tuned]
 
-    def digest(self, *keys: str) -> str:
-        """SHA-256 (first 16 digits) of the named top-level keys, of all but ``mirror`` if none is named."""
-        content = self.model_dump(mode="json", include=set(keys) or set(type(self).model_fields) - {"mirror"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    def digest(self, *keys: str, without: Collection[str] = ()) -> str:
+        """SHA-256 (first 16 digits) of the named sections and keys; of all but ``mirror`` if none is named.
+
+        Args:
+            keys: such as ``seed``, ``data`` or ``data.source``.
+            without: keys of those sections that do not count, such as ``data.clips``.
+        """
+        content = self.model_dump(mode="json")
+        parts = {key: _pick(content, key) for key in keys or content.keys() - {"mirror"}}
+        for key in without:
+            section, _, name = key.partition(".")
+            parts[section] = {other: value for other, value in parts[section].items() if other != name}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
@@ -191,17 +204,26 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     for assignment in str(overrides.pop("set", None) or "").split():
         _merge(overrides, parse_assignment(assignment))
     content = _read(path)
-    profiles = content.pop("profiles", {})
+    profiles = content.pop("profiles", None) or {}
     name = overrides.get("profile", content.get("profile"))
     if name not in profiles:
         raise ParamsError(f"{path}: profile: {name!r} is not one of {', '.join(profiles)}")
-    _refuse_twice(path, name, content, profiles[name])
-    _merge(content, profiles[name])
+    for other in profiles:
+        _resolve(path, content, other, profiles[other], {"profile": other})
+    return _resolve(path, content, name, profiles[name], overrides)
+
+
+def _resolve(path: str | Path, shared: dict, profile: str, own: Any, overrides: dict[str, Any]) -> Params:
+    if not isinstance(own, dict):
+        raise ParamsError(f"{path}: profiles.{profile}: holds no sections")
+    _refuse_twice(path, profile, shared, own)
+    content = copy.deepcopy(shared)
+    _merge(content, copy.deepcopy(own))
     _merge(content, overrides)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ParamsError(f"{path}: {_explain(error)}") from None
+        raise ParamsError(f"{path}: profile {profile}: {_explain(error)}") from None
 
 
 def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
@@ -249,6 +271,10 @@ def _refuse_twice(path: str | Path, profile: str, shared: dict, own: dict) -> No
             raise ParamsError(f"{path}: profiles.{profile}.{section}: only sections may differ between profiles")
         for key in values.keys() & shared.get(section, {}).keys():
             raise ParamsError(f"{path}: {section}.{key} stands twice, in {section} and in profiles.{profile}.{section}")
+
+
+def _pick(content: dict[str, Any], key: str) -> Any:
+    return functools.reduce(lambda nested, part: nested[part], key.split("."), content)
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> None:

@@ -62,8 +62,12 @@ def make(project: Path, *assignments: str) -> subprocess.CompletedProcess:
 
 
 def dvc(project: Path, *arguments: str) -> str:
+    """DVC's output; its stages find their commands by name."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, cwd=project, env=environment() | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def products(project: Path) -> dict[str, bytes]:
@@ -143,7 +147,7 @@ def test_impossible_value_is_one_line_and_loses_nothing(built, project):
     before = modified(project)
     done = make(project, "SET=train.lrr=1")
     assert done.returncode != 0
-    assert "spandex tidy: params.yaml: train.lrr: unknown key" in done.stderr
+    assert "spandex run: params.yaml: train.lrr: unknown key" in done.stderr
     assert "Traceback" not in done.stderr
     assert modified(project) == before
 
@@ -182,8 +186,43 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
     assert "dvc.lock is left alone" in done.stdout
     assert "| prune90 " in done.stdout and "| prune50 " not in done.stdout
     assert (project / "dvc.lock").read_bytes() == lock
-    folders = {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")}
-    assert folders == {"dense", "prune90"}
+    folder = project / "models/embedded/sparsified"
+    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune90"}
+    dense = folder / "dense/network.pt"
+    assert dense.stat().st_mtime_ns == before[dense]
     after = modified(project)
     kept = [path for path in before if {"data", "baseline"} & set(path.relative_to(project).parts)]
     assert kept and all(after[path] == before[path] for path in kept if "exported" not in path.parts)
+
+
+@pytest.mark.slow
+def test_dvc_builds_what_depends_on_a_changed_parameter(tmp_path):
+    project = new_project(tmp_path / "project")
+    assert make(project).returncode == 0
+    before = modified(project)
+    file = project / "params.yaml"
+    file.write_text(file.read_text().replace("- 0.75\n", "- 0.9\n"))
+    output = dvc(project, "repro")
+    assert [f"Running stage '{stage}'" in output for stage in ("data", "baseline", "sparsify")] == [False, False, True]
+    assert "Data and pipelines are up to date" in dvc(project, "status")
+    folder = project / "models/embedded/sparsified"
+    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune50", "prune90"}
+    kept = [folder / model / "network.pt" for model in ("dense", "prune50")]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
+
+
+@pytest.mark.slow
+def test_two_builds_in_one_folder_are_refused(tmp_path):
+    project = new_project(tmp_path / "project")
+    first = subprocess.Popen(
+        make_command(), cwd=project, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (project / ".snakemake").is_dir():
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    second = make(project)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert second.returncode != 0
+    assert "another build runs in this folder" in second.stderr

@@ -12,6 +12,7 @@ def test_set(tmp_path):
         audio = rng.uniform(-0.1, 0.1, 1600).astype(np.float32)
         write_wav(tmp_path / "set/noisy" / f"a_snr3_tl-20_fileid_{file_id}.wav", audio)
         write_wav(tmp_path / "set/clean" / f"clean_fileid_{file_id}.wav", audio / 2)
+        write_wav(tmp_path / "set/noise" / f"noise_fileid_{file_id}.wav", audio / 2)
     return tmp_path / "set"
 
 
@@ -20,6 +21,7 @@ def test_folder_holds_exactly_the_first_clips(test_set, tmp_path):
         link_clips(test_set, tmp_path / "ours", count)
         ours = NoisySpeech(tmp_path / "ours")
         assert ours.file_ids == list(range(count))
+        assert len(list((tmp_path / "ours/noise").glob("*.wav"))) == count
         assert np.array_equal(ours[1].clean, NoisySpeech(test_set)[1].clean)
 
 

@@ -6,6 +6,7 @@ from spandex import params
 PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
+CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives"]
 
 DATA = f"data/{PROFILE}"
 MODELS = f"models/{PROFILE}"

@@ -12,7 +12,7 @@ rule evaluate_noisy:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate"),
+        digest=PARAMS.digest("evaluate", "model", "threads"),
     shell:
         "spandex evaluate-noisy --clips {input.test} --output {output} 2>&1 | tee -i {log}"
 
@@ -34,7 +34,7 @@ rule evaluate_network:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate", "model"),
+        digest=PARAMS.digest("evaluate", "model", "threads"),
     shell:
         "spandex evaluate --model {wildcards.model} --network {input.network} --float-network {input.float_network}"
         " --clips {input.test} --noisy {input.noisy} --output {output} 2>&1 | tee -i {log}"

@@ -10,6 +10,7 @@ rule tracking_store:
         "../envs/spandex.yaml"
     params:
         digest=PARAMS.digest(),
+        store=os.environ.get("MLFLOW_TRACKING_URI"),
     shell:
         "spandex track --output {output.run} 2>&1 | tee -i {log}"
 
@@ -31,7 +32,7 @@ rule train_baseline:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("seed", "threads", "model", "train"),
+        digest=PARAMS.digest("seed", "threads", "model", "train", without=["train.checkpoint_minutes"]),
     shell:
         "spandex baseline --train {input.train} --validation {input.validation} --run {input.run}"
         " --output {output.network} 2>&1 | tee -i {log}"
@@ -58,7 +59,15 @@ rule fine_tune:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("seed", "threads", "model", "train", "sparsify"),
+        digest=PARAMS.digest(
+            "seed",
+            "threads",
+            "model",
+            "train",
+            "sparsify",
+            without=["train.checkpoint_minutes", "train.epochs", "sparsify.targets"],
+        ),
+        target=lambda wildcards: PARAMS.pruned.get(wildcards.model),
     shell:
         "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
         " --validation {input.validation} --run {input.run} --output {output.network} 2>&1 | tee -i {log}"

@@ -11,8 +11,8 @@ def link_clips(source: str | os.PathLike, directory: str | os.PathLike, clips: i
     """Make ``directory`` hold links to the ``clips`` clips of ``source`` with the lowest file ids, and no others.
 
     Args:
-        source: folder with noisy/ and clean/.
-        directory: gets noisy/ and clean/.
+        source: folder with noisy/, clean/ and noise/.
+        directory: gets the same.
         clips: how many.
 
     Raises:
@@ -21,7 +21,8 @@ def link_clips(source: str | os.PathLike, directory: str | os.PathLike, clips: i
     found = NoisySpeech(source)
     if len(found) < clips:
         raise SpandexError(f"{source}: {clips} clips were asked for, and there are {len(found)}")
-    for name, files in (("noisy", found.noisy_files), ("clean", found.clean_files)):
+    noise_files = [Path(source, "noise", f"noise_fileid_{file_id}.wav") for file_id in found.file_ids]
+    for name, files in (("noisy", found.noisy_files), ("clean", found.clean_files), ("noise", noise_files)):
         folder = Path(directory, name)
         folder.mkdir(parents=True, exist_ok=True)
         for file in folder.glob("*.wav"):

@@ -140,14 +140,17 @@ def model_run(build: Build, model: str) -> str:
 
 
 def epoch_logger(build: Build, run_id: str) -> Callable[[Row], None]:
-    """A callback that logs a row of epochs.csv at its iteration, for use while training."""
+    """A callback that logs a row of epochs.csv at its iteration, for use while training.
+
+    A store that does not answer costs a warning, not the training: ``log_model`` logs the rows again.
+    """
     client = MlflowClient(build.tracking_uri)
 
     def log(row: Row) -> None:
         try:
             _log_rows(client, run_id, [row])
         except MlflowException as error:
-            raise _explain(build.tracking_uri, error) from None
+            logging.getLogger(__name__).warning("%s", _explain(build.tracking_uri, error))
 
     return log
 
@@ -299,4 +302,7 @@ def _read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
 
 
 def _explain(uri: str, error: MlflowException) -> TrackingError:
-    return TrackingError(f"MLflow at {uri}: {' '.join(str(error).split())}")
+    return TrackingError(
+        f"MLflow at {uri}: {' '.join(str(error).split())} (where the store is gone for good, remove "
+        "reports/PROFILE/tracking too)"
+    )

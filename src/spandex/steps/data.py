@@ -9,8 +9,6 @@ from spandex.files import write_json
 from spandex.params import Params
 from spandex.provenance import produced_by, tree_digest
 
-NOISE_SHARE = 0.5  # minutes of noise in the embedded corpus for each minute of speech
-
 
 def corpus(params: Params, manifest: Path, workers: int) -> None:
     """Synthesise or download speech and noise, and list them in a manifest."""
@@ -21,7 +19,7 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
         )
         return
     speech = params.data.corpus_minutes.model_dump()
-    noise = {split: NOISE_SHARE * minutes for split, minutes in speech.items()}
+    noise = {split: params.data.noise_share * minutes for split, minutes in speech.items()}
     with tqdm(desc="corpus", unit=" files", disable=None) as bar:
         data.build_embedded(directory, speech, noise, params.seed, workers, lambda done, total: _show(bar, done, total))
     entries = data.read_manifest(manifest)

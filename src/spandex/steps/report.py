@@ -54,7 +54,7 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
         reports / "metricsboard.yml",
     )
     scores = {model: metrics[model] | {"fixed_minus_float_db": fixed_minus_float[model]} for model in metrics}
-    _log(tracking.Build.load(run), scores, models, tables + drawn)
+    _log(params, tracking.Build.load(run), scores, models, tables + drawn)
 
 
 def network_folder(models: Path, model: str) -> Path:
@@ -62,7 +62,7 @@ def network_folder(models: Path, model: str) -> Path:
     return models / "baseline" if model == "baseline" else models / "sparsified" / model
 
 
-def _log(build: tracking.Build, scores: dict[str, dict], models: Path, files: list[Path]) -> None:
+def _log(params: Params, build: tracking.Build, scores: dict[str, dict], models: Path, files: list[Path]) -> None:
     for model, values in scores.items():
         folder = network_folder(models, model)
         tracking.log_model(
@@ -70,6 +70,7 @@ def _log(build: tracking.Build, scores: dict[str, dict], models: Path, files: li
             model,
             metrics=values,
             epochs=folder / "epochs.csv",
+            params={"target": params.pruned.get(model, 0), "train": params.train.model_dump()},
             artifacts=[folder / "network.pt", models / "exported" / model / "network.net"],
             tags={key: value for key, value in values["produced_by"].items() if isinstance(value, str)},
         )

@@ -1,10 +1,10 @@
 """The baseline, and what is fine-tuned from it."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
-from spandex.data import NoisySpeech, SegmentBatches, fetch_published
+from spandex.data import NoisySpeech, SegmentBatches, fetch
+from spandex.data.catalog import source
 from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.kernels import accelerate, restore
@@ -18,6 +18,7 @@ from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
 PUBLISHED = Path("data/published")
+STATE_DICTS = ("ndns-baseline-pt",)  # of the catalogue's networks
 
 
 def train_baseline(params: Params, train: Path, validation: Path, run: Path, output: Path) -> None:
@@ -67,10 +68,9 @@ def _pretrained(params: Params) -> Path:
     name = params.model.pretrained
     if Path(name).suffix:
         return Path(name)
-    published = fetch_published(PUBLISHED, mirror=params.mirror)
-    if name not in published:
-        raise SpandexError(f"model.pretrained: {name!r} is neither a file nor one of {', '.join(published)}")
-    return published[name]
+    if name not in STATE_DICTS:
+        raise SpandexError(f"model.pretrained: {name!r} is neither a file nor one of {', '.join(STATE_DICTS)}")
+    return fetch([source(name)], PUBLISHED, mirror=params.mirror)[name]
 
 
 def _batches(params: Params, train: Path) -> SegmentBatches:
@@ -90,7 +90,7 @@ def _fit(
     run: Path,
     output: Path,
 ) -> None:
-    """Train and write the network; checkpoints lie outside what the workflow knows until it is written."""
+    """Train and write the network; its checkpoints stay until the whole build is over."""
     start = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values()))
     checkpoints = output.parents[1] / ".checkpoints" / name
     build = Build.load(run)
@@ -107,4 +107,3 @@ def _fit(
     )
     print(f"{name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
     save_state(restore(network), output)
-    shutil.rmtree(checkpoints)

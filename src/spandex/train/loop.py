@@ -367,13 +367,13 @@ class _Run:
             f"{row['train_si_snr_db']:.2f} dB, validation {score:.2f} dB, sparsity {100 * row['sparsity']:.1f} %, "
             f"{position.seconds + validation_s:.0f} s"
         )
-        if self.on_epoch is not None:
-            self.on_epoch(row)
         position.epoch += 1
         position.batch = 0
         position.seconds = 0.0
         position.since_epoch = _Mean()
         self.save()
+        if self.on_epoch is not None:
+            self.on_epoch(row)
         if position.epoch < self.settings.epochs:
             self.stop_if_asked()
 

@@ -151,3 +151,15 @@ def test_only_the_segment_is_read(tmp_path, monkeypatch):
     )
     next(itertools.islice(batches.epoch(0), 1))
     assert frames == [4000, 4000]
+
+
+def test_short_epochs_walk_through_the_passes_without_a_gap(tmp_path):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 20000, 1: 20000}))
+    whole = SegmentBatches(dataset, batch_size=1, segment_s=0.25, seed=0)
+    short = SegmentBatches(dataset, batch_size=1, segment_s=0.25, seed=0, epoch_batches=4)
+    assert (len(whole), len(short)) == (10, 4)
+    passes = [noisy for k in range(2) for noisy, _, _ in whole.epoch(k)]
+    epochs = [noisy for k in range(5) for noisy, _, _ in short.epoch(k)]
+    assert all(np.array_equal(a, b) for a, b in zip(passes, epochs, strict=True))
+    resumed = [noisy for noisy, _, _ in short.epoch(2, start_batch=1)]
+    assert all(np.array_equal(a, b) for a, b in zip(resumed, epochs[9:12], strict=True))

@@ -80,3 +80,17 @@ def test_digest_is_of_the_named_sections_and_never_of_the_mirror():
 def test_assignments_carry_overrides_to_another_process():
     overrides = {"profile": "mini", "train": {"lr": 0.002}, "set": "seed=3 sparsify.targets=[0.9]"}
     assert params.load(FILE, {"set": params.assignments(overrides)}) == params.load(FILE, overrides)
+
+
+def test_mistake_in_a_profile_that_is_not_chosen_is_named(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(FILE.read_text().replace("deploy: {clips: 5,", "deploy: {clipz: 5,"))
+    with pytest.raises(ParamsError, match=r"profile dns4: .*deploy\.clipz: unknown key"):
+        params.load(file)
+
+
+def test_digest_of_keys_leaves_out_their_neighbours():
+    plain, more_clips = (params.load(FILE, {"set": text}) for text in ("", "data.clips.test=7"))
+    assert plain.digest("data.source") == more_clips.digest("data.source")
+    assert plain.digest("data") != more_clips.digest("data")
+    assert plain.digest("data", without=["data.clips"]) == more_clips.digest("data", without=["data.clips"])

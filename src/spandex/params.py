@@ -4,7 +4,7 @@ import copy
 import functools
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -208,22 +208,33 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     name = overrides.get("profile", content.get("profile"))
     if name not in profiles:
         raise ParamsError(f"{path}: profile: {name!r} is not one of {', '.join(profiles)}")
-    for other in profiles:
-        _resolve(path, content, other, profiles[other], {"profile": other})
-    return _resolve(path, content, name, profiles[name], overrides)
-
-
-def _resolve(path: str | Path, shared: dict, profile: str, own: Any, overrides: dict[str, Any]) -> Params:
-    if not isinstance(own, dict):
-        raise ParamsError(f"{path}: profiles.{profile}: holds no sections")
-    _refuse_twice(path, profile, shared, own)
-    content = copy.deepcopy(shared)
-    _merge(content, copy.deepcopy(own))
+    for other, own in profiles.items():
+        _refuse_unknown(path, content, other, own)
+    content = _resolve(path, content, name, profiles[name])
     _merge(content, overrides)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ParamsError(f"{path}: profile {profile}: {_explain(error)}") from None
+        raise ParamsError(f"{path}: {_explain(error.errors())}") from None
+
+
+def _resolve(path: str | Path, shared: dict, profile: str, own: Any) -> dict[str, Any]:
+    if not isinstance(own, dict):
+        raise ParamsError(f"{path}: profiles.{profile}: holds no sections")
+    _refuse_twice(path, profile, shared, own)
+    content = copy.deepcopy(shared)
+    _merge(content, own)
+    return content
+
+
+def _refuse_unknown(path: str | Path, shared: dict, profile: str, own: Any) -> None:
+    """A mistyped key is an error in every profile; values that do not go together only in the one that is used."""
+    try:
+        Params.model_validate(_resolve(path, shared, profile, own) | {"profile": profile})
+    except ValidationError as error:
+        unknown = [problem for problem in error.errors() if problem["type"] == "extra_forbidden"]
+        if unknown:
+            raise ParamsError(f"{path}: profiles.{profile}: {_explain(unknown)}") from None
 
 
 def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
@@ -285,9 +296,9 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> None:
             base[key] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(errors: Iterable[Mapping[str, Any]]) -> str:
     problems = []
-    for problem in error.errors():
+    for problem in errors:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             problems.append(f"{key}: unknown key")

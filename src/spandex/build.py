@@ -47,7 +47,7 @@ def run(target: str, cores: int | None, overrides: str, lock: Path = Path(".span
     except BlockingIOError:
         raise SpandexError("another build runs in this folder") from None
     os.set_inheritable(descriptor, True)
-    command = [sys.executable, "-m", "snakemake", "--nolock", target]
+    command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default", "--nolock", target]
     command += ["--cores", str(cores)] if cores else []
     command += ["--config", f"set={overrides}"] if overrides else []
     os.execv(sys.executable, command)

@@ -2,7 +2,7 @@
 # make test       set up, run the fast tests;  make test-all adds the long ones
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
-# make bench      ratios against the stock libraries
+# make bench      speed: training against stock lava-dl, synthesis against real time
 
 PROFILE ?=
 MIRROR  ?=
@@ -72,4 +72,5 @@ format: setup
 
 bench: setup
 	python benchmarks/training.py
+	python benchmarks/synthesis.py
 

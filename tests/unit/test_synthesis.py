@@ -445,9 +445,3 @@ def test_real_speech_and_noise_of_other_rates(mirror_manifest):
         assert activity(clip.clean, RATE) >= 0.6
         assert max(np.abs(part).max() for part in (clip.noisy, clip.clean, clip.noise)) <= 0.99
         assert all("clipped" in file.reason for file in clip.skipped)
-
-
-def test_real_clips_are_made_200_times_faster_than_they_play(mirror_manifest, tmp_path):
-    start_s = time.process_time()
-    synthesize(mirror_manifest, "validation", tmp_path, 30, SETTINGS, seed=1)
-    assert 30 * SETTINGS.clip_s / (time.process_time() - start_s) > 200

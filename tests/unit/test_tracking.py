@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -159,7 +158,5 @@ def test_problems_are_one_line_that_names_them(build, tmp_path, monkeypatch):
     with pytest.raises(SpandexError, match=r"foreign\.json: describes no build"):
         Build.load(tmp_path / "foreign.json")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    start = time.monotonic()
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9"):
         create_store("http://127.0.0.1:9")
-    assert time.monotonic() - start < 10

@@ -9,6 +9,11 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+# no rule: every model logs to the build's run, and a new run is no reason to train one again
+onstart:
+    shell("spandex track --output {TRACKING}")
+
+
 rule all:
     default_target: True
     input:

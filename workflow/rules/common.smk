@@ -13,6 +13,7 @@ MODELS = f"models/{PROFILE}"
 REPORTS = f"reports/{PROFILE}"
 LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
+TRACKING = f"{REPORTS}/tracking/build.json"
 
 # the commands read params.yaml themselves; this carries what the command line changed
 os.environ["SPANDEX_SET"] = params.assignments(config)

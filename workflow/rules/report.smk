@@ -8,7 +8,6 @@ rule report:
         iterations=expand(rules.fine_tune.output.iterations, model=PARAMS.fine_tuned),
         baseline=rules.train_baseline.output.epochs,
         latency=rules.latency.output,
-        run=ancient(rules.tracking_store.output.run),
         published=expand("reports/reference/{name}.csv", name=["spandex_paper", "ndns_track1_test_set_1"]),
     output:
         table=multiext(f"{REPORTS}/table", ".csv", ".md", ".tex"),
@@ -23,8 +22,10 @@ rule report:
     conda:
         "../envs/spandex.yaml"
     params:
+        run=TRACKING,
         digest=PARAMS.digest("report"),
+        names=PARAMS.models,
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
-        "spandex report --models {params.models} --reports {params.reports} --run {input.run} 2>&1 | tee -i {log}"
+        "spandex report --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"

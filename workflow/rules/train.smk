@@ -1,26 +1,8 @@
-rule tracking_store:
-    """One MLflow parent run for this build, in a store that exists before parallel jobs open it."""
-    output:
-        run=f"{REPORTS}/tracking/build.json",
-    log:
-        f"{LOGS}/tracking_store.log",
-    benchmark:
-        f"{TIMES}/tracking_store.tsv"
-    conda:
-        "../envs/spandex.yaml"
-    params:
-        digest=PARAMS.digest(),
-        store=os.environ.get("MLFLOW_TRACKING_URI"),
-    shell:
-        "spandex track --output {output.run} 2>&1 | tee -i {log}"
-
-
 rule train_baseline:
     """The dense network: published weights, or trained from scratch."""
     input:
         train=f"{DATA}/train/clips.json",
         validation=f"{DATA}/validation/clips.json",
-        run=ancient(rules.tracking_store.output.run),
     output:
         network=f"{MODELS}/baseline/network.pt",
         epochs=f"{MODELS}/baseline/epochs.csv",
@@ -32,9 +14,10 @@ rule train_baseline:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
+        run=TRACKING,
         digest=PARAMS.digest("seed", "threads", "model", "train", without=["train.checkpoint_minutes"]),
     shell:
-        "spandex baseline --train {input.train} --validation {input.validation} --run {input.run}"
+        "spandex baseline --train {input.train} --validation {input.validation} --run {params.run}"
         " --output {output.network} 2>&1 | tee -i {log}"
 
 
@@ -44,7 +27,6 @@ rule fine_tune:
         train=f"{DATA}/train/clips.json",
         validation=f"{DATA}/validation/clips.json",
         baseline=rules.train_baseline.output.network,
-        run=ancient(rules.tracking_store.output.run),
     output:
         network=f"{MODELS}/sparsified/{{model}}/network.pt",
         epochs=f"{MODELS}/sparsified/{{model}}/epochs.csv",
@@ -59,6 +41,7 @@ rule fine_tune:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
+        run=TRACKING,
         digest=PARAMS.digest(
             "seed",
             "threads",
@@ -70,4 +53,4 @@ rule fine_tune:
         target=lambda wildcards: PARAMS.pruned.get(wildcards.model),
     shell:
         "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
-        " --validation {input.validation} --run {input.run} --output {output.network} 2>&1 | tee -i {log}"
+        " --validation {input.validation} --run {params.run} --output {output.network} 2>&1 | tee -i {log}"

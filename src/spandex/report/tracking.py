@@ -121,6 +121,14 @@ def start_build(
     return Build(uri, experiment_id, run.info.run_id)
 
 
+def tags(build: Build) -> dict[str, str]:
+    """Tags of the parent run; none if the store does not have it."""
+    try:
+        return dict(MlflowClient(build.tracking_uri).get_run(build.run_id).data.tags)
+    except MlflowException:
+        return {}
+
+
 def model_run(build: Build, model: str) -> str:
     """Id of the child run of ``model`` in a build, opened at its first mention.
 
@@ -302,7 +310,4 @@ def _read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
 
 
 def _explain(uri: str, error: MlflowException) -> TrackingError:
-    return TrackingError(
-        f"MLflow at {uri}: {' '.join(str(error).split())} (where the store is gone for good, remove "
-        "reports/PROFILE/tracking too)"
-    )
+    return TrackingError(f"MLflow at {uri}: {' '.join(str(error).split())}")

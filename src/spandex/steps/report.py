@@ -12,13 +12,16 @@ REFERENCE = Path("reports/reference")
 
 
 def track(params: Params, output: Path) -> None:
-    """Open the MLflow store and the parent run of this build."""
+    """Open the MLflow store and the parent run of this build, unless ``output`` names one of the same parameters."""
+    uri = tracking.default_uri()
+    if output.is_file():
+        build = tracking.Build.load(output)
+        if build.tracking_uri == uri and tracking.tags(build).get("params_digest") == params.digest():
+            return
     record = produced_by(params)
     tags = {key: record[key] for key in ("profile", "params_digest", "code_digest")} | record["versions"]
-    build = tracking.start_build(
-        tracking.default_uri(), f"{params.profile} {params.digest()}", params.model_dump(mode="json"), tags
-    )
-    build.save(output)
+    name = f"{params.profile} {params.digest()}"
+    tracking.start_build(uri, name, params.model_dump(mode="json"), tags).save(output)
 
 
 def report(params: Params, models: Path, reports: Path, run: Path) -> None:

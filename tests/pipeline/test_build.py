@@ -196,22 +196,6 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
 
 
 @pytest.mark.slow
-def test_dvc_builds_what_depends_on_a_changed_parameter(tmp_path):
-    project = new_project(tmp_path / "project")
-    assert make(project).returncode == 0
-    before = modified(project)
-    file = project / "params.yaml"
-    file.write_text(file.read_text().replace("- 0.75\n", "- 0.9\n"))
-    output = dvc(project, "repro")
-    assert [f"Running stage '{stage}'" in output for stage in ("data", "baseline", "sparsify")] == [False, False, True]
-    assert "Data and pipelines are up to date" in dvc(project, "status")
-    folder = project / "models/embedded/sparsified"
-    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune50", "prune90"}
-    kept = [folder / model / "network.pt" for model in ("dense", "prune50")]
-    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
-
-
-@pytest.mark.slow
 def test_two_builds_in_one_folder_are_refused(tmp_path):
     project = new_project(tmp_path / "project")
     first = subprocess.Popen(

@@ -1,0 +1,280 @@
+"""Compiled loops of the exact executor: one call runs one layer for some steps.
+
+All arithmetic is that of Lava's fixed-point models, modulo 2**32. Events are the non-zero spikes; a layer costs
+its events times the synapses that each has, plus its neurons. Sources of the equations: lava.proc.sdn.models,
+lava.proc.sparse.models and lava.proc.dense.models of lava-nc 0.10.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+class Neurons(NamedTuple):
+    """Neurons of one layer: what never changes.
+
+    Attributes:
+        bias: int32 (neurons,), added to sigma before the activation.
+        threshold: of the delta, in the scale of the activation.
+        relu: whether negative activations become 0.
+        delta: whether changes of the activation are sent, or (Lava's Sigma) the activation itself.
+        cumulative: whether the threshold is for the error summed up since the last spike.
+        input_shift: bits by which the input is moved up (Lava's Delta).
+        spike_shift: bits by which a spike is moved down.
+    """
+
+    bias: np.ndarray
+    threshold: int
+    relu: bool
+    delta: bool
+    cumulative: bool
+    input_shift: int
+    spike_shift: int
+
+
+class NeuronState(NamedTuple):
+    """State of one layer's neurons, int32 (neurons,) each.
+
+    Attributes:
+        sigma: sum of all input.
+        sent: the activation as its receivers know it, Lava's ``act - residue``.
+        error: change summed up since the last spike; only with cumulative error.
+    """
+
+    sigma: np.ndarray
+    sent: np.ndarray
+    error: np.ndarray
+
+
+class Synapses(NamedTuple):
+    """Synapses of one layer: what never changes.
+
+    A step's sums lie in slots, one for every pair of neuron and delay that is summed, hence rounded, by itself:
+    one a neuron if the delay follows from the neuron (``by_neuron``), else delay's place * neurons + neuron.
+
+    Attributes:
+        columns: int16 (inputs, neurons), weights with those of one input side by side; empty if they are listed.
+        starts: int64 (inputs + 1,), where an input's listed synapses begin.
+        slots, weights: int32 and int16 (synapses,), as listed.
+        fan_out: int64 (inputs,), synapses of an input.
+        by_neuron: whether all synapses of a neuron have the same delay.
+        delays: int64, steps: of every neuron if ``by_neuron``, else the different ones.
+        largest: largest absolute weight.
+        left, right: bits by which a sum is moved up or down.
+        wraps_late: whether sums have 64 bits and wrap after the shift (DelayDense) or before it (the others).
+    """
+
+    columns: np.ndarray
+    starts: np.ndarray
+    slots: np.ndarray
+    weights: np.ndarray
+    fan_out: np.ndarray
+    by_neuron: bool
+    delays: np.ndarray
+    largest: int
+    left: int
+    right: int
+    wraps_late: bool
+
+
+class Events(NamedTuple):
+    """Events of some steps, in order; those of step t lie from ``starts[t]`` to ``starts[t + 1]``.
+
+    Attributes:
+        starts: int64 (steps + 1,).
+        indices, values: int32, neurons and their spikes, with room for a spike of every neuron at every step.
+    """
+
+    starts: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def run_input(inputs, neurons, state, spikes, events):
+    """Delta neurons on int32 inputs (steps, neurons); fills ``spikes`` (steps, neurons) and ``events``."""
+    activation = np.empty(inputs.shape[1], np.int32)
+    for t in range(inputs.shape[0]):
+        for i in range(activation.size):
+            activation[i] = np.int32(inputs[t, i] << neurons.input_shift)
+        _delta(activation, neurons, state, spikes[t])
+        _collect(spikes[t], t, events)
+
+
+@njit(nogil=True, cache=True)
+def collect(spikes, events):
+    """The events among spikes (steps, neurons)."""
+    for t in range(spikes.shape[0]):
+        _collect(spikes[t], t, events)
+
+
+@njit(nogil=True, cache=True)
+def run_layer(arriving, synapses, neurons, state, pending, position, sums, wide_sums, spikes, events):
+    """A layer's neurons and synapses on the events that arrive; fills ``spikes`` (steps, neurons) and ``events``.
+
+    Args:
+        pending: int32 (longest delay + 1, neurons), a ring: its row ``position + k`` is the neurons' input in k steps.
+        sums, wide_sums: int32 and int64 (slots,), zero before and after.
+
+    Returns:
+        The new position, the number of synaptic operations, and that of sums that did not fit 32 bits.
+    """
+    activation = np.empty(pending.shape[1], np.int32)
+    operations = 0
+    overflows = 0
+    for t in range(spikes.shape[0]):
+        _sigma(pending[position], neurons, state, activation)
+        if neurons.delta:
+            _delta(activation, neurons, state, spikes[t])
+        else:
+            spikes[t, :] = activation
+        _collect(spikes[t], t, events)
+
+        position = 0 if position + 1 == pending.shape[0] else position + 1
+        start, stop = arriving.starts[t], arriving.starts[t + 1]
+        reach = 0  # no sum can be larger
+        for e in range(start, stop):
+            operations += synapses.fan_out[arriving.indices[e]]
+            reach += abs(np.int64(arriving.values[e])) * synapses.largest
+        if reach <= INT32_MAX:
+            if synapses.columns.size:
+                _add_columns(arriving, start, stop, synapses.columns, sums)
+            else:
+                _add_listed(arriving, start, stop, synapses, sums)
+            _push(sums, synapses, pending, position)
+        else:
+            _add_wide(arriving, start, stop, synapses, wide_sums)
+            overflows += _wrap(wide_sums, synapses.wraps_late)
+            _push(wide_sums, synapses, pending, position)
+    return position, operations, overflows
+
+
+@njit(inline="always")
+def _sigma(row, neurons, state, activation):
+    """sigma += input; activation = relu(sigma + bias). Leaves the row of inputs zero."""
+    sigma, bias = state.sigma, neurons.bias
+    if neurons.relu:
+        for i in range(activation.size):
+            sigma[i] += row[i]
+            activation[i] = max(np.int32(sigma[i] + bias[i]), np.int32(0))
+    else:
+        for i in range(activation.size):
+            sigma[i] += row[i]
+            activation[i] = np.int32(sigma[i] + bias[i])
+    row[:] = 0
+
+
+@njit(inline="always")
+def _delta(activation, neurons, state, spikes):
+    """Send the change of the activation since the last spike where it reaches the threshold."""
+    sent, error = state.sent, state.error
+    threshold, shift = np.int32(neurons.threshold), neurons.spike_shift
+    if neurons.cumulative:
+        for i in range(activation.size):
+            change = np.int32(activation[i] - sent[i])
+            error[i] += change
+            spike = change if _reaches(error[i], threshold) else np.int32(0)
+            if spike > 0 or (spike < 0 and spike != INT32_MIN):
+                error[i] = 0
+            sent[i] += spike
+            spikes[i] = spike >> shift
+    else:
+        for i in range(activation.size):
+            change = np.int32(activation[i] - sent[i])
+            spike = change if _reaches(change, threshold) else np.int32(0)
+            sent[i] += spike
+            spikes[i] = spike >> shift
+
+
+@njit(inline="always")
+def _reaches(value, threshold):
+    """|value| >= threshold; -2**31 has no absolute value in 32 bits and reaches none."""
+    return value >= threshold or (value <= -threshold and value != INT32_MIN)
+
+
+@njit(inline="always")
+def _collect(spikes, t, events):
+    n = events.starts[t]
+    for i in range(spikes.size):
+        events.indices[n] = i
+        events.values[n] = spikes[i]
+        n += spikes[i] != 0
+    events.starts[t + 1] = n
+
+
+@njit(inline="always")
+def _add_columns(arriving, start, stop, columns, sums):
+    """Add weight times spike to the sums; four columns a pass load and store every sum a fourth as often."""
+    indices, values = arriving.indices, arriving.values
+    e = start
+    while e + 4 <= stop:
+        a, b, c, d = columns[indices[e]], columns[indices[e + 1]], columns[indices[e + 2]], columns[indices[e + 3]]
+        p, q, r, s = values[e], values[e + 1], values[e + 2], values[e + 3]
+        for i in range(sums.size):
+            sums[i] += (np.int32(a[i]) * p + np.int32(b[i]) * q) + (np.int32(c[i]) * r + np.int32(d[i]) * s)
+        e += 4
+    while e < stop:
+        a, p = columns[indices[e]], values[e]
+        for i in range(sums.size):
+            sums[i] += np.int32(a[i]) * p
+        e += 1
+
+
+@njit(inline="always")
+def _add_listed(arriving, start, stop, synapses, sums):
+    for e in range(start, stop):
+        source, value = arriving.indices[e], arriving.values[e]
+        for k in range(synapses.starts[source], synapses.starts[source + 1]):
+            sums[synapses.slots[k]] += np.int32(synapses.weights[k]) * value
+
+
+@njit
+def _add_wide(arriving, start, stop, synapses, sums):
+    """Products wrap to 32 bits, their sums do not."""
+    for e in range(start, stop):
+        source, value = arriving.indices[e], np.int64(arriving.values[e])
+        if synapses.columns.size:
+            column = synapses.columns[source]
+            for i in range(sums.size):
+                sums[i] += np.int32(column[i] * value)
+        else:
+            for k in range(synapses.starts[source], synapses.starts[source + 1]):
+                sums[synapses.slots[k]] += np.int32(synapses.weights[k] * value)
+
+
+@njit
+def _wrap(sums, wraps_late):
+    """Wrap sums to 32 bits unless that comes later; the number of those that do not fit."""
+    count = 0
+    for i in range(sums.size):
+        wrapped = np.int32(sums[i])
+        count += wrapped != sums[i]
+        if not wraps_late:
+            sums[i] = wrapped
+    return count
+
+
+@njit(inline="always")
+def _push(sums, synapses, pending, position):
+    """Shift the sums, send each on its delay, and leave zero."""
+    rows, neurons = pending.shape
+    left, right = synapses.left, synapses.right
+    if synapses.by_neuron:
+        for i in range(neurons):
+            row = position + synapses.delays[i]
+            if row >= rows:
+                row -= rows
+            pending[row, i] += np.int32((sums[i] << left) >> right)
+        sums[:] = 0
+        return
+    for k in range(synapses.delays.size):
+        row = position + synapses.delays[k]
+        if row >= rows:
+            row -= rows
+        part = sums[k * neurons : (k + 1) * neurons]
+        for i in range(neurons):
+            pending[row, i] += np.int32((part[i] << left) >> right)
+        part[:] = 0

@@ -1,0 +1,187 @@
+"""A network of Lava processes as integers: what its fixed-point models would compute with.
+
+What the processes hold is taken as it is; weights are clipped and truncated by Lava's own functions, as its models
+do at their first step.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from lava.lib.dl.netx import hdf5
+from lava.lib.dl.netx.blocks.process import Dense as DenseBlock
+from lava.lib.dl.netx.blocks.process import Input as InputBlock
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
+from lava.proc.sparse.process import DelaySparse, Sparse
+from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
+
+from spandex.deploy.event_loops import Neurons
+from spandex.errors import SpandexError
+
+MAX_DELAY = 63  # steps; Lava's synapse models take no more
+WIDEST_SHIFT = 31  # bits; more would shift everything out, as Lava does
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Synapses of a layer in fixed point.
+
+    Attributes:
+        weights: int32 (neurons, inputs).
+        delays: int32 (neurons, inputs), steps.
+        exponent: sums are multiplied by 2**exponent, rounded down.
+        longest_delay: steps that Lava's buffer reaches.
+        graded: whether spikes have a value; if not, each counts as 1.
+        wraps_late: whether a sum that leaves 32 bits wraps after the shift by the exponent, not before it.
+    """
+
+    weights: np.ndarray
+    delays: np.ndarray
+    exponent: int
+    longest_delay: int
+    graded: bool
+    wraps_late: bool
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer in fixed point.
+
+    Attributes:
+        name: for messages and reports.
+        connections: its synapses; None for the input layer.
+        neurons: their constants.
+    """
+
+    name: str
+    connections: Connections | None
+    neurons: Neurons
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return len(self.neurons.bias)
+
+
+def network_layers(network: hdf5.Network) -> list[Layer]:
+    """The layers of a netx network.
+
+    Raises:
+        SpandexError: a block is neither input nor fully connected, or see ``process_layers``.
+    """
+    pairs = []
+    for number, block in enumerate(network.layers):
+        if not isinstance(block, InputBlock | DenseBlock):
+            raise SpandexError(
+                f"{network.filename}: block {number} is {type(block).__name__!r}, which the executor cannot run; "
+                "it runs input and fully connected layers, all others need the backend lava"
+            )
+        pairs.append((getattr(block, "synapse", None), block.neuron))
+    try:
+        return process_layers(pairs)
+    except SpandexError as error:
+        raise SpandexError(f"{network.filename}: {error}") from None
+
+
+def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> list[Layer]:
+    """Layers from Lava processes built directly.
+
+    Args:
+        processes: synapse (None for the first layer if it has none) and neurons of each layer, in order.
+
+    Raises:
+        SpandexError: a process, or an option of one, that the executor cannot run exactly.
+    """
+    layers: list[Layer] = []
+    for number, (synapse, neurons) in enumerate(processes):
+        try:
+            if (synapse is None) != isinstance(neurons, Delta) or (synapse is None and number > 0):
+                raise SpandexError(f"{type(neurons).__name__} with synapse {type(synapse).__name__}")
+            layer = Layer(str(number), _connections(synapse), _neurons(neurons))
+            _check_fit(layer, layers)
+        except SpandexError as error:
+            raise SpandexError(f"layer {number}: {error}") from None
+        layers.append(layer)
+    if not layers:
+        raise SpandexError("no layers")
+    return layers
+
+
+def _check_fit(layer: Layer, before: list[Layer]) -> None:
+    if layer.connections is None:
+        return
+    outputs, inputs = layer.connections.weights.shape
+    if outputs != layer.size or (before and inputs != before[-1].size):
+        raise SpandexError(f"weights of shape {(outputs, inputs)} do not fit the neurons around them")
+
+
+def _connections(synapse: AbstractProcess | None) -> Connections | None:
+    if synapse is None:
+        return None
+    kind = type(synapse)
+    if kind not in (Dense, DelayDense, Sparse, DelaySparse):
+        raise SpandexError(f"synapse {kind.__name__} cannot be run exactly")
+    parameters = synapse.proc_params
+    weights = _matrix(synapse.weights).astype(np.int32)
+    mode = parameters.get("sign_mode") or determine_sign_mode(weights)
+    weights = truncate_weights(clip_weights(weights, mode, num_bits=8), mode, parameters.get("num_weight_bits", 8))
+    longest, delays = 0, np.broadcast_to(np.int32(0), weights.shape)
+    if kind in (DelayDense, DelaySparse):
+        longest = synapse.a_buff.shape[1] - 1
+        delays = np.broadcast_to(_matrix(synapse.delays).astype(np.int32), weights.shape)
+        used = delays[weights != 0]
+        if used.size and (used.min() < 0 or used.max() > min(longest, MAX_DELAY)):
+            raise SpandexError(f"delays from {used.min()} to {used.max()} in a buffer for 0 to {longest}")
+    return Connections(
+        weights,
+        delays,
+        int(parameters.get("weight_exp", 0)),
+        longest,
+        bool(parameters["num_message_bits"] > 0),
+        kind is DelayDense,
+    )
+
+
+def _neurons(process: AbstractProcess) -> Neurons:
+    kind = type(process)
+    if kind not in (Delta, SigmaDelta, Sigma):
+        raise SpandexError(f"neurons {kind.__name__} cannot be run exactly")
+    count = int(np.prod(process.shape))
+    bias = np.zeros(count, np.int32)
+    if kind is Sigma:
+        return Neurons(bias, 0, False, False, False, 0, 0)
+    if kind is SigmaDelta:
+        bias[:] = np.asarray(process.bias.init).astype(np.int32).reshape(-1)
+        mode = process.proc_params["act_mode"]
+        if mode not in (ActivationMode.UNIT, ActivationMode.RELU):
+            raise SpandexError(f"activation {mode!r} cannot be run exactly")
+    threshold, spike_exp, state_exp = (
+        _scalar(variable) for variable in (process.vth, process.spike_exp, process.state_exp)
+    )
+    if threshold < 0:
+        raise SpandexError(f"negative threshold {threshold}")
+    return Neurons(
+        bias=bias,
+        threshold=threshold,
+        relu=kind is SigmaDelta and mode == ActivationMode.RELU,
+        delta=True,
+        cumulative=bool(_scalar(process.cum_error)),
+        input_shift=min(spike_exp + state_exp, 32),
+        spike_shift=min(state_exp, WIDEST_SHIFT),
+    )
+
+
+def _matrix(variable: Var) -> np.ndarray:
+    value = variable.init
+    return value.toarray() if hasattr(value, "toarray") else np.asarray(value)
+
+
+def _scalar(variable: Var) -> int:
+    """A variable that all neurons share, as Lava's models hold it: int32, fractions cut off."""
+    values = np.asarray(variable.init).astype(np.int32)
+    if values.size != 1:
+        raise SpandexError(f"{variable.name} has {values.size} values; the executor takes one for all neurons")
+    return int(values.flat[0])

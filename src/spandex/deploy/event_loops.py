@@ -81,42 +81,44 @@ class Synapses(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Events of some steps, in order; those of step t lie from ``starts[t]`` to ``starts[t + 1]``.
+    """Spikes of some steps, and which of them are events.
 
     Attributes:
-        starts: int64 (steps + 1,).
-        indices, values: int32, neurons and their spikes, with room for a spike of every neuron at every step.
+        spikes: int32 (steps, neurons).
+        starts: int64 (steps + 1,); the events of step t are those from ``starts[t]`` to ``starts[t + 1]``.
+        indices: int32, neurons with an event, with room for all neurons at every step.
     """
 
+    spikes: np.ndarray
     starts: np.ndarray
     indices: np.ndarray
-    values: np.ndarray
 
 
 @njit(nogil=True, cache=True)
-def run_input(inputs, neurons, state, spikes, events):
-    """Delta neurons on int32 inputs (steps, neurons); fills ``spikes`` (steps, neurons) and ``events``."""
+def run_input(inputs, neurons, state, events):
+    """Delta neurons on int32 inputs (steps, neurons); fills ``events``."""
     activation = np.empty(inputs.shape[1], np.int32)
     for t in range(inputs.shape[0]):
         for i in range(activation.size):
             activation[i] = np.int32(inputs[t, i] << neurons.input_shift)
-        _delta(activation, neurons, state, spikes[t])
-        _collect(spikes[t], t, events)
+        _delta(activation, neurons, state, events.spikes[t])
+        _collect(events, t)
 
 
 @njit(nogil=True, cache=True)
-def collect(spikes, events):
-    """The events among spikes (steps, neurons)."""
-    for t in range(spikes.shape[0]):
-        _collect(spikes[t], t, events)
+def collect(events, steps):
+    """Find the events among the spikes of the first ``steps`` steps."""
+    for t in range(steps):
+        _collect(events, t)
 
 
 @njit(nogil=True, cache=True)
-def run_layer(arriving, synapses, neurons, state, pending, position, sums, wide_sums, spikes, events):
-    """A layer's neurons and synapses on the events that arrive; fills ``spikes`` (steps, neurons) and ``events``.
+def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums, wide_sums, events):
+    """A layer's neurons and synapses on the events that arrive in some steps; fills ``events``.
 
     Args:
-        pending: int32 (longest delay + 1, neurons), a ring: its row ``position + k`` is the neurons' input in k steps.
+        pending: int32 (a power of two above the longest delay, neurons), a ring: its row ``position + k`` is the
+            neurons' input in k steps.
         sums, wide_sums: int32 and int64 (slots,), zero before and after.
 
     Returns:
@@ -125,28 +127,29 @@ def run_layer(arriving, synapses, neurons, state, pending, position, sums, wide_
     activation = np.empty(pending.shape[1], np.int32)
     operations = 0
     overflows = 0
-    for t in range(spikes.shape[0]):
+    for t in range(steps):
         _sigma(pending[position], neurons, state, activation)
         if neurons.delta:
-            _delta(activation, neurons, state, spikes[t])
+            _delta(activation, neurons, state, events.spikes[t])
         else:
-            spikes[t, :] = activation
-        _collect(spikes[t], t, events)
+            events.spikes[t, :] = activation
+        _collect(events, t)
 
-        position = 0 if position + 1 == pending.shape[0] else position + 1
-        start, stop = arriving.starts[t], arriving.starts[t + 1]
+        position = (position + 1) & (pending.shape[0] - 1)
+        spikes = arriving.spikes[t]
+        sources = arriving.indices[arriving.starts[t] : arriving.starts[t + 1]]
         reach = 0  # no sum can be larger
-        for e in range(start, stop):
-            operations += synapses.fan_out[arriving.indices[e]]
-            reach += abs(np.int64(arriving.values[e])) * synapses.largest
+        for source in sources:
+            operations += synapses.fan_out[source]
+            reach += abs(np.int64(spikes[source])) * synapses.largest
         if reach <= INT32_MAX:
             if synapses.columns.size:
-                _add_columns(arriving, start, stop, synapses.columns, sums)
+                _add_columns(sources, spikes, synapses.columns, sums)
             else:
-                _add_listed(arriving, start, stop, synapses, sums)
+                _add_listed(sources, spikes, synapses, sums)
             _push(sums, synapses, pending, position)
         else:
-            _add_wide(arriving, start, stop, synapses, wide_sums)
+            _add_wide(sources, spikes, synapses, wide_sums)
             overflows += _wrap(wide_sums, synapses.wraps_late)
             _push(wide_sums, synapses, pending, position)
     return position, operations, overflows
@@ -171,12 +174,13 @@ def _sigma(row, neurons, state, activation):
 def _delta(activation, neurons, state, spikes):
     """Send the change of the activation since the last spike where it reaches the threshold."""
     sent, error = state.sent, state.error
-    threshold, shift = np.int32(neurons.threshold), neurons.spike_shift
+    above, below = np.int32(neurons.threshold), np.int32(-neurons.threshold)
+    shift = neurons.spike_shift & 31
     if neurons.cumulative:
         for i in range(activation.size):
             change = np.int32(activation[i] - sent[i])
             error[i] += change
-            spike = change if _reaches(error[i], threshold) else np.int32(0)
+            spike = change if _reaches(error[i], above, below) else np.int32(0)
             if spike > 0 or (spike < 0 and spike != INT32_MIN):
                 error[i] = 0
             sent[i] += spike
@@ -184,65 +188,65 @@ def _delta(activation, neurons, state, spikes):
     else:
         for i in range(activation.size):
             change = np.int32(activation[i] - sent[i])
-            spike = change if _reaches(change, threshold) else np.int32(0)
+            spike = change if _reaches(change, above, below) else np.int32(0)
             sent[i] += spike
             spikes[i] = spike >> shift
 
 
 @njit(inline="always")
-def _reaches(value, threshold):
+def _reaches(value, above, below):
     """|value| >= threshold; -2**31 has no absolute value in 32 bits and reaches none."""
-    return value >= threshold or (value <= -threshold and value != INT32_MIN)
+    return (value >= above) | ((value <= below) & (value != np.int32(INT32_MIN)))
 
 
 @njit(inline="always")
-def _collect(spikes, t, events):
-    n = events.starts[t]
+def _collect(events, t):
+    spikes = events.spikes[t]
+    n = np.uint64(events.starts[t])  # a signed index costs a test for negative ones
     for i in range(spikes.size):
         events.indices[n] = i
-        events.values[n] = spikes[i]
-        n += spikes[i] != 0
+        n += np.uint64(spikes[i] != 0)
     events.starts[t + 1] = n
 
 
 @njit(inline="always")
-def _add_columns(arriving, start, stop, columns, sums):
+def _add_columns(sources, spikes, columns, sums):
     """Add weight times spike to the sums; four columns a pass load and store every sum a fourth as often."""
-    indices, values = arriving.indices, arriving.values
-    e = start
-    while e + 4 <= stop:
-        a, b, c, d = columns[indices[e]], columns[indices[e + 1]], columns[indices[e + 2]], columns[indices[e + 3]]
-        p, q, r, s = values[e], values[e + 1], values[e + 2], values[e + 3]
-        for i in range(sums.size):
-            sums[i] += (np.int32(a[i]) * p + np.int32(b[i]) * q) + (np.int32(c[i]) * r + np.int32(d[i]) * s)
+    e = 0
+    while e + 4 <= sources.size:
+        i, j, k, m = sources[e], sources[e + 1], sources[e + 2], sources[e + 3]
+        u, v, w, x = columns[i], columns[j], columns[k], columns[m]
+        a, b, c, d = spikes[i], spikes[j], spikes[k], spikes[m]
+        for r in range(sums.size):
+            sums[r] += (np.int32(u[r]) * a + np.int32(v[r]) * b) + (np.int32(w[r]) * c + np.int32(x[r]) * d)
         e += 4
-    while e < stop:
-        a, p = columns[indices[e]], values[e]
-        for i in range(sums.size):
-            sums[i] += np.int32(a[i]) * p
+    while e < sources.size:
+        u, a = columns[sources[e]], spikes[sources[e]]
+        for r in range(sums.size):
+            sums[r] += np.int32(u[r]) * a
         e += 1
 
 
 @njit(inline="always")
-def _add_listed(arriving, start, stop, synapses, sums):
-    for e in range(start, stop):
-        source, value = arriving.indices[e], arriving.values[e]
+def _add_listed(sources, spikes, synapses, sums):
+    for source in sources:
+        spike = spikes[source]
         for k in range(synapses.starts[source], synapses.starts[source + 1]):
-            sums[synapses.slots[k]] += np.int32(synapses.weights[k]) * value
+            sums[synapses.slots[k]] += np.int32(synapses.weights[k]) * spike
 
 
 @njit
-def _add_wide(arriving, start, stop, synapses, sums):
+def _add_wide(sources, spikes, synapses, sums):
     """Products wrap to 32 bits, their sums do not."""
-    for e in range(start, stop):
-        source, value = arriving.indices[e], np.int64(arriving.values[e])
+    for source in sources:
+        spike = np.int64(spikes[source])
         if synapses.columns.size:
             column = synapses.columns[source]
             for i in range(sums.size):
-                sums[i] += np.int32(column[i] * value)
+                sums[i] += np.int32(column[i] * spike)
         else:
             for k in range(synapses.starts[source], synapses.starts[source + 1]):
-                sums[synapses.slots[k]] += np.int32(synapses.weights[k] * value)
+                sums[synapses.slots[k]] += np.int32(synapses.weights[k] * spike)
 
 
 @njit
@@ -260,21 +264,17 @@ def _wrap(sums, wraps_late):
 @njit(inline="always")
 def _push(sums, synapses, pending, position):
     """Shift the sums, send each on its delay, and leave zero."""
-    rows, neurons = pending.shape
+    neurons = pending.shape[1]
+    last_row = pending.shape[0] - 1  # all bits set: the ring has a power of two of rows
     left, right = synapses.left, synapses.right
     if synapses.by_neuron:
         for i in range(neurons):
-            row = position + synapses.delays[i]
-            if row >= rows:
-                row -= rows
-            pending[row, i] += np.int32((sums[i] << left) >> right)
+            pending[(position + synapses.delays[i]) & last_row, i] = np.int32((sums[i] << left) >> right)
         sums[:] = 0
         return
     for k in range(synapses.delays.size):
-        row = position + synapses.delays[k]
-        if row >= rows:
-            row -= rows
+        row = pending[(position + synapses.delays[k]) & last_row]
         part = sums[k * neurons : (k + 1) * neurons]
         for i in range(neurons):
-            pending[row, i] += np.int32((part[i] << left) >> right)
+            row[i] += np.int32((part[i] << left) >> right)
         part[:] = 0

@@ -11,15 +11,15 @@ import numpy as np
 from lava.lib.dl.netx import hdf5
 from lava.magma.core.process.process import AbstractProcess
 
-from spandex.deploy.event_loops import Events, NeuronState, Synapses, collect, run_input, run_layer
+from spandex.deploy.event_loops import Events, NeuronState, collect, run_input, run_layer
 from spandex.deploy.execution import processes_forgotten
-from spandex.deploy.fixed_point import Connections, Layer, network_layers, process_layers
+from spandex.deploy.fixed_point import Layer, network_layers, process_layers
+from spandex.deploy.layout import ArrangedLayer, arrange
 from spandex.deploy.netx import Network, SparsityMap
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 
 CHUNK_STEPS = 128  # steps that a layer runs before the next one does; its events stay in the cache
-LISTED_BELOW = 0.06  # density under which listing an input's synapses is faster than adding its whole column
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -141,7 +141,7 @@ class Executor:
 
     def _set_layers(self, layers: list[Layer]) -> None:
         self.layers = layers
-        self._synapses = [_layout(layer.connections) for layer in layers]
+        self._arranged = arrange(layers)
 
     @property
     def inputs(self) -> int:
@@ -188,27 +188,27 @@ class Executor:
         inputs = _time_major(inputs, self.inputs)
         steps = len(inputs)
         state = state or self.initial_state()
-        room = min(steps, CHUNK_STEPS)
-        layers = [
-            _RunningLayer(layer, synapses, own, room)
-            for layer, synapses, own in zip(self.layers, self._synapses, state.layers, strict=True)
+        running = [
+            _RunningLayer(*parts, min(steps, CHUNK_STEPS))
+            for parts in zip(self.layers, self._arranged, state.layers, strict=True)
         ]
-        kept = [np.empty((steps, layer.size), np.int32) for layer in (self.layers if record else self.layers[-1:])]
-        entry = _new_events(room, self.inputs)
+        kept = running if record else running[-1:]
+        spikes = [np.empty((steps, layer.size), np.int32) for layer in (self.layers if record else self.layers[-1:])]
         for start in range(0, steps, CHUNK_STEPS):
-            chunk = inputs[start : start + CHUNK_STEPS]
-            events = entry
+            chunk = slice(start, min(start + CHUNK_STEPS, steps))
+            count = chunk.stop - chunk.start
+            signal = _no_events(inputs[chunk])
             if self.layers[0].connections is not None:
-                collect(chunk, events)
-            for layer in layers:
-                events = layer.run(chunk, events)
-            for whole, layer in zip(kept, layers[-len(kept) :], strict=True):
-                whole[start : start + CHUNK_STEPS] = layer.spikes[: len(chunk)]
+                collect(signal, count)
+            for layer in running:
+                signal = layer.run(signal, count)
+            for layer, whole in zip(kept, spikes, strict=True):
+                layer.copy_spikes(whole[chunk])
         return Run(
-            outputs=kept[-1].T,
-            state=State(tuple(layer.state() for layer in layers)),
-            activity=tuple(layer.activity(steps) for layer in layers),
-            spikes=tuple(spikes.T for spikes in kept) if record else None,
+            outputs=spikes[-1].T,
+            state=State(tuple(layer.state() for layer in running)),
+            activity=tuple(layer.activity(steps) for layer in running),
+            spikes=tuple(whole.T for whole in spikes) if record else None,
         )
 
     def run_batch(self, batch: Iterable[np.ndarray], workers: int | None = None) -> Iterator[Run]:
@@ -224,50 +224,56 @@ class Executor:
 
 
 class _RunningLayer:
-    """One layer during a run: its state, which the loops change in place, and room for the results of a chunk."""
+    """One layer during a run: its state, which the loops change in place, and room for the events of a chunk."""
 
-    def __init__(self, layer: Layer, synapses: Synapses | None, state: LayerState, room: int):
+    def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: int):
         self._layer = layer
-        self._synapses = synapses
-        self._neurons = NeuronState(*(part.copy() for part in state.neurons))
-        self._events = _new_events(room, layer.size)
-        self.spikes = np.empty((room, layer.size), np.int32)
+        self._order, self._constants, self._synapses = arranged
+        self._place = np.argsort(self._order)  # where each neuron of the layer stands
+        self._neurons = NeuronState(*(part[self._order] for part in state.neurons))
+        self._events = _no_events(np.empty((room, layer.size), np.int32))
         self._arrived = self._synops = self._overflows = 0
-        if synapses is None:
-            return
-        slots = layer.size * (1 if synapses.by_neuron else len(synapses.delays))
-        self._pending, self._position = state.pending.copy(), 0
-        self._sums, self._wide_sums = np.zeros(slots, np.int32), np.zeros(slots, np.int64)
+        if self._synapses is not None:
+            rows = 1 << layer.connections.longest_delay.bit_length()
+            self._pending, self._position = np.zeros((rows, layer.size), np.int32), 0
+            self._pending[: len(state.pending)] = state.pending[:, self._order]
+            slots = layer.size * (1 if self._synapses.by_neuron else len(self._synapses.delays))
+            self._sums, self._wide_sums = np.zeros(slots, np.int32), np.zeros(slots, np.int64)
 
-    def run(self, inputs: np.ndarray, arriving: Events) -> Events:
-        """Run a chunk: the input layer on ``inputs`` (steps, inputs), every other on the arriving events."""
-        spikes = self.spikes[: len(inputs)]
+    def run(self, arriving: Events, steps: int) -> Events:
+        """Run a chunk on what arrives: input (the first layer, if it has no synapses) or events."""
         if self._synapses is None:
-            run_input(inputs, self._layer.neurons, self._neurons, spikes, self._events)
+            run_input(arriving.spikes, self._constants, self._neurons, self._events)
             return self._events
         if not self._layer.connections.graded:
-            arriving = arriving._replace(values=np.ones_like(arriving.values))
+            arriving = arriving._replace(spikes=(arriving.spikes != 0).astype(np.int32))
         self._position, synops, overflows = run_layer(
             arriving,
+            steps,
             self._synapses,
-            self._layer.neurons,
+            self._constants,
             self._neurons,
             self._pending,
             self._position,
             self._sums,
             self._wide_sums,
-            spikes,
             self._events,
         )
-        self._arrived += int(arriving.starts[len(inputs)])
+        self._arrived += int(arriving.starts[steps])
         self._synops += synops
         self._overflows += overflows
         return self._events
 
+    def copy_spikes(self, into: np.ndarray) -> None:
+        """Copy a chunk's spikes into (steps, neurons) in the layer's own order."""
+        np.take(self._events.spikes[: len(into)], self._place, axis=1, out=into)
+
     def state(self) -> LayerState:
-        return LayerState(
-            self._neurons, None if self._synapses is None else np.roll(self._pending, -self._position, axis=0)
-        )
+        neurons = NeuronState(*(part[self._place] for part in self._neurons))
+        if self._synapses is None:
+            return LayerState(neurons, None)
+        rows = self._layer.connections.longest_delay + 1
+        return LayerState(neurons, np.roll(self._pending, -self._position, axis=0)[:rows, self._place])
 
     def activity(self, steps: int) -> LayerActivity:
         return LayerActivity(
@@ -313,10 +319,9 @@ def _read_state(archive: Mapping[str, np.ndarray], number: int, expected: LayerS
     return LayerState(NeuronState(**neurons), None if expected.pending is None else read("pending", expected.pending))
 
 
-def _new_events(steps: int, neurons: int) -> Events:
-    return Events(
-        np.zeros(steps + 1, np.int64), np.empty(steps * neurons, np.int32), np.empty(steps * neurons, np.int32)
-    )
+def _no_events(spikes: np.ndarray) -> Events:
+    """Spikes (steps, neurons) among which no events have been looked for."""
+    return Events(spikes, np.zeros(len(spikes) + 1, np.int64), np.empty(spikes.size, np.int32))
 
 
 def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
@@ -331,47 +336,3 @@ def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
         if inputs.min() < limits.min or inputs.max() > limits.max:
             raise SpandexError(f"inputs from {inputs.min()} to {inputs.max()} leave 32 bits")
     return np.ascontiguousarray(inputs.T, np.int32)
-
-
-def _layout(connections: Connections | None) -> Synapses | None:
-    """Synapses as the loops want them; see ``Synapses`` for what the arrays hold."""
-    if connections is None:
-        return None
-    weights, delays = connections.weights, connections.delays
-    neurons = len(weights)
-    exists = weights.T != 0  # (inputs, neurons): synapses in order of their input
-    neuron_delays = _delay_of_each_neuron(weights, delays)
-    by_neuron = neuron_delays is not None
-    listed = not by_neuron or exists.mean() < LISTED_BELOW
-    if by_neuron:
-        distinct, slots = neuron_delays, np.broadcast_to(np.arange(neurons), exists.shape)
-    else:
-        distinct, place = np.unique(delays.T[exists], return_inverse=True)
-        slots = np.zeros(exists.shape, np.int64)
-        slots[exists] = place * neurons + np.nonzero(exists)[1]
-    return Synapses(
-        columns=np.ascontiguousarray(weights.T if not listed else np.zeros((0, 0)), np.int16),
-        starts=np.concatenate([[0], exists.sum(axis=1).cumsum()]).astype(np.int64),
-        slots=slots[exists].astype(np.int32) if listed else np.zeros(0, np.int32),
-        weights=weights.T[exists].astype(np.int16) if listed else np.zeros(0, np.int16),
-        fan_out=exists.sum(axis=1, dtype=np.int64),
-        by_neuron=by_neuron,
-        delays=distinct.astype(np.int64),
-        largest=int(np.abs(weights).max(initial=0)),
-        left=min(max(connections.exponent, 0), 32),
-        right=min(max(-connections.exponent, 0), 63),
-        wraps_late=connections.wraps_late,
-    )
-
-
-def _delay_of_each_neuron(weights: np.ndarray, delays: np.ndarray) -> np.ndarray | None:
-    """The delay that all synapses of a neuron share, (neurons,); None if those of some neuron differ."""
-    exists = weights != 0
-    longest = np.where(exists, delays, 0).max(axis=1, initial=0)
-    return (
-        longest
-        if np.array_equal(
-            np.where(exists, delays, longest[:, np.newaxis]), np.broadcast_to(longest[:, np.newaxis], delays.shape)
-        )
-        else None
-    )

@@ -20,10 +20,10 @@ def path(tmp_path):
     path = tmp_path / "network.net"
     half = np.resize([2.0, 0.0], (6, 6))
     nearly_empty = np.zeros((4, 6))
-    nearly_empty[0, 0] = -8
+    nearly_empty[0, 0] = 8
     with h5py.File(path, "w") as file:
         _write_layer(file, 0, "input", 4)
-        _write_layer(file, 1, "dense", 6, weight=np.full((6, 4), -4.0), delay=np.array([0, 1, 2, 62, 63, 64.0]))
+        _write_layer(file, 1, "dense", 6, weight=np.full((6, 4), 4.0), delay=np.array([0, 1, 2, 62, 63, 64.0]))
         _write_layer(file, 2, "dense", 6, weight=half, delay=np.arange(6.0))
         _write_layer(file, 3, "dense", 4, weight=nearly_empty)
     return path
@@ -130,7 +130,7 @@ def test_deployed_layers_are_counted(path):
     assert [layer.nonzero_weights for layer in (full, half, nearly_empty)] == [24, 18, 1]
     assert [layer.nonzero_delays for layer in (full, half, nearly_empty)] == [20, 15, 0]
     assert [layer.density for layer in (full, half, nearly_empty)] == [1, 0.5, 1 / 24]
-    for layer, weight in ((full, -4), (half, 2), (nearly_empty, -8)):
+    for layer, weight in ((full, 4), (half, 2), (nearly_empty, 8)):
         assert (layer.weights * 2.0**layer.weight_exponent).flat[0] == weight
 
 
@@ -164,12 +164,12 @@ def test_foreign_hdf5_is_named(path):
     ("key", "value", "message"),
     [
         ("type", np.array([b"pool"]), "layer 2: Lava cannot run type 'pool'"),
-        ("weight", None, "layer 2 cannot be read"),
+        ("weight", None, "layer 2: weight is missing"),
         ("weight", np.full((6, 5), 2.0), r"layer 2: weights of shape \(6, 5\) do not fit 6 inputs"),
         ("weight", np.full((5, 6), 2.0), r"layer 2: weights of shape \(5, 6\) do not fit 6 neurons"),
-        ("weight", np.full((6, 6), 0.5), "layer 2: weights are not whole numbers"),
-        ("weight", np.full((6, 6), np.nan), "layer 2: weights are not whole numbers"),
-        ("delay", np.full(6, -1.0), r"layer 2: negative delay -1\.0"),
+        ("weight", np.full((6, 6), 0.5), "layer 2: 36 weights are not whole numbers, such as 0.5"),
+        ("weight", np.full((6, 6), np.nan), "layer 2: weight is nan"),
+        ("delay", np.full(6, -1.0), r"layer 2: negative delay -1"),
         ("delay", np.zeros(5), r"layer 2: delays of shape \(5,\) do not fit"),
     ],
 )

@@ -15,6 +15,7 @@ def write_network(path: Path, *layers: dict[str, np.ndarray], kind: str = "dense
         file.create_dataset("layer/0/type", (1,), "S10", [b"input"])
         for i, layer in enumerate(layers, start=1):
             file.create_dataset(f"layer/{i}/type", (1,), "S10", [kind.encode()])
+            file.create_dataset(f"layer/{i}/shape", data=[len(layer["weight"])])
             for name, value in layer.items():
                 file.create_dataset(f"layer/{i}/{name}", data=np.asarray(value, np.float32))
     return path
@@ -68,7 +69,14 @@ def test_foreign_files_and_layers_are_named(tmp_path):
         network_size(tmp_path / "absent.net")
     text = tmp_path / "text.net"
     text.write_text("no HDF5")
-    with pytest.raises(SpandexError, match=r"text\.net: not a lava-dl network"):
+    with pytest.raises(SpandexError, match=r"text\.net: not a whole HDF5 file"):
         network_size(text)
-    with pytest.raises(SpandexError, match=r"layer 1 is 'conv'"):
-        network_size(write_network(tmp_path / "conv.net", {"weight": np.ones((2, 2))}, kind="conv"))
+
+
+def test_convolution_is_named(tmp_path):
+    path = write_network(tmp_path / "conv.net", {"weight": np.ones((2, 2, 3, 3))}, kind="conv")
+    with h5py.File(path, "r+") as file:
+        file["layer/1/neuron/type"] = "SDNN"
+        file["layer/1/neuron/vThMant"] = 6
+    with pytest.raises(SpandexError, match=r"conv\.net: layer 1 is 'conv'"):
+        network_size(path)

@@ -5,71 +5,61 @@ Released lava-dl (0.6) converts either every fully connected layer to sparse syn
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 from lava.lib.dl.netx import hdf5
 from lava.lib.dl.netx.blocks.models import AbstractPyBlockModel
 from lava.lib.dl.netx.blocks.process import Dense
-from lava.lib.dl.netx.utils import NetDict, optimize_weight_bits
+from lava.lib.dl.netx.utils import NetDict
 from lava.magma.core.decorator import implements
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from spandex.deploy.network_file import MAX_DELAY, DeployedLayer, deployed_weights, network_layers
 from spandex.errors import SpandexError
 
-MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
-RUNNABLE_LAYERS = ("input", "flatten", "dense", "conv")  # those lava-dl 0.6 has a process and a model for
+__all__ = [
+    "MAX_DELAY",
+    "DeployedLayer",
+    "Network",
+    "SparsityMap",
+    "deployed_weights",
+    "parse_sparsity_map",
+    "resolve_sparsity_map",
+    "warn_of_clamped_delays",
+]
 
 SparsityMap = bool | str | Sequence[bool] | Mapping[int, bool]
 
-
-@dataclass(frozen=True)
-class DeployedLayer:
-    """A fully connected layer as Lava deploys it.
-
-    Attributes:
-        index: the layer's number in the file.
-        weights: integers (outputs, inputs), after netx moved them up to fill 8 bits. What a synapse
-            contributes is ``weights * 2**weight_exponent``.
-        delays: steps (outputs, inputs), read-only.
-        weight_exponent: at most 0.
-        num_weight_bits: bits of a weight.
-    """
-
-    index: int
-    weights: np.ndarray
-    delays: np.ndarray
-    weight_exponent: int
-    num_weight_bits: int
-
-    @property
-    def nonzero_weights(self) -> int:
-        """Number of synapses that exist."""
-        return int(np.count_nonzero(self.weights))
-
-    @property
-    def nonzero_delays(self) -> int:
-        """Number of synapses that exist and are delayed."""
-        return int(np.count_nonzero(self.delays[self.weights != 0]))
-
-    @property
-    def density(self) -> float:
-        """Fraction of weights that are not zero."""
-        return self.nonzero_weights / self.weights.size
+SPARSITY_WORDS = {"1": True, "true": True, "sparse": True, "0": False, "false": False, "dense": False}
 
 
-def deployed_weights(path: str | os.PathLike) -> list[DeployedLayer]:
-    """The fully connected layers of a network file, as netx deploys them.
+def parse_sparsity_map(text: str) -> SparsityMap:
+    """A sparsity map as typed: ``auto``, ``sparse``, ``dense``, a list ``1,0,1`` or ``true,false,true``, or pairs
+    ``1:true,3:false`` of layer number and choice.
 
     Raises:
-        SpandexError: the file is missing, truncated, no lava-dl network, or holds a layer Lava cannot run.
+        SpandexError: the text is none of these.
     """
-    with _network_file(path) as layers:
-        return [_deployed(layer) for layer in layers if layer["type"] == "dense"]
+    text = text.strip().lower()
+    if text == "auto":
+        return text
+    if text in SPARSITY_WORDS:
+        return SPARSITY_WORDS[text]
+    entries = [entry.strip() for entry in text.split(",")]
+    try:
+        if ":" not in text:
+            return [SPARSITY_WORDS[entry] for entry in entries]
+        pairs = [entry.split(":") for entry in entries]
+        chosen = {int(layer): SPARSITY_WORDS[choice.strip()] for layer, choice in pairs}
+    except (KeyError, ValueError):
+        raise SpandexError(
+            f"sparsity map {text!r} is none of auto, sparse, dense, a list such as 1,0,1, pairs such as 1:true,3:false"
+        ) from None
+    if len(chosen) < len(pairs):
+        raise SpandexError(f"sparsity map {text!r} names a layer twice")
+    return chosen
 
 
 def resolve_sparsity_map(
@@ -113,6 +103,17 @@ def resolve_sparsity_map(
     return {index: bool(sparse) for index, sparse in chosen.items()}
 
 
+def warn_of_clamped_delays(path: str | os.PathLike, layers: Sequence[DeployedLayer], stacklevel: int = 2) -> None:
+    """One warning for all delays of a network that are longer than Loihi 2 can hold."""
+    count = sum(layer.clamped_delays for layer in layers)
+    if count:
+        longest = max(layer.longest_delay for layer in layers)
+        warnings.warn(
+            f"{path}: {count} delays above {MAX_DELAY} steps, up to {longest}, clamped to {MAX_DELAY}",
+            stacklevel=stacklevel,
+        )
+
+
 class Network(hdf5.Network):
     """lava-dl's netx network whose fully connected layers are each sparse or dense.
 
@@ -130,7 +131,8 @@ class Network(hdf5.Network):
             reset_interval, reset_offset, spike_exp).
 
     Attributes:
-        sparse_layers: {number of the layer in the file: sparse}, of the fully connected layers.
+        dense_layers: {number of the layer in the file: ``DeployedLayer``}, of the fully connected layers.
+        sparse_layers: {number of the layer in the file: sparse}, of those that are not skipped.
         net_config: the stock network's view of the file; closed once the layers exist.
 
     Raises:
@@ -150,31 +152,27 @@ class Network(hdf5.Network):
         if "sparse_fc_layer" in options:
             raise SpandexError("use sparsity_map in place of sparse_fc_layer")
         first, count = options.get("skip_layers", 0), options.get("num_layers")
-        with _network_file(path) as layers:
-            generated = layers[first:count]
-            densities = {_index(layer): _deployed(layer).density for layer in generated if layer["type"] == "dense"}
-            clamped = [delays for layer in generated if (delays := _delays_above_limit(layer)).size]
+        self.dense_layers = {layer.index: layer.synapses for layer in network_layers(path, count) if layer.synapses}
+        generated = [synapses for index, synapses in self.dense_layers.items() if index >= first]
+        densities = {synapses.index: synapses.density for synapses in generated}
         try:
             self.sparse_layers = resolve_sparsity_map(sparsity_map, densities, density_threshold)
         except SpandexError as error:
             raise SpandexError(f"{path}: {error}") from None
-        if clamped:
-            delays = np.concatenate(clamped)
-            warnings.warn(
-                f"{path}: {delays.size} delays above {MAX_DELAY} steps, up to {delays.max():.0f}, "
-                f"clamped to {MAX_DELAY}",
-                stacklevel=3,  # past the metaclass that calls every Lava process
-            )
-        super().__init__(os.fspath(path), **options)
+        warn_of_clamped_delays(path, generated, stacklevel=4)  # past the metaclass that calls every Lava process
+        try:
+            super().__init__(os.fspath(path), **options)
+        except (RuntimeError, ValueError, LookupError) as error:
+            raise SpandexError(f"{path}: netx cannot build the network ({error})") from error
         self.net_config.f.close()
 
     def create_dense(self, layer_config: NetDict, **options: Any) -> tuple[Dense, str]:
         """The stock block of a fully connected layer, with the synapse that the sparsity map asks for."""
-        layer = _Layer(f=layer_config.f)
-        options["sparse_synapse"] = self.sparse_layers.get(_index(layer), False)
+        synapses = self.dense_layers[int(layer_config.f.name.rsplit("/", 1)[-1])]
+        options["sparse_synapse"] = self.sparse_layers.get(synapses.index, False)  # netx builds skipped layers too
         with np.errstate(divide="ignore"):  # stock netx divides by the largest weight of one sign, which may be 0
-            block, description = hdf5.Network.create_dense(layer, **options)
-        if layer.is_empty:
+            block, description = hdf5.Network.create_dense(_Layer(layer_config, synapses), **options)
+        if not synapses.nonzero_weights:
             block.synapse.weights.init = block.synapse.weights.init * 0
         return block, description
 
@@ -185,92 +183,18 @@ class PyNetworkModel(AbstractPyBlockModel):
 
 
 class _Layer(NetDict):
-    """A fully connected layer as stock netx can take it: delays within Loihi 2's limit, weights not all zero."""
+    """A fully connected layer as stock netx can take it: a delay for every synapse, a weight that is not zero."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not super().__getitem__("weight").any()
+    def __init__(self, layer: NetDict, synapses: DeployedLayer):
+        super().__init__(f=layer.f)
+        self.synapses = synapses
 
     def __getitem__(self, key: str) -> Any:
-        value = super().__getitem__(key)
         if key == "delay":
-            return np.clip(value, 0, MAX_DELAY)
-        if key == "weight" and not value.any():
-            # Stock netx fails without any weight; the placeholder becomes zero again once the block exists.
-            value.flat[0] = 1
+            return self.synapses.delays.copy()
+        value = super().__getitem__(key)
+        if key == "weight":
+            value = value.reshape(self.synapses.weights.shape)
+            if not self.synapses.nonzero_weights:
+                value.flat[0] = 1  # stock netx fails without any weight; zero again once the block exists
         return value
-
-
-@contextmanager
-def _network_file(path: str | os.PathLike) -> Iterator[list[NetDict]]:
-    """The checked layers of a network file, open while the context lasts."""
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except OSError as error:
-        raise SpandexError(f"{path}: not a whole HDF5 file ({error})") from None
-    with file:
-        group = file.get("layer")
-        if not isinstance(group, h5py.Group) or not len(group) or set(group) != set(map(str, range(len(group)))):
-            raise SpandexError(f"{path}: no lava-dl network; expected groups layer/0, layer/1, ...")
-        layers = [NetDict(f=group[str(index)]) for index in range(len(group))]
-        inputs = None
-        for index, layer in enumerate(layers):
-            try:
-                inputs = _check(layer, inputs)
-            except SpandexError as error:
-                raise SpandexError(f"{path}: layer {index}: {error}") from None
-            except (KeyError, OSError, AttributeError, TypeError, ValueError) as error:
-                raise SpandexError(f"{path}: layer {index} cannot be read ({error})") from None
-        yield layers
-
-
-def _check(layer: NetDict, inputs: int | None) -> int | None:
-    """Raise SpandexError unless Lava can run the layer on ``inputs`` neurons (None: unknown); give its own number."""
-    kind = layer["type"]
-    if kind not in RUNNABLE_LAYERS:
-        raise SpandexError(f"Lava cannot run type {kind!r}; it runs {', '.join(RUNNABLE_LAYERS)}")
-    if kind != "dense":
-        return int(np.prod(layer["shape"])) if kind == "input" and "shape" in layer.f else None
-    outputs = int(np.prod(layer["shape"]))
-    raw = layer.f["weight"][()]
-    if not np.array_equal(raw, np.trunc(raw)):
-        raise SpandexError("weights are not whole numbers; export the network with lava-dl's quantisation")
-    if raw.size % outputs or (raw.ndim > 1 and len(raw) != outputs):
-        raise SpandexError(f"weights of shape {raw.shape} do not fit {outputs} neurons")
-    if inputs not in (None, raw.size // outputs):
-        raise SpandexError(f"weights of shape {raw.shape} do not fit {inputs} inputs")
-    if "delay" in layer.f:
-        if np.any(layer["delay"] < 0):
-            raise SpandexError(f"negative delay {np.min(layer['delay'])}")
-        _delays(layer, (outputs, raw.size // outputs))
-    return outputs
-
-
-def _index(layer: NetDict) -> int:
-    return int(layer.f.name.rsplit("/", 1)[-1])
-
-
-def _delays_above_limit(layer: NetDict) -> np.ndarray:
-    delays = np.atleast_1d(layer["delay"]) if "delay" in layer.f else np.zeros(0)
-    return delays[delays > MAX_DELAY]
-
-
-def _delays(layer: NetDict, shape: tuple[int, int]) -> np.ndarray:
-    """Delays spread over the synapses as netx does: a vector is one per output, else one per input."""
-    if "delay" not in layer.f:
-        return np.broadcast_to(0, shape)
-    delays = np.clip(layer["delay"], 0, MAX_DELAY).astype(int)
-    if delays.shape == shape[:1]:
-        delays = delays[:, np.newaxis]
-    if delays.ndim > 2 or any(own not in (1, full) for own, full in zip(delays.shape[::-1], shape[::-1], strict=False)):
-        raise SpandexError(f"delays of shape {delays.shape} do not fit weights of shape {shape}")
-    return np.broadcast_to(delays, shape)
-
-
-def _deployed(layer: NetDict) -> DeployedLayer:
-    raw = layer["weight"].reshape(int(np.prod(layer["shape"])), -1)
-    with np.errstate(divide="ignore"):
-        weights, bits, exponent, _ = optimize_weight_bits(raw) if raw.any() else (raw, 0, 0, None)
-    return DeployedLayer(_index(layer), weights, _delays(layer, weights.shape), exponent, bits)

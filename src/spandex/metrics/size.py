@@ -1,17 +1,23 @@
 """Parameters and size of a network as netx deploys it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-import h5py
 import numpy as np
-from lava.lib.dl.netx.utils import optimize_weight_bits
 
 from spandex.errors import SpandexError
 
-MAX_DELAY = 62  # steps; netx clamps longer delays
-WITHOUT_PARAMETERS = ("input", "flatten")
+COUNTED_LAYERS = ("input", "flatten", "dense")  # the first two have no parameters
+
+
+class Synapses(Protocol):
+    """Weights and delays of a layer as deployed, each (outputs, inputs); ``spandex.deploy.DeployedLayer`` is one."""
+
+    index: int
+    weights: np.ndarray
+    delays: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,70 +78,50 @@ class NetworkSize:
 
     @property
     def sparsity(self) -> float:
-        """Share of deployed weights that are zero, rounding to 8 bits included."""
-        return 1 - self.nonzero_weights / sum(layer.weights for layer in self.layers)
+        """Share of deployed weights that are zero, rounding to 8 bits included; 0 without any weight."""
+        weights = sum(layer.weights for layer in self.layers)
+        return 1 - self.nonzero_weights / weights if weights else 0.0
 
 
-def network_size(path: str | os.PathLike) -> NetworkSize:
-    """Count the non-zero weights and delays of a lava-dl HDF5 network converted by netx to sparse synapses.
+def deployed_size(layers: Sequence[Synapses]) -> NetworkSize:
+    """Count the non-zero weights and delays of deployed layers.
 
-    netx scales the weights of a layer to 8 bits and gives each synapse its neuron's delay; a synapse whose weight is
-    zero is dropped together with its delay. A layer takes ``ceil(log2(max |w|))`` bits a non-zero weight and
-    ``ceil(log2(max d))`` bits a non-zero delay.
-
-    Raises:
-        SpandexError: the file is not a lava-dl network, or has a layer other than input, flatten and dense.
+    A synapse whose weight is zero is dropped together with its delay. A layer takes ``ceil(log2(max |w|))`` bits a
+    non-zero weight and ``ceil(log2(max d))`` bits a non-zero delay.
 
     Source:
         get_model_size.py of Michaeljurado42/SPANDEX, baseline_solution/sdnn_delays; lava-dl 0.6.0, netx.
     """
-    path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            layers = file["layer"]
-            return NetworkSize(
-                tuple(
-                    _layer_size(path, name, layers[name])
-                    for name in sorted(layers, key=int)
-                    if _kind(layers[name]) not in WITHOUT_PARAMETERS
-                )
-            )
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except (OSError, KeyError, ValueError) as error:
-        raise SpandexError(f"{path}: not a lava-dl network ({error})") from None
+    return NetworkSize(tuple(_layer_size(layer) for layer in layers))
 
 
-def _kind(layer: h5py.Group) -> str:
-    return np.atleast_1d(layer["type"][()])[0].decode()
+def network_size(path: str | os.PathLike) -> NetworkSize:
+    """``deployed_size`` of a lava-dl HDF5 network.
+
+    Raises:
+        SpandexError: the file is no network that Lava runs, or has a layer other than input, flatten and dense.
+    """
+    from spandex.deploy.network_file import network_layers  # deploy itself measures, so it cannot be imported first
+
+    layers = network_layers(path)
+    for layer in layers:
+        if layer.type not in COUNTED_LAYERS:
+            raise SpandexError(f"{path}: layer {layer.index} is {layer.type!r}; only dense layers can be counted")
+    return deployed_size([layer.synapses for layer in layers if layer.synapses is not None])
 
 
-def _layer_size(path: Path, name: str, layer: h5py.Group) -> LayerSize:
-    if _kind(layer) != "dense" or "weight/imag" in layer:
-        raise SpandexError(f"{path}: layer {name} is {_kind(layer)!r}; only real dense layers can be counted")
-    weights = layer["weight"][()].astype(int)
-    if weights.any():
-        weights = optimize_weight_bits(weights)[0]
-    delays = np.zeros_like(weights)
-    if "delay" in layer:
-        delays = _expand(np.clip(layer["delay"][()].astype(int), 0, MAX_DELAY), weights.shape)
-    delays = np.where(weights == 0, 0, delays)
+def _layer_size(layer: Synapses) -> LayerSize:
+    delays = np.where(layer.weights == 0, 0, layer.delays)
+    neurons, inputs = layer.weights.shape
     return LayerSize(
-        name=name,
-        neurons=weights.shape[0],
-        inputs=weights.shape[1],
-        nonzero_weights=int(np.count_nonzero(weights)),
+        name=str(layer.index),
+        neurons=neurons,
+        inputs=inputs,
+        nonzero_weights=int(np.count_nonzero(layer.weights)),
         nonzero_delays=int(np.count_nonzero(delays)),
-        weight_bits=_bits(np.abs(weights).max()),
+        weight_bits=_bits(np.abs(layer.weights).max()),
         delay_bits=_bits(delays.max()),
     )
-
-
-def _expand(delays: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Delays of the shape of the weights; one a row where the count fits both rows and columns, as in netx."""
-    if delays.ndim == 1:
-        delays = delays[:, None] if len(delays) == shape[0] else delays[None, :]
-    return np.broadcast_to(delays, shape)
 
 
 def _bits(maximum: int) -> int:

@@ -1,6 +1,7 @@
-"""Mono audio files in and out: float32 arrays in [-1, 1] at 16 kHz, 16-bit PCM on disk."""
+"""Audio files in and out: mono float32 arrays in [-1, 1] at 16 kHz, or any file's channels as they are."""
 
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from spandex.files import atomic_path
 
 SAMPLE_RATE_HZ = 16_000
 PCM_SCALE = 2**15  # one step of 16-bit PCM is 2**-15 of full scale
+PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's subtypes
+WRITE_SAMPLES = 4096  # at once; given minutes of audio, libsndfile's Vorbis encoder overflows the stack
 SILENCE_PEAK = 1e-4  # -80 dBFS: three steps of 16-bit PCM, nothing but rounding noise
 
 
@@ -36,22 +39,83 @@ def read_audio(
         AudioError: the file is missing, unreadable, empty, shorter than ``min_duration_s``, silent
             (no sample above -80 dBFS), or holds NaN or infinite samples.
     """
-    if not Path(path).is_file():
-        raise AudioError(path, "no such file")
-    try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, f"unreadable ({getattr(error, 'error_string', error)})") from None
-    if not audio.size:
-        raise AudioError(path, "empty")
-    if not np.isfinite(audio).all():
-        raise AudioError(path, "holds NaN or infinite samples")
+    audio, sound_format = read_channels(path)
+    rate = sound_format.rate_hz
     mono = audio.mean(axis=1) if audio.shape[1] > 1 else audio[:, 0]
     if len(mono) < min_duration_s * rate:
         raise AudioError(path, f"{len(mono) / rate:.3f} s is shorter than {min_duration_s:g} s")
     if np.abs(mono).max() <= SILENCE_PEAK:
         raise AudioError(path, "silent (no sample above -80 dBFS)")
     return resample(mono, rate, sample_rate_hz)
+
+
+@dataclass(frozen=True)
+class SoundFormat:
+    """How an audio file holds its samples, in libsndfile's names.
+
+    Attributes:
+        rate_hz: samples a second.
+        container: such as WAV, FLAC, OGG.
+        subtype: such as PCM_16, PCM_24, FLOAT, VORBIS.
+        endian: byte order.
+    """
+
+    rate_hz: int
+    container: str
+    subtype: str
+    endian: str = "FILE"
+
+    def within(self, container: str) -> "SoundFormat":
+        """The same in another container, with that container's usual subtype where it cannot hold this one."""
+        kept = soundfile.check_format(container, self.subtype)
+        subtype = self.subtype if kept else soundfile.default_subtype(container)
+        return replace(self, container=container, subtype=subtype, endian="FILE")
+
+
+def read_channels(path: str | os.PathLike) -> tuple[np.ndarray, SoundFormat]:
+    """Read an audio file of any kind as float32 (samples, channels), and how it holds them.
+
+    Raises:
+        AudioError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
+    """
+    if not Path(path).is_file():
+        raise AudioError(path, "no such file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            audio = file.read(dtype="float32", always_2d=True)
+            sound_format = SoundFormat(file.samplerate, file.format, file.subtype, file.endian)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, f"unreadable ({getattr(error, 'error_string', error)})") from None
+    if not audio.size:
+        raise AudioError(path, "empty")
+    if not np.isfinite(audio).all():
+        raise AudioError(path, "holds NaN or infinite samples")
+    return audio, sound_format
+
+
+def write_channels(path: str | os.PathLike, audio: np.ndarray, sound_format: SoundFormat) -> None:
+    """Write float (samples, channels) in a format as ``read_channels`` gives it; PCM is rounded, clipped at full scale.
+
+    Raises:
+        AudioError: the format cannot be written.
+    """
+    bits = PCM_BITS.get(sound_format.subtype)
+    samples = audio if bits is None else to_pcm(audio, bits) << (32 - bits)  # libsndfile takes the upper bits
+    with atomic_path(path) as temporary:
+        try:
+            with soundfile.SoundFile(
+                temporary,
+                "w",
+                sound_format.rate_hz,
+                audio.shape[1],
+                sound_format.subtype,
+                sound_format.endian,
+                sound_format.container,
+            ) as file:
+                for start in range(0, len(samples), WRITE_SAMPLES):
+                    file.write(samples[start : start + WRITE_SAMPLES])
+        except soundfile.SoundFileError as error:
+            raise AudioError(path, f"not written ({getattr(error, 'error_string', error)})") from None
 
 
 def resample(audio: np.ndarray, rate_hz: int, to_rate_hz: int) -> np.ndarray:
@@ -61,7 +125,13 @@ def resample(audio: np.ndarray, rate_hz: int, to_rate_hz: int) -> np.ndarray:
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
     """16-bit PCM, rounded half to even; what lies beyond full scale is clipped."""
-    return np.clip(np.rint(audio * PCM_SCALE), -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+    return to_pcm(audio, 16).astype(np.int16)
+
+
+def to_pcm(audio: np.ndarray, bits: int) -> np.ndarray:
+    """Int32 of so many bits, rounded half to even; what lies beyond full scale is clipped."""
+    scale = 2.0 ** (bits - 1)
+    return np.clip(np.rint(audio.astype(np.float64) * scale), -scale, scale - 1).astype(np.int32)
 
 
 def from_int16(samples: np.ndarray) -> np.ndarray:

@@ -20,15 +20,12 @@ from lava.lib.dl.netx.blocks.process import Input
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg, RunConfig
 from lava.utils import loihi
 
+from spandex.deploy.codec import NETWORK_DELAY, check_audio, clip_steps, delay_steps, framing
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.netx import Network, SparsityMap
 from spandex.deploy.processes import AudioReceiver, AudioSource, Decoder, Delay, Encoder
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
-
-# Every Lava synapse holds its sums for one step; the network was trained with that shift after every layer but the
-# last, so its masks come one step later than in training.
-NETWORK_DELAY = 1  # steps
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def infer(
     density_threshold: float = 0.5,
     run_config: Literal["sim", "loihi2"] = "sim",
     max_seconds: float | None = None,
-    hop: int = 128,
+    hop: int | None = None,
     sample_rate: int = 16_000,
 ) -> list[Inference]:
     """Run clips through the Lava chain in fixed point, each in a chain of its own so that no state crosses clips.
@@ -78,7 +75,7 @@ def infer(
         sparsity_map, density_threshold: which layers get sparse synapses, see ``Network``.
         run_config: ``"sim"`` simulates Loihi 2 bit for bit on the CPU, ``"loihi2"`` runs on the chip.
         max_seconds: use only the beginning of each clip, that many seconds of audio.
-        hop: samples a network step.
+        hop: samples a network step; a quarter of a frame if None.
         sample_rate: samples a second.
 
     Raises:
@@ -97,11 +94,11 @@ def infer(
 
 
 def _run_clip(
-    network: Network, noisy: np.ndarray, clean: np.ndarray, name: str, hop: int, config: RunConfig
+    network: Network, noisy: np.ndarray, clean: np.ndarray, name: str, hop: int | None, config: RunConfig
 ) -> Inference:
-    n_fft = _frame_length(network, hop)
-    delay = NETWORK_DELAY + n_fft // hop - 1  # steps
-    steps = -(-len(noisy) // hop) + delay
+    n_fft, hop = network_framing(network, hop)
+    delay = delay_steps(n_fft, hop)
+    steps = clip_steps(len(noisy), n_fft, hop)
 
     source = AudioSource(noisy, clean, hop)
     encoder = Encoder(n_fft, hop)
@@ -136,15 +133,12 @@ def _run_clip(
     )
 
 
-def _frame_length(network: Network, hop: int) -> int:
-    """Samples of the STFT frame that the network was made for, from its n_fft / 2 + 1 inputs and outputs."""
+def network_framing(network: Network, hop: int | None = None) -> tuple[int, int]:
+    """Samples of a frame and of a hop that a netx network was made for; see ``spandex.deploy.codec.framing``."""
     inputs, outputs = network.in_layer.shape, network.out.shape
-    n_fft = 2 * (inputs[0] - 1)
-    if not isinstance(network.in_layer, Input) or len(inputs) != 1 or outputs != inputs:
+    if not isinstance(network.in_layer, Input) or len(inputs) != 1 or len(outputs) != 1:
         raise SpandexError(f"{network.filename}: no mask network; it maps {inputs} to {outputs} values")
-    if hop < 1 or n_fft < hop or n_fft % hop:
-        raise SpandexError(f"{network.filename}: frames of {n_fft} samples are no multiple of the hop of {hop}")
-    return n_fft
+    return framing(*inputs, *outputs, network.filename, hop)
 
 
 def _connect_network(encoder: Encoder, network: Network, decoder: Decoder, on_chip: bool) -> None:
@@ -176,9 +170,7 @@ def _lava_run_config(name: str) -> RunConfig:
 
 
 def _check_clip(noisy: np.ndarray, clean: np.ndarray, name: str) -> None:
-    if noisy.ndim != 1 or not len(noisy):
-        raise SpandexError(f"{name}: noisy audio has shape {noisy.shape}; expected (samples,)")
+    check_audio(noisy, f"{name}: noisy audio")
     if clean.shape != noisy.shape:
         raise SpandexError(f"{name}: {len(noisy)} noisy samples but clean audio of shape {clean.shape}")
-    if not (np.isfinite(noisy).all() and np.isfinite(clean).all()):
-        raise SpandexError(f"{name}: audio holds NaN or infinity")
+    check_audio(clean, f"{name}: clean audio")

@@ -2,8 +2,7 @@
 
 One time step is one hop of audio. Audio is float in [-1, 1], ``hop`` samples a step; a spectrum is float of
 shape (2, bins), real part and imaginary part, with bins = n_fft / 2 + 1. Each process is one Lava process with one
-Python model. What they compute follows IntelLabs/IntelNeuromorphicDNSChallenge,
-baseline_solution/sdnn_delays/lava_inference.ipynb.
+Python model. What encoder and decoder compute is ``spandex.deploy.codec``.
 """
 
 import numpy as np
@@ -16,10 +15,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before the network (challenge: stft_mean)
-INPUT_GAIN = 1 << 6  # fixed-point units of the network's input per unit of magnitude
-OUTPUT_GAIN = 1 << 18  # fixed-point units of the network's output per unit of mask
-OUTPUT_BITS = 24  # width of Loihi 2's neuron state
+from spandex.deploy.codec import decode_frames, encode_frames, overlap_add
 
 
 class AudioSource(AbstractProcess):
@@ -58,8 +54,7 @@ class PyAudioSourceModel(PyLoihiProcessModel):
 class Encoder(AbstractProcess):
     """Short-time spectrum of the last ``n_fft`` samples and the network's fixed-point input made from it.
 
-    ``encoded = round((|spectrum| - MAGNITUDE_OFFSET) * INPUT_GAIN)``; the window is rectangular. The
-    samples before the first are zero. A frame ends with the hop just received, so it is the frame that a
+    The samples before the first are zero. A frame ends with the hop just received, so it is the frame that a
     centred STFT places at the sample n_fft / 2 earlier.
 
     Args:
@@ -93,9 +88,8 @@ class PyEncoderModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         self.window = np.concatenate([self.window, self.audio_in.recv()])[-len(self.window) :]
-        spectrum = np.fft.rfft(self.window)
-        encoded = np.round((np.abs(spectrum) - MAGNITUDE_OFFSET) * INPUT_GAIN)
-        self.encoded_out.send(encoded.astype(np.int32))
+        encoded, spectrum = encode_frames(self.window)
+        self.encoded_out.send(encoded)
         self.spectrum_out.send(np.stack([spectrum.real, spectrum.imag]))
 
 
@@ -134,9 +128,8 @@ class PyDelayModel(PyLoihiProcessModel):
 class Decoder(AbstractProcess):
     """Masks a spectrum with the network's output and adds the frames back up to audio.
 
-    ``masked = spectrum * relu(output / OUTPUT_GAIN + 1)``, where the output is first wrapped to 24 bits as on
-    Loihi 2. A hop comes out once all ``n_fft / hop`` frames that hold it are in: ``n_fft / hop - 1`` steps
-    after the frame in which it was the newest.
+    A hop comes out once all ``n_fft / hop`` frames that hold it are in: ``n_fft / hop - 1`` steps after the
+    frame in which it was the newest.
 
     Args:
         n_fft: samples of a frame.
@@ -165,18 +158,13 @@ class PyDecoderModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict) -> None:
         super().__init__(proc_params)
-        self.overlap = np.zeros(proc_params["n_fft"])
+        self.overlap = np.zeros(proc_params["n_fft"] - proc_params["hop"])
 
     def run_spk(self) -> None:
-        hop = self.proc_params["hop"]
-        unused_bits = 32 - OUTPUT_BITS
-        output = (self.output_in.recv().astype(np.int32) << unused_bits) >> unused_bits
-        mask = np.maximum(output / OUTPUT_GAIN + 1, 0)
         real, imaginary = self.spectrum_in.recv()
-        frame = np.fft.irfft(mask * (real + 1j * imaginary), n=len(self.overlap))
-        self.overlap = np.concatenate([self.overlap[hop:], np.zeros(hop)]) + frame
-        frames_per_sample = len(self.overlap) / hop  # the sum of the squared rectangular windows
-        self.audio_out.send(self.overlap[:hop] / frames_per_sample)
+        frame = decode_frames(self.output_in.recv().astype(np.int32), real + 1j * imaginary)
+        audio, self.overlap = overlap_add(frame[np.newaxis], self.overlap, self.proc_params["hop"])
+        self.audio_out.send(audio)
 
 
 class AudioReceiver(AbstractProcess):

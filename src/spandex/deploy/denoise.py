@@ -1,0 +1,180 @@
+"""Noisy audio to denoised audio by a network file: exactly as deployed, through Lava itself, or in floating point."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from spandex.deploy.codec import (
+    BLOCK_STEPS,
+    NETWORK_DELAY,
+    check_audio,
+    clip_steps,
+    decode_frames,
+    delay_steps,
+    encode_frames,
+    frames_of,
+    framing,
+    overlap_add,
+)
+from spandex.deploy.execution import processes_forgotten
+from spandex.deploy.executor import Executor, State
+from spandex.deploy.inference import infer, network_framing
+from spandex.deploy.netx import Network, SparsityMap
+from spandex.errors import SpandexError
+from spandex.models import denoise, load_published
+
+Backend = Literal["events", "lava", "torch"]
+
+
+class Denoiser(Protocol):
+    """Denoises audio at 16 kHz.
+
+    Attributes:
+        concurrent: whether several threads may denoise at once, to use several cores.
+    """
+
+    concurrent: bool
+
+    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
+        """Denoised audio, sample by sample in the place of the noisy audio.
+
+        Args:
+            audio: (samples,), full scale 1, of any length but 0.
+            name: of the audio, in errors.
+
+        Returns:
+            float32 (samples,).
+
+        Raises:
+            SpandexError: the audio is empty or holds NaN.
+        """
+
+
+def denoiser(
+    path: str | os.PathLike,
+    backend: Backend = "events",
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: float = 0.5,
+) -> Denoiser:
+    """The denoiser of a network file.
+
+    Args:
+        path: HDF5 network as lava-dl exports it; for ``"torch"`` a state dict of the SDNN will do too.
+        backend: ``"events"`` executes the deployed network exactly, ``"lava"`` runs the chain of Lava processes,
+            with the same result to the last bit, ``"torch"`` runs the float network.
+        sparsity_map, density_threshold: see ``Network``; the float network knows no difference.
+
+    Raises:
+        SpandexError: the file is no mask network that the backend can run, or there is no such backend.
+    """
+    if backend == "events":
+        return EventDenoiser(path, sparsity_map, density_threshold)
+    if backend == "lava":
+        return LavaDenoiser(path, sparsity_map, density_threshold)
+    if backend == "torch":
+        return FloatDenoiser(path)
+    raise SpandexError(f"backend {backend!r} is none of events, lava, torch")
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """State of a denoiser between two hops.
+
+    Attributes:
+        recent: the last samples that came in, (n_fft - hop,).
+        spectrum: of the frames whose masks the network still works on, complex128 (NETWORK_DELAY, bins).
+        network: state of the executor; None at the start.
+        overlap: sums of frames that wait for the frames to come, (n_fft - hop,).
+    """
+
+    recent: np.ndarray
+    spectrum: np.ndarray
+    network: State | None
+    overlap: np.ndarray
+
+
+class EventDenoiser:
+    """Denoises with the event-driven executor; see ``denoiser``.
+
+    Attributes:
+        n_fft, hop: samples of a frame and of a step.
+        delay: samples by which ``process`` is late.
+    """
+
+    concurrent = True
+
+    def __init__(self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5):
+        self._executor = Executor(path, sparsity_map, density_threshold)
+        self.n_fft, self.hop = framing(self._executor.inputs, self._executor.outputs, path)
+        self.delay = delay_steps(self.n_fft, self.hop) * self.hop
+
+    def start(self) -> StreamState:
+        """The state before the first sample: silence."""
+        silence = np.zeros(self.n_fft - self.hop)
+        return StreamState(silence, np.zeros((NETWORK_DELAY, self.n_fft // 2 + 1), np.complex128), None, silence)
+
+    def process(self, audio: np.ndarray, state: StreamState) -> tuple[np.ndarray, StreamState]:
+        """Denoise the next hops; pieces of any number of hops give the same as the whole.
+
+        Args:
+            audio: (hops * hop,), at least one hop.
+            state: after the samples before; it is not changed.
+
+        Returns:
+            As many denoised samples, float32, which belong to the audio ``delay`` samples earlier, and the new state.
+        """
+        samples = np.concatenate([state.recent, audio])
+        inputs, spectrum = encode_frames(frames_of(samples, self.n_fft, self.hop))
+        run = self._executor.run(inputs.T, state.network)
+        spectrum = np.concatenate([state.spectrum, spectrum])
+        frames = decode_frames(run.outputs.T, spectrum[: len(inputs)])
+        denoised, overlap = overlap_add(frames, state.overlap, self.hop)
+        state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap)
+        return denoised.astype(np.float32), state
+
+    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
+        """See ``Denoiser``; the memory needed besides audio does not grow with its length."""
+        check_audio(audio, name)
+        padded = np.zeros(clip_steps(len(audio), self.n_fft, self.hop) * self.hop, np.float32)
+        padded[: len(audio)] = audio
+        piece = BLOCK_STEPS * self.hop
+        state = self.start()
+        for start in range(0, len(padded), piece):
+            padded[start : start + piece], state = self.process(padded[start : start + piece], state)
+        return padded[self.delay :][: len(audio)]
+
+
+class LavaDenoiser:
+    """Denoises with the chain of Lava processes; see ``denoiser``."""
+
+    concurrent = False  # Lava makes operating system processes of its own
+
+    def __init__(self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5):
+        self._network = path, sparsity_map, density_threshold
+        with processes_forgotten():
+            network_framing(Network(*self._network))  # refused here rather than with the first clip
+
+    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
+        """See ``Denoiser``."""
+        path, *sparsity = self._network
+        (result,) = infer(path, [(audio, audio, str(name))], *sparsity)
+        return result.denoised
+
+
+class FloatDenoiser:
+    """Denoises with the float network; see ``denoiser``."""
+
+    concurrent = False  # torch has threads of its own
+
+    def __init__(self, path: str | os.PathLike):
+        self._network = load_published(path)
+
+    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
+        """See ``Denoiser``; clips shorter than a frame are followed by silence."""
+        check_audio(audio, name)
+        missing = max(0, self._network.n_fft - len(audio))  # torch's STFT reflects half a frame at the ends
+        padded = np.pad(audio.astype(np.float32), (0, missing))
+        return denoise(self._network, torch.from_numpy(padded)[None])[0].numpy()[: len(audio)]

@@ -1,0 +1,142 @@
+"""Denoise audio files, folders of them, or a live stream."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from spandex.data.audio import SAMPLE_RATE_HZ, read_channels, resample, write_channels
+from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
+from spandex.deploy.executor import map_in_order
+from spandex.deploy.netx import SparsityMap
+from spandex.deploy.stream import stream
+from spandex.errors import SpandexError
+
+CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
+
+
+def denoise(
+    inputs: Path,
+    output: Path,
+    net: Path,
+    backend: Backend = "events",
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: float = 0.5,
+    workers: int | None = None,
+) -> None:
+    """Denoise a file, or every WAV, FLAC and OGG file of a folder and the folders within it.
+
+    What comes out has the rate, channels, length, container and subtype of what went in; only a single file whose
+    output has another extension changes its container. Each channel is denoised on its own, at 16 kHz. A file of a
+    folder that cannot be denoised is named on stderr, and the others are done.
+
+    Args:
+        inputs: a file or a folder.
+        output: of the same kind; a file may also go into an existing folder.
+        net: network file, see ``spandex.deploy.denoise.denoiser``.
+        backend, sparsity_map, density_threshold: see there.
+        workers: files at once; one a core if None. Lava and torch use several cores themselves.
+
+    Raises:
+        SpandexError: there is nothing to denoise, the network cannot be used, output would overwrite input, or a
+            file failed.
+    """
+    pairs = _pairs(inputs, output)
+    network = denoiser(net, backend, sparsity_map, density_threshold)
+    start = time.perf_counter()
+
+    def attempt(pair: tuple[Path, Path]) -> float | SpandexError:
+        try:
+            return _denoise_file(network, *pair)
+        except SpandexError as error:
+            return error
+        except OSError as error:
+            return SpandexError(f"{pair[1]}: {error.strerror or error}")
+
+    audio_s, errors = 0.0, []
+    with tqdm(total=len(pairs), unit="file", disable=None) as progress:
+        for result in map_in_order(attempt, pairs, workers if network.concurrent else 1):
+            if isinstance(result, SpandexError):
+                errors.append(result)
+                if inputs.is_dir():
+                    progress.write(str(result), file=sys.stderr)
+            else:
+                audio_s += result
+            progress.update()
+    if errors and not inputs.is_dir():
+        raise errors[0]
+    if errors:
+        raise SpandexError(f"{len(errors)} of {len(pairs)} files failed")
+    seconds = time.perf_counter() - start
+    print(f"denoised {audio_s:.1f} s of audio in {seconds:.1f} s, {len(pairs)} file(s): {output}")
+
+
+def denoise_stream(net: Path, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5) -> None:
+    """Denoise standard input to standard output, raw 16 kHz mono audio of 16-bit little-endian samples, as it comes.
+
+    Raises:
+        SpandexError: the network or the input cannot be used, or standard output is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise SpandexError("standard output is a terminal; send the raw audio to a file or a player")
+    # a file object of our own: when the listener has gone, what sys.stdout still holds would fail again at exit
+    sink = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
+    report = stream(EventDenoiser(net, sparsity_map, density_threshold), sys.stdin.buffer, sink)
+    print(
+        f"{report.audio_s:.3f} s of audio, {report.steps} steps, real-time factor {report.real_time_factor:.3f}",
+        file=sys.stderr,
+    )
+
+
+def _denoise_file(network: Denoiser, source: Path, target: Path) -> float:
+    """Denoise one file; returns the seconds of audio in it."""
+    audio, sound_format = read_channels(source)
+    if target.suffix.lower() != source.suffix.lower():
+        sound_format = sound_format.within(CONTAINERS[target.suffix.lower()])
+    for channel in audio.T:
+        channel[:] = _denoise_channel(network, channel, sound_format.rate_hz, source)
+    write_channels(target, audio, sound_format)
+    return len(audio) / sound_format.rate_hz
+
+
+def _denoise_channel(network: Denoiser, audio: np.ndarray, rate_hz: int, name: Path) -> np.ndarray:
+    if rate_hz == SAMPLE_RATE_HZ:
+        return network.denoise(audio, name)
+    silence = -(-rate_hz // 10)  # 0.1 s, so that resampling there and back loses nothing at the end
+    resampled = resample(np.pad(audio, (0, silence)), rate_hz, SAMPLE_RATE_HZ)
+    return resample(network.denoise(resampled, name), SAMPLE_RATE_HZ, rate_hz)[: len(audio)]
+
+
+def _pairs(inputs: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Files to read and files to write, none of which is both."""
+    if inputs.is_dir():
+        pairs = _folder_pairs(inputs, output)
+    elif inputs.is_file():
+        pairs = [(inputs, output / inputs.name if output.is_dir() else output)]
+        for path in pairs[0]:
+            if path.suffix.lower() not in CONTAINERS:
+                raise SpandexError(f"{path}: not one of {', '.join(CONTAINERS)}")
+    else:
+        raise SpandexError(f"{inputs}: no such file or folder")
+    sources = {source.resolve() for source, _ in pairs}
+    for _, target in pairs:
+        if target.resolve() in sources:
+            raise SpandexError(f"{target}: is input and would be overwritten; choose another output")
+    return pairs
+
+
+def _folder_pairs(inputs: Path, output: Path) -> list[tuple[Path, Path]]:
+    if output.exists() and not output.is_dir():
+        raise SpandexError(f"{output}: is a file, but {inputs} is a folder")
+    if output.resolve().is_relative_to(inputs.resolve()):
+        raise SpandexError(f"{output}: lies within the input {inputs}; choose a folder outside it")
+    names = sorted(
+        path.relative_to(inputs)
+        for path in inputs.rglob("*")
+        if path.suffix.lower() in CONTAINERS and not path.name.startswith(".") and path.is_file()
+    )
+    if not names:
+        raise SpandexError(f"{inputs}: holds no file ending in {', '.join(CONTAINERS)}")
+    return [(inputs / name, output / name) for name in names]

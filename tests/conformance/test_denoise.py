@@ -1,0 +1,120 @@
+"""Denoising by the event-driven executor against the chain of stock Lava processes, bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from denoising import HOP, N_FFT, noisy_pair, real_pair, small_network
+from spandex.deploy import infer
+from spandex.deploy.codec import decode, encode
+from spandex.deploy.denoise import EventDenoiser, denoiser
+from spandex.deploy.executor import Executor
+from spandex.errors import SpandexError
+from spandex.metrics import si_snr
+from spandex.models import SDNN, denoise, from_hdf5, save_state
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
+
+LENGTHS = (1, HOP - 1, HOP, N_FFT - 1, N_FFT + 1, 477)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return small_network(tmp_path_factory.mktemp("network") / "network.net")
+
+
+@pytest.mark.parametrize("samples", [1, 477])
+def test_events_give_the_bits_of_the_lava_chain(network, samples):
+    noisy, _ = noisy_pair(1, samples)
+    chain = denoiser(network, "lava").denoise(noisy)
+    inputs, spectrum = encode(noisy, N_FFT, HOP)
+    whole = decode(Executor(network).run(inputs).outputs, spectrum, N_FFT, HOP)[:samples]
+    assert np.array_equal(whole, chain)
+    assert np.array_equal(denoiser(network).denoise(noisy), chain)
+    assert samples == 1 or np.abs(whole - noisy).max() > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["baseline", "prune50"])
+def test_events_give_the_bits_of_the_lava_chain_on_speech(mirror, name):
+    path = mirror / "ndns" / name / "network.net"
+    noisy, clean = real_pair(mirror, seconds=1)
+    (chain,) = infer(path, [(noisy, clean, name)], sparsity_map=True)
+    assert np.array_equal(denoiser(path, sparsity_map=True).denoise(noisy), chain.denoised)
+    assert chain.si_snr > chain.si_snr_noisy + 1
+
+
+def test_speech_is_denoised_as_by_the_float_network(mirror):
+    path = mirror / "ndns/prune50/network.net"
+    noisy, clean = real_pair(mirror, seconds=4)
+    fixed, in_float = (denoiser(path, backend).denoise(noisy) for backend in ("events", "torch"))
+    assert si_snr(in_float, clean) > si_snr(noisy, clean) + 1
+    assert si_snr(fixed, clean) == pytest.approx(si_snr(in_float, clean), abs=0.1)
+    assert si_snr(fixed, in_float) > 40  # dB; a mask one step late leaves about 25
+
+
+def test_pieces_give_the_bits_of_the_whole(network):
+    noisy, _ = noisy_pair(2, 3000)
+    denoiser = EventDenoiser(network)
+    whole = denoiser.denoise(noisy)
+    random = np.random.default_rng(0)
+    padded = np.pad(noisy, (0, denoiser.delay))
+    state, pieces, start = denoiser.start(), [], 0
+    while start < len(padded):
+        stop = start + HOP * int(random.integers(1, 40))
+        piece, state = denoiser.process(padded[start:stop], state)
+        pieces.append(piece)
+        start = stop
+    assert np.array_equal(np.concatenate(pieces)[denoiser.delay :], whole)
+
+
+def test_state_is_not_changed_by_going_on_from_it(network):
+    noisy, _ = noisy_pair(3, 400)
+    denoiser = EventDenoiser(network)
+    _, state = denoiser.process(noisy[:160], denoiser.start())
+    first, _ = denoiser.process(noisy[160:], state)
+    again, _ = denoiser.process(noisy[160:], state)
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("backend", ["events", "torch"])
+def test_clip_of_any_length_keeps_its_length(network, backend):
+    ready = denoiser(network, backend)
+    for samples in LENGTHS:
+        denoised = ready.denoise(noisy_pair(4, samples)[0])
+        assert denoised.shape == (samples,)
+        assert denoised.dtype == np.float32
+        assert np.isfinite(denoised).all()
+
+
+def test_state_dict_is_denoised_in_float(tmp_path):
+    torch.manual_seed(0)
+    network = SDNN(hidden=16)
+    save_state(network, tmp_path / "network.pt")
+    audio = noisy_pair(5, 2000)[0]
+    expected = denoise(network, torch.from_numpy(audio)[None])[0].numpy()
+    assert np.array_equal(denoiser(tmp_path / "network.pt", "torch").denoise(audio), expected)
+
+
+def test_float_backend_reads_the_deployed_network(network):
+    audio = noisy_pair(5, 2000)[0]
+    expected = denoise(from_hdf5(network), torch.from_numpy(audio)[None])[0].numpy()
+    assert np.array_equal(denoiser(network, "torch").denoise(audio), expected)
+
+
+@pytest.mark.parametrize("backend", ["events", "lava", "torch"])
+@pytest.mark.parametrize(("audio", "reason"), [(np.zeros(0), "empty"), (np.array([0.1, np.nan]), "NaN")])
+def test_unusable_audio_is_named(network, backend, audio, reason):
+    with pytest.raises(SpandexError, match=f"^clip7.*: .*{reason}"):
+        denoiser(network, backend).denoise(audio, "clip7")
+
+
+@pytest.mark.parametrize("backend", ["events", "lava", "torch"])
+def test_missing_network_is_named_before_any_audio(tmp_path, backend):
+    with pytest.raises(SpandexError, match=r"nowhere\.net"):
+        denoiser(tmp_path / "nowhere.net", backend)
+
+
+def test_unknown_backend_is_named(network):
+    with pytest.raises(SpandexError, match="'gpu' is none of events, lava, torch"):
+        denoiser(network, "gpu")

@@ -1,0 +1,262 @@
+import contextlib
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from denoising import small_network
+from spandex.data.audio import from_int16, read_channels, to_int16, write_channels
+from spandex.deploy.denoise import EventDenoiser
+from spandex.deploy.stream import stream
+from spandex.errors import SpandexError
+from spandex.steps.denoise import denoise
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
+
+FORMATS = [
+    ("a.wav", "WAV", "PCM_16", 16_000, 1, 4001),
+    ("a.WAV", "WAV", "PCM_24", 44_100, 2, 9001),
+    ("a.wav", "WAV", "PCM_U8", 8_000, 1, 1),
+    ("a.wav", "WAVEX", "FLOAT", 22_050, 3, 5000),
+    ("a.wav", "WAV", "DOUBLE", 48_000, 1, 1),
+    ("a.wav", "WAV", "PCM_32", 96_000, 1, 7),
+    ("a.flac", "FLAC", "PCM_16", 16_000, 1, 4001),
+    ("a.flac", "FLAC", "PCM_24", 48_000, 2, 4803),
+    ("a.ogg", "OGG", "VORBIS", 44_100, 2, 44_103),
+    ("a.ogg", "OGG", "VORBIS", 16_000, 1, 999),
+]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return small_network(tmp_path_factory.mktemp("network") / "network.net")
+
+
+@pytest.fixture(scope="module")
+def transparent(tmp_path_factory):
+    """A network whose mask is 1: what comes out is what went in."""
+    return small_network(tmp_path_factory.mktemp("network") / "network.net", output_gain=0)
+
+
+def tones(rate_hz, channels, samples, amplitude=0.4):
+    """A tone below 2 kHz in each channel."""
+    frequencies = np.linspace(300, 1700, channels)
+    return amplitude * np.sin(2 * np.pi * frequencies * np.arange(samples)[:, np.newaxis] / rate_hz)
+
+
+def recording(seed, samples=4000):
+    return (np.random.default_rng(seed).standard_normal(samples) * 3000).astype(np.int16)
+
+
+@pytest.mark.parametrize(("name", "container", "subtype", "rate_hz", "channels", "samples"), FORMATS)
+def test_output_has_the_format_of_the_input(
+    tmp_path, transparent, name, container, subtype, rate_hz, channels, samples
+):
+    source, target = tmp_path / "in" / name, tmp_path / "out" / name
+    source.parent.mkdir()
+    soundfile.write(source, tones(rate_hz, channels, samples), rate_hz, subtype, format=container)
+    denoise(source, target, transparent)
+    before, after = soundfile.info(source), soundfile.info(target)
+    for key in ("samplerate", "channels", "frames", "format", "subtype", "endian"):
+        assert getattr(after, key) == getattr(before, key), key
+    (original, _), (denoised, _) = soundfile.read(source), soundfile.read(target)
+    edge = rate_hz // 100  # filters ring at the ends
+    tolerance = {"VORBIS": 0.05, "PCM_U8": 2**-6}.get(subtype, 2e-3)
+    np.testing.assert_allclose(denoised[edge:-edge], original[edge:-edge], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_samples_that_need_no_change_keep_every_bit(tmp_path, transparent, subtype):
+    soundfile.write(tmp_path / "a.wav", recording(0), 16_000, subtype)
+    denoise(tmp_path / "a.wav", tmp_path / "b.wav", transparent)
+    assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+
+
+def test_channels_are_denoised_on_their_own(tmp_path, network):
+    left, right = recording(1), recording(2)
+    soundfile.write(tmp_path / "both.wav", np.stack([left, right], axis=1), 16_000)
+    denoise(tmp_path / "both.wav", tmp_path / "denoised.wav", network)
+    both, _ = soundfile.read(tmp_path / "denoised.wav", dtype="int16")
+    denoiser = EventDenoiser(network)
+    for channel, samples in zip(both.T, (left, right), strict=True):
+        assert np.array_equal(channel, to_int16(denoiser.denoise(from_int16(samples))))
+        assert not np.array_equal(channel, samples)
+
+
+def test_minutes_of_vorbis_are_written(tmp_path):
+    soundfile.write(tmp_path / "short.ogg", tones(48_000, 2, 48_000), 48_000)
+    audio, sound_format = read_channels(tmp_path / "short.ogg")
+    write_channels(tmp_path / "long.ogg", np.tile(audio, (120, 1)), sound_format)
+    assert soundfile.info(tmp_path / "long.ogg").frames == 120 * 48_000
+
+
+def test_another_extension_changes_the_container(tmp_path, transparent):
+    soundfile.write(tmp_path / "a.flac", tones(16_000, 1, 2000), 16_000, "PCM_24")
+    for name, container, subtype in (("a.wav", "WAV", "PCM_24"), ("a.ogg", "OGG", "VORBIS")):
+        denoise(tmp_path / "a.flac", tmp_path / name, transparent)
+        info = soundfile.info(tmp_path / name)
+        assert (info.format, info.subtype, info.frames) == (container, subtype, 2000)
+
+
+def test_folder_keeps_its_structure(tmp_path, transparent, capsys):
+    names = ["a.wav", "deep/er/b.flac", "deep/c.ogg"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "in" / name, tones(16_000, 1, 1600), 16_000)
+    (tmp_path / "in/notes.txt").write_text("not audio")
+    denoise(tmp_path / "in", tmp_path / "new/out", transparent, workers=2)
+    found = {str(path.relative_to(tmp_path / "new/out")) for path in (tmp_path / "new/out").rglob("*.*")}
+    assert found == set(names)
+    assert "3 file(s)" in capsys.readouterr().out
+
+
+def test_bad_files_are_named_and_the_rest_is_done(tmp_path, transparent, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("1.wav", "6.wav"):
+        soundfile.write(folder / name, tones(16_000, 1, 1600), 16_000)
+    (folder / "2.flac").write_bytes(b"not audio")
+    soundfile.write(folder / "3.wav", np.zeros(0), 16_000)
+    soundfile.write(folder / "4.wav", np.array([0, np.nan]), 16_000, "FLOAT")
+    soundfile.write(folder / "5.wav", np.array([0.0, 12345]), 16_000, "FLOAT")
+    with pytest.raises(SpandexError, match="4 of 6 files failed"):
+        denoise(folder, tmp_path / "out", transparent)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.wav", "6.wav"]
+    lines = capsys.readouterr().err.splitlines()
+    for name, reason in (("2.flac", "unreadable"), ("3.wav", "empty"), ("4.wav", "NaN"), ("5.wav", "12345")):
+        assert [line for line in lines if line.startswith(f"{folder / name}: ") and reason in line], name
+
+
+def test_one_bad_file_is_the_error(tmp_path, transparent):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16_000)
+    with pytest.raises(SpandexError, match=r"a\.wav: empty"):
+        denoise(tmp_path / "a.wav", tmp_path / "b.wav", transparent)
+    assert not (tmp_path / "b.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("nowhere", "out", "nowhere: no such file or folder"),
+        ("in", "in", "in: lies within the input"),
+        ("in", "in/out", "in/out: lies within the input"),
+        ("in", "in/a.wav", "in/a.wav: is a file, but .*in is a folder"),
+        ("in", ".", "in/a.wav: is input and would be overwritten"),
+        ("in/a.wav", "in/a.wav", "in/a.wav: is input and would be overwritten"),
+        ("in/a.wav", "in", "in/a.wav: is input and would be overwritten"),
+        ("in/a.wav", "a.mp3", r"a\.mp3: not one of \.wav, \.flac, \.ogg"),
+        ("in/a.wav", "new", r"new: not one of \.wav, \.flac, \.ogg"),
+        ("in/a.txt", "a.wav", r"a\.txt: not one of \.wav, \.flac, \.ogg"),
+        ("nothing", "out", r"nothing: holds no file ending in \.wav"),
+    ],
+)
+def test_impossible_paths_are_named(tmp_path, transparent, source, target, message):
+    (tmp_path / "in/in").mkdir(parents=True)
+    (tmp_path / "nothing").mkdir()
+    for name in ("in/a.wav", "in/in/a.wav"):
+        soundfile.write(tmp_path / name, tones(16_000, 1, 160), 16_000)
+    (tmp_path / "in/a.txt").write_text("not audio")
+    before = (tmp_path / "in/a.wav").read_bytes()
+    with pytest.raises(SpandexError, match=message):
+        denoise(tmp_path / source, tmp_path / target, transparent)
+    assert (tmp_path / "in/a.wav").read_bytes() == before
+
+
+class Pieces(io.RawIOBase):
+    """A source whose data arrive in pieces of random sizes, as through a pipe."""
+
+    def __init__(self, data, largest):
+        self.data, self.largest, self.random = data, largest, np.random.default_rng(0)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        count = min(len(buffer), len(self.data), int(self.random.integers(1, self.largest + 1)))
+        buffer[:count], self.data = self.data[:count], self.data[count:]
+        return count
+
+
+@pytest.mark.parametrize("largest", [1, 15, 16, 100, 100_000])
+@pytest.mark.parametrize("samples", [1, 800, 803])
+def test_stream_writes_what_the_file_path_computes(network, samples, largest):
+    denoiser = EventDenoiser(network)
+    noisy = recording(3, samples)
+    sink = io.BytesIO()
+    report = stream(denoiser, io.BufferedReader(Pieces(noisy.tobytes(), largest)), sink)
+    written = np.frombuffer(sink.getvalue(), "<i2")
+    assert len(written) == samples + denoiser.delay
+    assert np.array_equal(written[denoiser.delay :], to_int16(denoiser.denoise(from_int16(noisy))))
+    assert report.audio_s == samples / 16_000
+    assert report.steps == -(-len(written) // denoiser.hop)
+    assert 0 < report.real_time_factor < np.inf
+
+
+def test_latency_of_the_published_frame_is_32_ms(mirror):
+    assert EventDenoiser(mirror / "ndns/prune50/network.net").delay == 512  # samples at 16 kHz
+
+
+def test_half_a_sample_at_the_end_is_an_error_after_the_rest(network):
+    noisy, sink = recording(3, 100), io.BytesIO()
+    with pytest.raises(SpandexError, match="standard input: ends within a sample"):
+        stream(EventDenoiser(network), io.BytesIO(noisy.tobytes() + b"x"), sink)
+    assert len(sink.getvalue()) == 2 * (100 + 32)
+
+
+def test_empty_stream_is_an_error(network):
+    sink = io.BytesIO()
+    with pytest.raises(SpandexError, match="standard input: empty"):
+        stream(EventDenoiser(network), io.BytesIO(), sink)
+    assert sink.getvalue() == b""
+
+
+def streaming(network):
+    code = "import sys; from spandex.steps.denoise import denoise_stream; denoise_stream(sys.argv[1])"
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, network],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+
+
+def read_exactly(pipe, count):
+    found = b""
+    while len(found) < count:
+        piece = pipe.read(count - len(found))
+        assert piece
+        found += piece
+    return found
+
+
+def test_every_hop_comes_out_before_the_next_goes_in(network):
+    hop, samples = 16, recording(4, 10 * 8).tobytes()
+    with streaming(network) as process:
+        out = b""
+        for start in range(0, len(samples), hop):
+            process.stdin.write(samples[start : start + hop])
+            out += read_exactly(process.stdout, hop)
+        process.stdin.close()
+        out += process.stdout.read()
+        err = process.stderr.read().decode()
+        assert process.wait() == 0
+    denoiser = EventDenoiser(network)
+    expected = to_int16(denoiser.denoise(from_int16(np.frombuffer(samples, np.int16))))
+    assert np.array_equal(np.frombuffer(out, "<i2")[denoiser.delay :], expected)
+    assert err.startswith("0.005 s of audio, 14 steps, real-time factor ")
+
+
+@pytest.mark.slow
+def test_stream_ends_quietly_when_nobody_listens(network):
+    with streaming(network) as process:
+        process.stdin.write(recording(4, 8).tobytes())
+        read_exactly(process.stdout, 16)
+        process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # it may end before it is told everything
+            process.stdin.write(recording(4, 80_000).tobytes())
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read().decode().count("\n") == 1

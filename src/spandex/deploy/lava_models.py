@@ -20,7 +20,7 @@ from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.sparse.models import PyDelaySparseModelBitAcc, PySparseModelBitAcc
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
-from scipy.sparse import coo_array, csc_array
+from scipy.sparse import coo_array, csc_array, issparse
 
 from spandex.deploy.lava_loops import add_columns, add_synapses, compile_loops
 
@@ -87,9 +87,13 @@ class _EventDrivenModel(PyLoihiProcessModel):
     def _matrix(self) -> csc_array:
         return csc_array(self.weights)
 
+    @property
+    def _graded(self) -> bool:
+        return self.num_message_bits.item() > 0
+
     def _receive(self) -> np.ndarray:
         messages = self.s_in.recv()
-        return messages if self.num_message_bits.item() > 0 else messages.astype(bool)
+        return messages if self._graded else messages.astype(bool)
 
     def _product(self, messages: np.ndarray) -> np.ndarray:
         """Weights times messages as NumPy's and SciPy's ``dot`` give it: in the type of the factors."""
@@ -106,9 +110,8 @@ class _UndelayedModel(_EventDrivenModel):
         self._prepare()
         self.a_out.send(self.a_buff)
         messages = self._receive()
-        # Stock Lava adds up binary messages with ``sum``, which widens.
-        sums = self._columns.sums(messages) if messages.dtype == bool else self._product(messages)
-        self.a_buff = self._scale(sums)
+        # Stock Lava has ``dot`` for graded messages, and for binary ones ``sum``, which widens to 64 bits.
+        self.a_buff = self._scale(self._product(messages) if self._graded else self._columns.sums(messages))
 
 
 class _DelayedModel(_EventDrivenModel):
@@ -141,10 +144,12 @@ class _DelayedModel(_EventDrivenModel):
         used = np.isin(delays, np.arange(steps)) & (weights != 0)
         positions = neurons[used] * steps + delays[used].astype(int)
         self._positions, targets = np.unique(positions, return_inverse=True)
-        return csc_array((weights[used], (targets, inputs[used])), shape=(len(self._positions), self.weights.shape[1]))
+        shape = len(self._positions), self.weights.shape[1]
+        return csc_array((weights[used], (targets.astype(inputs.dtype), inputs[used])), shape=shape)
 
     def _delays(self, neurons: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self.delays[neurons, inputs]).ravel()
+        delays = self.delays[neurons, inputs]
+        return delays.toarray().ravel() if issparse(delays) else np.asarray(delays).ravel()
 
     def _target_sums(self, messages: np.ndarray) -> np.ndarray:
         raise NotImplementedError

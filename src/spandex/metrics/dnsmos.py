@@ -3,7 +3,8 @@
 The network is the one that the package ``speechmos`` ships (sig_bak_ovr.onnx); it hears 9.01 s at a time, in
 hops of one second. Nine tenths of what it computes for one hop it computes again for the next, so here
 the spectrum and the convolutions below the last two run once over the whole clip: a hop is 100 frames, which
-its two first poolings divide. What zero padding changes at the ends of a segment is computed a segment.
+its two first poolings divide. What zero padding changes at the ends of a segment is computed a segment. A thread
+works on a chunk of the clip or a segment by itself, so that none waits for another at every layer.
 
 Source: Reddy, Gopal, Cutler, "DNSMOS P.835", ICASSP 2022; hops and polynomials as in dnsmos.py of
 IntelLabs/IntelNeuromorphicDNSChallenge and of speechmos.
@@ -13,6 +14,8 @@ import contextlib
 import importlib.util
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -31,7 +34,7 @@ HOP_FRAMES = 100
 POOLING = 4  # frames a column of the trunk's output: two poolings by two
 EDGE_COLUMNS = 2  # columns that a cut or a zero padding reaches: four 3x3 convolutions, pooling, another
 EDGE_FRAMES = 2 * EDGE_COLUMNS * POOLING  # fewest frames that leave EDGE_COLUMNS untouched by their other end
-CHUNK_FRAMES = 112  # of the trunk; activations of 128 frames stay in the second-level cache
+CHUNK_FRAMES = 112  # of the trunk, and 16 of overlap; activations of two chunks fit a third-level cache of 32 MB
 
 # from raw score to MOS: quadratic, linear, constant term (challenge's dnsmos.py: get_polyfit_val)
 POLYNOMIALS = {
@@ -56,7 +59,7 @@ class Dnsmos:
     """Scores clips; loads the network once.
 
     Args:
-        threads: threads of one call of ``score``; torch's own number if None.
+        threads: that one call uses; torch's own number if None. They do not change the scores.
     """
 
     def __init__(self, threads: int | None = None):
@@ -77,14 +80,15 @@ class Dnsmos:
         ]
 
     def score(self, audio: np.ndarray, hops: Hops = "all") -> DnsmosScore:
-        """Mean score of a clip over one-second hops; see ``hop_scores`` and ``mean_score``."""
-        return mean_score(self.hop_scores(audio), hops)
+        """Mean score of a clip over one-second hops; computes those alone. Of both kinds: ``mean_score``."""
+        return DnsmosScore(*self.hop_scores(audio, hops).mean(axis=0).tolist())
 
-    def hop_scores(self, audio: np.ndarray) -> np.ndarray:
-        """Scores of every hop that fits, (hops, 3) in the order of ``DnsmosScore``: 21 hops in a clip of 30 s.
+    def hop_scores(self, audio: np.ndarray, hops: Hops = "all") -> np.ndarray:
+        """Scores of hops, (hops, 3) in the order of ``DnsmosScore``.
 
         Args:
             audio: (samples,), 16 kHz, in [-1, 1]; repeated until it lasts 9.01 s.
+            hops: ``all`` that fit, 21 in a clip of 30 s, or only the ``library_hops``, 7 of these.
 
         Raises:
             ValueError: the audio is empty, not one-dimensional, or not finite.
@@ -94,33 +98,21 @@ class Dnsmos:
             raise ValueError(f"DNSMOS needs finite audio of shape (samples,), got shape {audio.shape}")
         while len(audio) < SEGMENT_SAMPLES:
             audio = np.append(audio, audio)
-        hops = int(len(audio) // SAMPLE_RATE_HZ - SEGMENT_S) + 1
-        with torch.inference_mode(), _threads(self.threads):
-            raw = self._raw_scores(torch.from_numpy(audio), hops).double().numpy()
+        count = int(len(audio) // SAMPLE_RATE_HZ - SEGMENT_S) + 1
+        scored = np.arange(count) if hops == "all" else library_hops(count)
+        audio = audio[: scored[-1] * SAMPLE_RATE_HZ + SEGMENT_SAMPLES]
+        raw = self._raw_scores(torch.from_numpy(audio), scored).double().numpy()
         columns = {name: np.polyval(POLYNOMIALS[name], raw[:, i]) for i, name in enumerate(RAW_ORDER)}
         return np.stack([columns[name] for name in DnsmosScore._fields], axis=1)
 
-    def _raw_scores(self, audio: torch.Tensor, hops: int) -> torch.Tensor:
-        """The network's outputs (hops, 3)."""
-        frames = self._log_power(audio)
-        inner = torch.cat([self._inner_columns(frames, start) for start in range(0, len(frames), CHUNK_FRAMES)], dim=-2)
-        segments = [frames[start : start + SEGMENT_FRAMES] for start in range(0, hops * HOP_FRAMES, HOP_FRAMES)]
-        columns = []
-        for i, segment in enumerate(segments):
-            first, last = self._trunk(torch.stack([segment[:EDGE_FRAMES], segment[-EDGE_FRAMES:]]))
-            start = i * HOP_FRAMES // POOLING
-            stop = start + SEGMENT_FRAMES // POOLING
-            columns.append(
-                torch.cat(
-                    [
-                        first[:, :EDGE_COLUMNS],
-                        inner[:, start + EDGE_COLUMNS : stop - EDGE_COLUMNS],
-                        last[:, -EDGE_COLUMNS:],
-                    ],
-                    dim=1,
-                )
-            )
-        return self._head(torch.stack(columns))
+    def _raw_scores(self, audio: torch.Tensor, hops: np.ndarray) -> torch.Tensor:
+        """The network's outputs (hops, 3) at these hops."""
+        threads = self.threads or torch.get_num_threads()
+        with _one_thread_an_operation(), ThreadPoolExecutor(threads) as pool:
+            frames = self._log_power(audio)
+            chunks = pool.map(partial(self._inner_columns, frames), range(0, len(frames), CHUNK_FRAMES))
+            inner = torch.cat(list(chunks), dim=1)
+            return torch.cat(list(pool.map(partial(self._raw_score, frames, inner), hops.tolist())))
 
     def _log_power(self, audio: torch.Tensor) -> torch.Tensor:
         """Logarithmic power spectrum, (frames, 161)."""
@@ -134,6 +126,13 @@ class Dnsmos:
         columns = self._trunk(frames[None, first : start + CHUNK_FRAMES + EDGE_COLUMNS * POOLING])[0]
         skipped = (start - first) // POOLING
         return columns[:, skipped : skipped + CHUNK_FRAMES // POOLING]
+
+    def _raw_score(self, frames: torch.Tensor, inner: torch.Tensor, hop: int) -> torch.Tensor:
+        """The network's outputs (1, 3) for one segment, whose inner columns are among (32, columns, 40)."""
+        segment = frames[hop * HOP_FRAMES :][:SEGMENT_FRAMES]
+        first, last = self._trunk(torch.stack([segment[:EDGE_FRAMES], segment[-EDGE_FRAMES:]]))
+        inner = inner[:, hop * HOP_FRAMES // POOLING :][:, EDGE_COLUMNS : SEGMENT_FRAMES // POOLING - EDGE_COLUMNS]
+        return self._head(torch.cat([first[:, :EDGE_COLUMNS], inner, last[:, -EDGE_COLUMNS:]], dim=1)[None])
 
     def _trunk(self, frames: torch.Tensor) -> torch.Tensor:
         """The first five convolutions: (batch, frames, 161) to (batch, 32, frames // 4, 40)."""
@@ -153,19 +152,21 @@ class Dnsmos:
         return F.relu_(F.conv2d(x, *self._convolutions[i], padding=1))
 
 
-def mean_score(hop_scores: np.ndarray, hops: Hops = "all") -> DnsmosScore:
-    """Mean of hop scores.
+def library_hops(count: int) -> np.ndarray:
+    """The hops, of the first ``count``, that speechmos and the challenge's dnsmos.py score.
 
-    Args:
-        hop_scores: (hops, 3), what ``Dnsmos.hop_scores`` gives.
-        hops: ``all`` of them, or those that speechmos and the challenge's dnsmos.py score (``library``): they cut a
-            hop at ``int((hop + 9.01) * 16000)``, find every hop from the eighth on one sample short and
-            skip it, which leaves 7 of the 21 of a clip of 30 s.
+    Both cut a hop at ``int((hop + 9.01) * 16000)``, in floating point, and skip it if that makes it one sample short,
+    as it does for hops 7 to 23: 7 of the 21 hops of a clip of 30 s are left.
     """
+    hops = np.arange(count)
+    ends = ((hops + SEGMENT_S) * SAMPLE_RATE_HZ).astype(int)
+    return hops[ends - hops * SAMPLE_RATE_HZ >= SEGMENT_SAMPLES]
+
+
+def mean_score(hop_scores: np.ndarray, hops: Hops = "all") -> DnsmosScore:
+    """Mean of the scores of all hops (hops, 3), or of the ``library_hops`` among them."""
     if hops == "library":
-        hop = np.arange(len(hop_scores))
-        ends = ((hop + SEGMENT_S) * SAMPLE_RATE_HZ).astype(int)
-        hop_scores = hop_scores[ends - hop * SAMPLE_RATE_HZ >= SEGMENT_SAMPLES]
+        hop_scores = hop_scores[library_hops(len(hop_scores))]
     return DnsmosScore(*hop_scores.mean(axis=0).tolist())
 
 
@@ -196,9 +197,10 @@ def _onnx_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
+def _one_thread_an_operation() -> Iterator[None]:
+    """Of torch, in this thread and in those started inside."""
     previous = torch.get_num_threads()
-    torch.set_num_threads(threads or previous)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

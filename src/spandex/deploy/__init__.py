@@ -1,6 +1,17 @@
-"""Networks in Lava: sparse conversion, the audio chain of Lava processes and its inference."""
+"""Networks in Lava: sparse conversion, exact execution, the audio chain of Lava processes and its inference."""
 
+from spandex.deploy.executor import Executor, LayerActivity, Run, State
 from spandex.deploy.inference import Inference, infer
 from spandex.deploy.netx import DeployedLayer, Network, deployed_weights
 
-__all__ = ["DeployedLayer", "Inference", "Network", "deployed_weights", "infer"]
+__all__ = [
+    "DeployedLayer",
+    "Executor",
+    "Inference",
+    "LayerActivity",
+    "Network",
+    "Run",
+    "State",
+    "deployed_weights",
+    "infer",
+]

@@ -11,7 +11,7 @@ import numpy as np
 from lava.lib.dl.netx import hdf5
 from lava.magma.core.process.process import AbstractProcess
 
-from spandex.deploy.event_loops import Events, NeuronState, collect, run_input, run_layer
+from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, NeuronState, collect, run_input, run_layer
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.fixed_point import Layer, network_layers, process_layers
 from spandex.deploy.layout import ArrangedLayer, arrange
@@ -177,13 +177,13 @@ class Executor:
         """Run a step for every column of the inputs.
 
         Args:
-            inputs: integers (inputs, steps), within 32 bits. A transposed view of a C-contiguous (steps, inputs)
+            inputs: whole numbers (inputs, steps), within 32 bits. A transposed view of a C-contiguous (steps, inputs)
                 int32 array is used as it is.
             state: where to go on; from the beginning if None. It is not changed.
             record: keep the spikes of every layer.
 
         Raises:
-            SpandexError: inputs of another shape, or not integers within 32 bits.
+            SpandexError: inputs of another shape, or not whole numbers within 32 bits.
         """
         inputs = _time_major(inputs, self.inputs)
         steps = len(inputs)
@@ -329,10 +329,10 @@ def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
     inputs = np.asarray(inputs)
     if inputs.ndim != 2 or inputs.shape[0] != count:
         raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({count}, steps)")
-    if inputs.dtype.kind not in "iu":
-        raise SpandexError(f"inputs are {inputs.dtype}, not integers")
+    if inputs.dtype.kind not in "iuf" or (inputs.dtype.kind == "f" and not np.array_equal(inputs, np.rint(inputs))):
+        raise SpandexError(f"inputs ({inputs.dtype}) are not whole numbers")
     if inputs.dtype != np.int32 and inputs.size:
-        limits = np.iinfo(np.int32)
-        if inputs.min() < limits.min or inputs.max() > limits.max:
-            raise SpandexError(f"inputs from {inputs.min()} to {inputs.max()} leave 32 bits")
+        low, high = inputs.min(), inputs.max()
+        if low < INT32_MIN or high > INT32_MAX:
+            raise SpandexError(f"inputs from {low} to {high} do not fit 32 bits")
     return np.ascontiguousarray(inputs.T, np.int32)

@@ -98,8 +98,11 @@ def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractPro
     layers: list[Layer] = []
     for number, (synapse, neurons) in enumerate(processes):
         try:
-            if (synapse is None) != isinstance(neurons, Delta) or (synapse is None and number > 0):
-                raise SpandexError(f"{type(neurons).__name__} with synapse {type(synapse).__name__}")
+            if (synapse is None) != (number == 0 and isinstance(neurons, Delta)):
+                having = "without" if synapse is None else "with"
+                raise SpandexError(
+                    f"{type(neurons).__name__} {having} synapse; Delta in the first layer, and nothing else, has none"
+                )
             layer = Layer(str(number), _connections(synapse), _neurons(neurons))
             _check_fit(layer, layers)
         except SpandexError as error:

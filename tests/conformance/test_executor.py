@@ -1,0 +1,233 @@
+"""The event-driven executor sends the spikes that stock Lava sends: every layer, every step, every bit."""
+
+import warnings
+from pathlib import Path
+
+import h5py
+import lava.lib.dl.slayer
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
+from lava.proc.sparse.process import DelaySparse, Sparse
+from scipy.sparse import csr_matrix
+from stock_lava import lava_spikes, model_spikes, stock_network
+
+from spandex.deploy import Executor, Network
+from spandex.deploy.execution import processes_forgotten
+from spandex.errors import SpandexError
+
+
+def assert_same_spikes(expected, actual):
+    assert len(expected) == len(actual)
+    for number, (one, other) in enumerate(zip(expected, actual, strict=True)):
+        np.testing.assert_array_equal(other, one, err_msg=f"layer {number}")
+
+
+def write_network(path, layers, inputs=9):
+    """A netx file: input neurons, then layers as dicts of weight, delay, bias, vThMant, sigma_output."""
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layer/0")
+        group["type"] = np.array([b"input"])
+        group["shape"] = np.array([inputs])
+        _write_neuron(group, {"vThMant": 3})
+        for number, layer in enumerate(layers, start=1):
+            group = file.create_group(f"layer/{number}")
+            group["type"] = np.array([b"dense"])
+            group["shape"] = np.array([len(layer["weight"])])
+            for key in ("weight", "delay", "bias"):
+                if layer.get(key) is not None:
+                    group[key] = layer[key]
+            _write_neuron(group, layer)
+    return path
+
+
+def _write_neuron(group, values):
+    group["neuron/type"] = b"SDNN"
+    for key in ("vThMant", "sigma_output"):
+        if values.get(key) is not None:
+            group[f"neuron/{key}"] = values[key]
+
+
+@st.composite
+def netx_layers(draw, inputs=9):
+    """Layers of a random netx file with everything that netx honours."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    layers = []
+    count = draw(st.integers(1, 4))
+    for number in range(count):
+        neurons = draw(st.integers(1, 12))
+        largest = draw(st.sampled_from([1, 3, 15, 60, 127]))
+        keep = draw(st.sampled_from([0.02, 0.3, 1.0]))
+        weight = random.integers(-largest, largest + 1, (neurons, inputs)) * (random.random((neurons, inputs)) < keep)
+        weight.flat[:2] = (1, -1)[: weight.size]  # both signs: of one sign netx and Lava disagree, which is refused
+        if weight.size == 1:
+            weight[:] = 1
+        delay_shape = draw(st.sampled_from([None, (neurons,), (inputs,), (neurons, inputs)]))
+        longest = draw(st.sampled_from([0, 1, 5, 62]))
+        last = number == count - 1
+        sigma = last and draw(st.booleans())
+        layers.append(
+            {
+                "weight": weight * draw(st.sampled_from([1, 1, 2])),
+                "delay": None if delay_shape is None else random.integers(0, longest + 1, delay_shape),
+                "bias": None if sigma or draw(st.booleans()) else random.integers(-300, 300, neurons),
+                "vThMant": draw(st.sampled_from([0, 1, 6, 40])),
+                "sigma_output": True if sigma else None,
+            }
+        )
+        inputs = neurons
+    return layers
+
+
+@pytest.mark.parametrize("examples", [10, pytest.param(150, marks=pytest.mark.slow)])
+def test_random_files_run_as_stock_netx_deploys_them(tmp_path, examples):
+    @settings(max_examples=examples, deadline=None, database=None, derandomize=True)
+    @given(netx_layers(), st.booleans(), st.integers(0, 99), st.sampled_from([2, 300, 2**20, 2**31 - 1]))
+    def check(layers, sparse, seed, largest):
+        path = write_network(tmp_path / "network.net", layers)
+        inputs = np.random.default_rng(seed).integers(-largest, largest, (9, 40))
+        with processes_forgotten():
+            stock = stock_network(path, sparse_fc_layer=sparse)
+        expected = model_spikes([(getattr(b, "synapse", None), b.neuron) for b in stock.layers], inputs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run = Executor(path, sparsity_map=sparse).run(inputs, record=True)
+        assert_same_spikes(expected, run.spikes)
+
+    check()
+
+
+def random_synapse(draw, random, inputs, neurons):
+    """A Lava synapse built directly, with what netx never makes as well."""
+    shape = (neurons, inputs)
+    weights = random.integers(-128, 128, shape) * 2 * (random.random(shape) < draw(st.sampled_from([0.05, 0.5, 1.0])))
+    options = {
+        "weight_exp": draw(st.sampled_from([-8, -1, 0, 2])),
+        "num_weight_bits": draw(st.sampled_from([8, 8, 5])),
+        "num_message_bits": draw(st.sampled_from([0, 16, 16])),
+    }
+    sparse = draw(st.booleans())
+    if draw(st.booleans()):
+        return Sparse(weights=csr_matrix(weights), **options) if sparse else Dense(weights=weights, **options)
+    delays = np.broadcast_to(random.integers(0, 9, draw(st.sampled_from([shape, (neurons, 1), (1, inputs)]))), shape)
+    if not sparse:
+        return DelayDense(weights=weights, delays=delays.copy(), **options)
+    delays = np.where(weights == 0, 0, delays)
+    return DelaySparse(weights=csr_matrix(weights), delays=csr_matrix(delays), **options)
+
+
+@st.composite
+def process_chains(draw):
+    """Delta and random sigma-delta layers as Lava processes, with cumulative error and unit activation."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    exponents = {"spike_exp": draw(st.integers(0, 6)), "state_exp": draw(st.integers(0, 6))}
+    cumulative = {"cum_error": draw(st.booleans())}
+    chain = [(None, Delta(shape=(7,), vth=draw(st.integers(0, 9)), **exponents, **cumulative))]
+    sizes = [7, *draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))]
+    for inputs, neurons in zip(sizes, sizes[1:], strict=False):
+        sigma_delta = SigmaDelta(
+            shape=(neurons,),
+            vth=draw(st.sampled_from([0, 1, 30, 4000])),
+            bias=random.integers(-50, 50, neurons),
+            act_mode=draw(st.sampled_from(list(ActivationMode))),
+            **exponents,
+            **cumulative,
+        )
+        chain.append((random_synapse(draw, random, inputs, neurons), sigma_delta))
+    return chain
+
+
+@pytest.mark.parametrize("examples", [40, pytest.param(500, marks=pytest.mark.slow)])
+def test_processes_built_directly_run_as_their_stock_models_do(examples):
+    @settings(max_examples=examples, deadline=None, database=None, derandomize=True)
+    @given(process_chains(), st.integers(0, 99), st.sampled_from([1, 50, 2**20, 2**31 - 1]))
+    def check(chain, seed, largest):
+        inputs = np.random.default_rng(seed).integers(-largest, largest, (7, 30))
+        expected = model_spikes(chain, inputs)
+        assert_same_spikes(expected, Executor.from_processes(chain).run(inputs, record=True).spikes)
+
+    with processes_forgotten():
+        check()
+
+
+def overflowing(synapse):
+    """A delta neuron for each of 100 inputs into one sigma neuron; inputs that sum up beyond 32 bits."""
+    chain = [(None, Delta(shape=(100,), vth=0)), (synapse, Sigma(shape=(1,)))]
+    return chain, np.full((100, 3), 2**23 - 1, np.int32) * np.array([1, 2, 2])
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+def test_sums_beyond_32_bits_are_reported_where_sparse_and_dense_differ(delayed):
+    weights, delays = np.full((1, 100), 254), np.ones((1, 100), int)
+    weights[0, 50:] = -2
+    options = {"weight_exp": -4, "num_message_bits": 16}
+    if delayed:
+        dense = DelayDense(weights=weights, delays=delays, **options)
+        sparse = DelaySparse(weights=csr_matrix(weights), delays=csr_matrix(delays), **options)
+    else:
+        dense, sparse = Dense(weights=weights, **options), Sparse(weights=csr_matrix(weights), **options)
+    outputs = []
+    for synapse in (dense, sparse):
+        chain, inputs = overflowing(synapse)
+        run = Executor.from_processes(chain).run(np.pad(inputs, ((0, 0), (0, 2))))
+        np.testing.assert_array_equal(run.outputs, model_spikes(chain, np.pad(inputs, ((0, 0), (0, 2))))[-1])
+        assert [layer.overflows for layer in run.activity] == [0, 3]  # at the first step, the change, and back to 0
+        outputs.append(run.outputs)
+    assert np.array_equal(*outputs) == (not delayed)
+
+
+def test_sums_within_32_bits_are_not_reported():
+    weights = np.full((1, 100), 2)
+    chain, inputs = overflowing(Dense(weights=weights, num_message_bits=16))
+    run = Executor.from_processes(chain).run(inputs)
+    assert run.activity[1].overflows == 0
+    np.testing.assert_array_equal(run.outputs, model_spikes(chain, inputs)[-1])
+
+
+def noisy_steps(mirror, count):
+    """Real speech with real noise as the network gets it, int32 (257, count)."""
+    import soundfile
+
+    from spandex.deploy.codec import encode
+
+    speech, _ = soundfile.read(sorted((mirror / "speech/other").glob("*"))[0])
+    inputs, _ = encode(3 * speech[: count * 128], 512, 128, count)
+    return inputs
+
+
+@pytest.mark.filterwarnings("ignore:.*clamped")
+@pytest.mark.parametrize(
+    ("name", "sparse", "steps"),
+    [
+        ("prune50", True, 100),
+        pytest.param("prune50", False, 60, marks=pytest.mark.slow),
+        pytest.param("baseline", True, 200, marks=pytest.mark.slow),
+        pytest.param("baseline", False, 60, marks=pytest.mark.slow),
+        pytest.param("prune50", {1: True, 3: True}, 100, marks=pytest.mark.slow),
+    ],
+)
+def test_published_networks_run_as_in_lava(mirror, name, sparse, steps):
+    path = mirror / "ndns" / name / "network.net"
+    inputs = noisy_steps(mirror, steps)
+    expected = lava_spikes(Network(path, sparse), inputs)
+    assert all(spikes.any() for spikes in expected)
+    assert_same_spikes(expected, Executor(path, sparse).run(inputs, record=True).spikes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sparse", [False, True])
+def test_dense_layers_of_pilotnet_run_as_in_lava(sparse):
+    shipped = Path(lava.lib.dl.slayer.__file__).parents[4] / "tests/lava/lib/dl/netx/gts/pilotnet_sdnn"
+    frame = np.load(shipped / "input.npy")[..., 0]
+    random = np.random.default_rng(0)
+    inputs = frame[..., np.newaxis] + random.integers(-3, 4, (*frame.shape, 12))
+    last_convolution, *expected = lava_spikes(stock_network(shipped / "network.net", sparse_fc_layer=sparse), inputs)[
+        4:
+    ]
+    assert all(spikes.any() for spikes in expected)
+    flat = last_convolution.transpose(2, 1, 0, 3).reshape(-1, inputs.shape[-1])
+    executor = Executor(shipped / "network.net", sparse, skip_layers=6)
+    assert_same_spikes(expected, executor.run(flat, record=True).spikes)

@@ -1,0 +1,110 @@
+"""Lava's own fixed-point models as the reference of our ways to run a network."""
+
+import warnings
+
+import numpy as np
+from lava.lib.dl.netx import hdf5
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.dense import models as dense_models
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.io.extractor import Extractor, PyLoihiExtractorModel
+from lava.proc.io.source import RingBuffer
+from lava.proc.sdn import models as sdn_models
+from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
+from lava.proc.sparse import models as sparse_models
+from lava.proc.sparse.process import DelaySparse, Sparse
+from scipy.sparse import csr_matrix
+
+MODELS = {
+    Dense: dense_models.PyDenseModelBitAcc,
+    DelayDense: dense_models.PyDelayDenseModelBitAcc,
+    Sparse: sparse_models.PySparseModelBitAcc,
+    DelaySparse: sparse_models.PyDelaySparseModelBitAcc,
+    Delta: sdn_models.PyDeltaModelFixed,
+    SigmaDelta: sdn_models.PySigmaDeltaModelFixed,
+    Sigma: sdn_models.PySigmaModelFixed,
+}
+
+
+def stock_network(path, **options):
+    """Stock netx network of a file, without its own remark on clamped delays; the file is closed again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = hdf5.Network(str(path), **options)
+    network.net_config.f.close()
+    return network
+
+
+def lava_spikes(network, inputs):
+    """What every layer of a netx network sends at every step in Lava's runtime: arrays (..., steps)."""
+    steps = inputs.shape[-1]
+    source = RingBuffer(data=inputs)
+    source.s_out.connect(network.in_layer.neuron.a_in)
+    extractors = []
+    for layer in network.layers:
+        extractor = Extractor(shape=layer.neuron.s_out.shape, buffer_size=steps)
+        layer.neuron.s_out.connect(extractor.in_port)
+        extractors.append(extractor)
+    try:
+        untagged = {Extractor: PyLoihiExtractorModel}
+        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=untagged)
+        source.run(condition=RunSteps(steps), run_cfg=config)
+        return [np.stack([extractor.receive() for _ in range(steps)], axis=-1) for extractor in extractors]
+    finally:
+        source.stop()
+
+
+def model_spikes(processes, inputs):
+    """The same from the stock models alone, called in turn without a runtime, which takes seconds to start.
+
+    Args:
+        processes: pairs of synapse (or None) and neurons, as ``Executor.from_processes`` takes them.
+        inputs: integers (inputs, steps).
+    """
+    chain = [(None if synapse is None else _model(synapse), _model(neurons)) for synapse, neurons in processes]
+    sent = [[] for _ in chain]
+    with np.errstate(over="ignore"):
+        for column in inputs.T:
+            signal = column.astype(np.int32)
+            for spikes, (synapse, neurons) in zip(sent, chain, strict=True):
+                if synapse is not None:
+                    signal = _step(synapse, "s_in", signal, "a_out")
+                signal = _step(neurons, "a_in", signal, "s_out")
+                spikes.append(signal)
+    return [np.stack(spikes, axis=1) for spikes in sent]
+
+
+class Port:
+    """In place of a channel between Lava processes, which holds 32 bits."""
+
+    value: np.ndarray
+
+    def send(self, value):
+        self.value = np.array(value, np.int64).astype(np.int32)
+
+    def recv(self):
+        return self.value.copy()
+
+
+def _model(process):
+    """The stock model of a process with its variables as Lava's builder sets them."""
+    kind = MODELS[type(process)]
+    model = kind(process.proc_params)
+    for variable in process.vars:
+        declared = getattr(kind, variable.name)
+        value = variable.init
+        if declared.cls is not csr_matrix:
+            value = np.empty(variable.shape, declared.d_type)
+            value[:] = variable.init
+        setattr(model, variable.name, value)
+    for name in ("s_in", "a_in", "s_out", "a_out"):
+        if hasattr(process, name):
+            setattr(model, name, Port())
+    return model
+
+
+def _step(model, port_in, signal, port_out):
+    getattr(model, port_in).send(signal)
+    model.run_spk()
+    return getattr(model, port_out).recv()

@@ -1,0 +1,164 @@
+"""Streams, states, counts and refusals of the executor; that it equals Lava is for tests/conformance."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from lava.proc.dense.process import Dense
+from lava.proc.lif.process import LIF
+from lava.proc.sdn.process import Delta, SigmaDelta
+
+from spandex.deploy import Executor
+from spandex.deploy.execution import processes_forgotten
+from spandex.errors import SpandexError
+from spandex.models import SDNN, export_hdf5
+
+STEPS = 300
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A small exported network with delays whose layers all have events."""
+    torch.manual_seed(0)
+    network = SDNN(n_fft=32, hop=8, hidden=24)
+    with torch.no_grad():
+        for block in network.blocks[1:]:
+            block.synapse.weight *= 3
+            if getattr(block, "delay", None) is not None:
+                block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 60)
+    path = tmp_path_factory.mktemp("network") / "network.net"
+    export_hdf5(network, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return np.abs(np.random.default_rng(0).integers(-40, 45, (17, STEPS)).cumsum(axis=1))
+
+
+@pytest.mark.parametrize("lengths", [[1] * 5 + [STEPS - 5], [7, 130, 0, 163], [128, 128, 44], [299, 1]])
+def test_pieces_of_a_clip_give_the_whole(path, inputs, lengths):
+    executor = Executor(path, sparsity_map=[True, False, True])
+    whole = executor.run(inputs, record=True)
+    assert all(spikes.any() for spikes in whole.spikes)
+    state, pieces, activity = None, [], None
+    for piece in np.split(inputs, np.cumsum(lengths)[:-1], axis=1):
+        run = executor.run(piece, state)
+        state = run.state
+        pieces.append(run.outputs)
+        activity = run.activity if activity is None else [a + b for a, b in zip(activity, run.activity, strict=True)]
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole.outputs)
+    assert list(activity) == list(whole.activity)
+    for mine, expected in zip(_arrays(state), _arrays(whole.state), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def _arrays(state):
+    return [array for layer in state.layers for array in (*layer.neurons, layer.pending) if array is not None]
+
+
+def test_state_is_left_alone_and_survives_a_file(path, inputs, tmp_path):
+    executor = Executor(path)
+    state = executor.run(inputs[:, :100]).state
+    before = [array.copy() for array in _arrays(state)]
+    state.save(tmp_path / "state.npz")
+    expected = executor.run(inputs[:, 100:], state).outputs
+    for mine, kept in zip(_arrays(state), before, strict=True):
+        np.testing.assert_array_equal(mine, kept)
+    loaded = Executor(path).load_state(tmp_path / "state.npz")
+    np.testing.assert_array_equal(executor.run(inputs[:, 100:], loaded).outputs, expected)
+
+
+def test_state_of_another_network_is_refused(path, tmp_path):
+    with processes_forgotten():
+        other = Executor.from_processes([(None, Delta(shape=(3,), vth=1))])
+    other.initial_state().save(tmp_path / "state.npz")
+    with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
+        Executor(path).load_state(tmp_path / "state.npz")
+    (tmp_path / "state.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
+        Executor(path).load_state(tmp_path / "state.npz")
+    with pytest.raises(SpandexError, match=r"none\.npz: no such file"):
+        Executor(path).load_state(tmp_path / "none.npz")
+
+
+def test_counts_follow_from_spikes_and_weights(path, inputs):
+    run = Executor(path).run(inputs, record=True)
+    with h5py.File(path) as file:
+        fan_outs = [np.count_nonzero(file[f"layer/{i}/weight"][()], axis=0) for i in (1, 2, 3)]
+    assert run.activity[0].events == run.activity[0].synops == 0
+    for number, fan_out in enumerate(fan_outs, start=1):
+        events = np.count_nonzero(run.spikes[number - 1], axis=1)
+        layer = run.activity[number]
+        assert (layer.steps, layer.events, layer.synops) == (STEPS, events.sum(), events @ fan_out)
+        assert layer.neuron_updates == STEPS * len(run.spikes[number])
+
+
+def test_batch_gives_each_clip_on_its_own_in_order(path, inputs):
+    executor = Executor(path)
+    clips = [inputs[:, : 20 + 30 * i] for i in range(9)]
+    runs = list(executor.run_batch(iter(clips), workers=2))
+    for clip, run in zip(clips, runs, strict=True):
+        alone = executor.run(clip)
+        np.testing.assert_array_equal(run.outputs, alone.outputs)
+        assert run.activity == alone.activity
+
+
+def test_batch_reads_little_ahead(path, inputs):
+    taken = []
+
+    def clips():
+        for i in range(50):
+            taken.append(i)
+            yield inputs[:, :5]
+
+    runs = Executor(path).run_batch(clips(), workers=2)
+    next(runs)
+    assert len(taken) <= 6
+
+
+def test_network_without_any_weight_outputs_its_bias_alone(tmp_path):
+    network = SDNN(n_fft=32, hop=8, hidden=24)
+    with torch.no_grad():
+        for block in network.blocks[1:]:
+            block.synapse.weight.zero_()
+    export_hdf5(network, tmp_path / "network.net")
+    for sparse in (True, False):
+        run = Executor(tmp_path / "network.net", sparse).run(np.full((17, 5), 400), record=True)
+        assert run.spikes[0].any()
+        assert not run.outputs.any()
+
+
+def test_inputs_that_do_not_fit_are_refused(path):
+    executor = Executor(path)
+    assert (executor.inputs, executor.outputs) == (17, 17)
+    for wrong, message in [
+        (np.zeros((18, 4), int), r"\(18, 4\); the network takes \(17, steps\)"),
+        (np.zeros(17, int), r"\(17,\)"),
+        (np.full((17, 4), 0.5), "whole numbers"),
+        (np.full((17, 4), np.nan), "whole numbers"),
+        (np.full((17, 4), 2**31), "2147483648 do not fit 32 bits"),
+        (np.full((17, 4), "1"), "whole numbers"),
+    ]:
+        with pytest.raises(SpandexError, match=message):
+            executor.run(wrong)
+
+
+def test_processes_that_cannot_be_run_exactly_are_named():
+    def chain(synapse, neurons):
+        return [(None, Delta(shape=(2,), vth=1)), (synapse, neurons)]
+
+    weights = np.eye(2)
+    with processes_forgotten():
+        for wrong, message in [
+            (chain(Dense(weights=weights), LIF(shape=(2,))), "layer 1: neurons LIF"),
+            (chain(Dense(weights=np.eye(3)), SigmaDelta(shape=(3,), vth=1)), r"layer 1: weights of shape \(3, 3\)"),
+            (chain(Dense(weights=weights), SigmaDelta(shape=(2,), vth=1, act_mode=7)), "layer 1: activation 7"),
+            (chain(Dense(weights=weights), SigmaDelta(shape=(2,), vth=-1)), "layer 1: negative threshold -1"),
+            (chain(None, SigmaDelta(shape=(2,), vth=1)), "layer 1: SigmaDelta without synapse"),
+            (chain(Dense(weights=weights), Delta(shape=(2,), vth=1)), "layer 1: Delta with synapse"),
+            (chain(Delta(shape=(2,), vth=1), SigmaDelta(shape=(2,), vth=1)), "layer 1: synapse Delta"),
+            ([], "no layers"),
+        ]:
+            with pytest.raises(SpandexError, match=message):
+                Executor.from_processes(wrong)

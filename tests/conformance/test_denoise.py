@@ -23,10 +23,10 @@ def network(tmp_path_factory):
     return small_network(tmp_path_factory.mktemp("network") / "network.net")
 
 
-@pytest.mark.parametrize("samples", [1, 477])
-def test_events_give_the_bits_of_the_lava_chain(network, samples):
-    noisy, _ = noisy_pair(1, samples)
-    chain = denoiser(network, "lava").denoise(noisy)
+@pytest.mark.parametrize(("samples", "fast"), [(477, False), (477, True), (1, True)])
+def test_events_give_the_bits_of_the_lava_chain(network, samples, fast):
+    noisy, clean = noisy_pair(1, samples)
+    chain = denoiser(network, "lava").denoise(noisy) if fast else infer(network, [(noisy, clean, "tones")])[0].denoised
     inputs, spectrum = encode(noisy, N_FFT, HOP)
     whole = decode(Executor(network).run(inputs).outputs, spectrum, N_FFT, HOP)[:samples]
     assert np.array_equal(whole, chain)

@@ -148,7 +148,7 @@ class EventDenoiser:
 
 
 class LavaDenoiser:
-    """Denoises with the chain of Lava processes; see ``denoiser``."""
+    """Denoises with the chain of Lava processes, synapses by ``spandex.deploy.lava_models``; see ``denoiser``."""
 
     concurrent = False  # Lava makes operating system processes of its own
 
@@ -160,7 +160,7 @@ class LavaDenoiser:
     def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
         """See ``Denoiser``."""
         path, *sparsity = self._network
-        (result,) = infer(path, [(audio, audio, str(name))], *sparsity)
+        (result,) = infer(path, [(audio, audio, str(name))], *sparsity, fast=True)
         return result.denoised
 
 

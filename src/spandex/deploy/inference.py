@@ -22,6 +22,7 @@ from lava.utils import loihi
 
 from spandex.deploy.codec import NETWORK_DELAY, check_audio, clip_steps, delay_steps, framing
 from spandex.deploy.execution import execution, processes_forgotten
+from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.netx import Network, SparsityMap
 from spandex.deploy.processes import AudioReceiver, AudioSource, Decoder, Delay, Encoder
 from spandex.errors import SpandexError
@@ -66,6 +67,7 @@ def infer(
     max_seconds: float | None = None,
     hop: int | None = None,
     sample_rate: int = 16_000,
+    fast: bool = False,
 ) -> list[Inference]:
     """Run clips through the Lava chain in fixed point, each in a chain of its own so that no state crosses clips.
 
@@ -77,11 +79,12 @@ def infer(
         max_seconds: use only the beginning of each clip, that many seconds of audio.
         hop: samples a network step; a quarter of a frame if None.
         sample_rate: samples a second.
+        fast: simulate synapses with ``spandex.deploy.lava_models`` in place of Lava's own models, with the same result.
 
     Raises:
         SpandexError: the network or a clip cannot be used, Loihi 2 is not reachable, or a Lava process failed.
     """
-    config = _lava_run_config(run_config)
+    config = _lava_run_config(run_config, fast)
     limit = None if max_seconds is None else int(max_seconds * sample_rate)
     results = []
     for noisy, clean, name in clips:
@@ -157,9 +160,9 @@ def _connect_network(encoder: Encoder, network: Network, decoder: Decoder, on_ch
     from_chip.out.connect(decoder.output_in)
 
 
-def _lava_run_config(name: str) -> RunConfig:
+def _lava_run_config(name: str, fast: bool) -> RunConfig:
     if name == "sim":
-        return Loihi2SimCfg(select_tag="fixed_pt")
+        return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=FAST_MODELS if fast else None)
     if name != "loihi2":
         raise SpandexError(f'run configuration {name!r} is neither "sim" nor "loihi2"')
     if not loihi.is_installed() or importlib.util.find_spec("lava.proc.embedded_io") is None:

@@ -1,5 +1,6 @@
 """The event-driven executor sends the spikes that stock Lava sends: every layer, every step, every bit."""
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -13,11 +14,10 @@ from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from scipy.sparse import csr_matrix
-from stock_lava import lava_spikes, model_spikes, stock_network
 
 from spandex.deploy import Executor, Network
 from spandex.deploy.execution import processes_forgotten
-from spandex.errors import SpandexError
+from stock_lava import lava_spikes, model_spikes, stock_network
 
 
 def assert_same_spikes(expected, actual):
@@ -127,7 +127,7 @@ def process_chains(draw):
     cumulative = {"cum_error": draw(st.booleans())}
     chain = [(None, Delta(shape=(7,), vth=draw(st.integers(0, 9)), **exponents, **cumulative))]
     sizes = [7, *draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))]
-    for inputs, neurons in zip(sizes, sizes[1:], strict=False):
+    for inputs, neurons in itertools.pairwise(sizes):
         sigma_delta = SigmaDelta(
             shape=(neurons,),
             vth=draw(st.sampled_from([0, 1, 30, 4000])),

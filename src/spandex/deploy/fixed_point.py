@@ -98,7 +98,7 @@ def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractPro
     layers: list[Layer] = []
     for number, (synapse, neurons) in enumerate(processes):
         try:
-            if (synapse is None) != (number == 0 and isinstance(neurons, Delta)):
+            if (synapse is None) != isinstance(neurons, Delta) or (synapse is None and number > 0):
                 having = "without" if synapse is None else "with"
                 raise SpandexError(
                     f"{type(neurons).__name__} {having} synapse; Delta in the first layer, and nothing else, has none"

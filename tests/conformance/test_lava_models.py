@@ -103,7 +103,7 @@ def synapses(draw):
     shape = draw(st.integers(1, 12), label="neurons"), draw(st.integers(1, 40), label="inputs")
     ranges = [(-10, 10), (-256, 254), (-1000, 1000), (0, 300), (-300, 0)]
     low, high = draw(st.sampled_from(ranges), label="weights")
-    density = draw(st.sampled_from([0, 0.05, 0.5, 1]), label="density")
+    density = draw(st.sampled_from([0.05, 0.5, 1, 1, 0]), label="density")
     weights = random.integers(low, high, shape, endpoint=True) * (random.random(shape) < density)
     options = {
         "num_message_bits": draw(st.sampled_from([0, 8, 24]), label="message bits"),
@@ -128,13 +128,13 @@ def message_steps(draw, inputs):
     """What a synapse receives: some steps of (inputs,), up to values whose products leave 32 bits."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="message seed"))
     kind = draw(st.sampled_from([np.int32, np.int32, np.int32, np.int64, np.int8, bool]), label="message type")
-    largest = draw(st.sampled_from([3, 10_000, 2**26, 2**31 - 1, 2**45]), label="largest message")
-    density = draw(st.sampled_from([0, 0.2, 1]), label="events")
+    largest = draw(st.sampled_from([2**31 - 1, 2**26, 10_000, 2**45]), label="largest message")
+    density = draw(st.sampled_from([1, 0.2, 0]), label="events")
     shape = 10, inputs
     return (random.integers(-largest, largest, shape, endpoint=True) * (random.random(shape) < density)).astype(kind)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_synapses_are_those_of_stock_lava(data):
     with processes_forgotten():

@@ -152,7 +152,7 @@ class _DelayedModel(_EventDrivenModel):
         return delays.toarray().ravel() if issparse(delays) else np.asarray(delays).ravel()
 
     def _target_sums(self, messages: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        return self._product(messages)
 
 
 class PySparseModelEvents(_UndelayedModel, PySparseModelBitAcc):
@@ -165,9 +165,6 @@ class PyDenseModelEvents(_UndelayedModel, PyDenseModelBitAcc):
 
 class PyDelaySparseModelEvents(_DelayedModel, PyDelaySparseModelBitAcc):
     """``DelaySparse`` like stock Lava's ``PyDelaySparseModelBitAcc``, whose sums wrap before they are scaled."""
-
-    def _target_sums(self, messages: np.ndarray) -> np.ndarray:
-        return self._product(messages)
 
     def _delays(self, neurons: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         if self.a_buff.shape[1] == 1:  # then stock Lava does not look at the delays

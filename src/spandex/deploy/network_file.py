@@ -17,6 +17,8 @@ from spandex.errors import SpandexError
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
 RUNNABLE_LAYERS = ("input", "flatten", "dense", "conv")  # those lava-dl 0.6 has a process and a model for
 STATE_SCALE = 1 << 12  # thresholds and biases of sigma-delta neurons are multiplied by it (netx's spike_exp, state_exp)
+# what h5py raises for a damaged file, or Python for an entry of another kind
+UNREADABLE = (LookupError, OSError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError)
 IGNORED_EXPONENTS = ("wgtExp", "weight_exp")  # of a neuron; lava-dl exports them, netx does not read them
 
 
@@ -99,8 +101,12 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
     except OSError as error:
         raise SpandexError(f"{path}: not a whole HDF5 file ({_first_line(error)})") from None
     with file:
-        group = file.get("layer")
-        if not isinstance(group, h5py.Group) or not len(group) or set(group) != set(map(str, range(len(group)))):
+        try:
+            group = file.get("layer")
+            complete = isinstance(group, h5py.Group) and len(group) and set(group) == set(map(str, range(len(group))))
+        except UNREADABLE as error:
+            raise SpandexError(f"{path}: its layers cannot be read ({_first_line(error)})") from None
+        if not complete:
             raise SpandexError(f"{path}: no lava-dl network; expected groups layer/0, layer/1, ...")
         layers: list[NetworkLayer] = []
         inputs = None
@@ -109,7 +115,7 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
                 layers.append(_read(index, NetDict(f=group[str(index)]), inputs))
             except SpandexError as error:
                 raise SpandexError(f"{path}: layer {index}: {error}") from None
-            except (KeyError, OSError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+            except UNREADABLE as error:
                 raise SpandexError(f"{path}: layer {index} cannot be read ({_first_line(error)})") from None
             if layers[-1].type != "flatten":
                 inputs = layers[-1].neurons
@@ -169,7 +175,7 @@ def _synapses(index: int, layer: NetDict, outputs: int, inputs: int | None) -> D
         raise SpandexError(f"weights of shape {raw.shape} do not fit {outputs} neurons")
     if inputs not in (None, raw.size // outputs):
         raise SpandexError(f"weights of shape {raw.shape} do not fit {inputs} inputs")
-    weights, exponent, bits = _held_weights(raw.reshape(outputs, -1))
+    weights, exponent, bits = held_weights(raw.reshape(outputs, -1))
     delays = _whole(layer, "delay") if "delay" in layer.f else np.asarray(0)
     if np.any(delays < 0):
         raise SpandexError(f"negative delay {np.min(delays)}")
@@ -194,13 +200,13 @@ def _spread(delays: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(delays, shape)
 
 
-def _held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """What Lava's synapse holds, its exponent and its number of bits.
+def held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """What Lava's synapse holds of a layer's weights, integers (outputs, inputs); its exponent and its number of bits.
 
     Raises:
-        SpandexError: that is not the weights in the file. netx and Lava disagree about layers without positive weight:
-            a smallest weight of -2**k becomes -256, where Lava stops at -255 and cuts off bits; and where there are
-            zeros, odd weights below -128 get 9 bits, of which Lava keeps nothing.
+        SpandexError: that, times two to the exponent, is not the weights in the file. netx and Lava disagree about
+            layers without positive weight: a smallest weight of -2**k becomes -256, where Lava stops at -255 and cuts
+            off bits; and where there are zeros, odd weights below -128 get 9 bits, of which Lava keeps nothing.
     """
     if not weights.any():
         return weights, 0, 0
@@ -214,7 +220,7 @@ def _held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
     if changed.any():
         raise SpandexError(
             f"Lava would change {np.count_nonzero(changed)} of {np.count_nonzero(weights)} weights, such as "
-            f"{weights[changed][0]} to {used[changed][0]:g}: it fails on this layer without positive weights"
+            f"{weights[changed][0]} to {used[changed][0]:g}: its conversion fails on this layer without positive weights"
         )
     return held, exponent, bits
 

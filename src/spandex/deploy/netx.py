@@ -108,8 +108,9 @@ def warn_of_clamped_delays(path: str | os.PathLike, layers: Sequence[DeployedLay
     count = sum(layer.clamped_delays for layer in layers)
     if count:
         longest = max(layer.longest_delay for layer in layers)
+        delays = "delay" if count == 1 else "delays"
         warnings.warn(
-            f"{path}: {count} delays above {MAX_DELAY} steps, up to {longest}, clamped to {MAX_DELAY}",
+            f"{path}: {count} {delays} above {MAX_DELAY} steps, up to {longest}, clamped to {MAX_DELAY}",
             stacklevel=stacklevel,
         )
 

@@ -1,0 +1,138 @@
+"""What a network file holds, as a table or as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spandex.deploy.network_file import NetworkLayer, network_layers
+from spandex.deploy.netx import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
+from spandex.errors import SpandexError
+from spandex.metrics.size import LayerSize, deployed_size
+
+COLUMNS = {  # heading of the table: what describe() calls it
+    "layer": "index",
+    "type": "type",
+    "shape": "shape",
+    "inputs": "inputs",
+    "threshold": "threshold",
+    "weights": "nonzero_weights",
+    "sparsity": "sparsity",
+    "delays": "nonzero_delays",
+    "longest": "max_delay",
+    "bits": "weight_bits",
+    "exponent": "weight_exponent",
+    "synapses": "sparse",
+}
+
+
+def info(net: Path, as_json: bool = False, sparsity_map: str = "auto", density_threshold: float = 0.5) -> None:
+    """Print ``describe``: a table with the totals below, or JSON.
+
+    Raises:
+        SpandexError: as ``describe``.
+    """
+    found = describe(net, sparsity_map, density_threshold)
+    print(json.dumps(found, indent=2) if as_json else "\n".join(_text(found)))
+
+
+def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0.5) -> dict[str, Any]:
+    """Layers and size of a network file as Lava deploys it, as JSON can hold it; warns of delays that get clamped.
+
+    Args:
+        net: HDF5 network as lava-dl exports it.
+        sparsity_map: as typed, see ``parse_sparsity_map``.
+        density_threshold: largest density that ``auto`` makes sparse.
+
+    Returns:
+        nonzero_weights, nonzero_delays, parameters, size_kb (1024 bytes), sparsity (0 to 1) of all fully connected
+        layers together; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers (numbers of the convolutions,
+        which the totals leave out), and layers. A layer has index, type, neuron, shape, neurons, threshold,
+        nonzero_weights and nonzero_delays (None for a convolution), and, None unless it is fully connected, inputs,
+        max_delay (steps), sparsity, weight_bits and weight_exponent of Lava's synapse, size_weight_bits and
+        size_delay_bits that a non-zero weight or delay counts for in size_kb, and sparse.
+
+    Raises:
+        SpandexError: the file is no network that Lava runs, or the map does not fit it.
+    """
+    layers = network_layers(net)
+    connected = [layer.synapses for layer in layers if layer.synapses is not None]
+    densities = {synapses.index: synapses.density for synapses in connected}
+    try:
+        sparse = resolve_sparsity_map(parse_sparsity_map(sparsity_map), densities, density_threshold)
+    except SpandexError as error:
+        raise SpandexError(f"{net}: {error}") from None
+    warn_of_clamped_delays(net, connected)
+    size = deployed_size(connected)
+    sizes = dict(zip(densities, size.layers, strict=True))
+    return {
+        "network": str(net),
+        "nonzero_weights": size.nonzero_weights,
+        "nonzero_delays": size.nonzero_delays,
+        "parameters": size.parameters,
+        "size_kb": size.size_kb,
+        "sparsity": size.sparsity,
+        "sparsity_map": {str(index): chosen for index, chosen in sparse.items()},
+        "clamped_delays": sum(synapses.clamped_delays for synapses in connected),
+        "uncounted_layers": [layer.index for layer in layers if layer.type == "conv"],
+        "layers": [_layer(layer, sizes.get(layer.index), sparse.get(layer.index)) for layer in layers],
+    }
+
+
+def _layer(layer: NetworkLayer, size: LayerSize | None, sparse: bool | None) -> dict[str, Any]:
+    synapses = layer.synapses
+    uncounted = None if layer.type == "conv" else 0
+    return {
+        "index": layer.index,
+        "type": layer.type,
+        "neuron": layer.neuron,
+        "shape": None if layer.shape is None else list(layer.shape),
+        "neurons": layer.neurons,
+        "threshold": layer.threshold,
+        "inputs": size and size.inputs,
+        "nonzero_weights": size.nonzero_weights if size else uncounted,
+        "nonzero_delays": size.nonzero_delays if size else uncounted,
+        "max_delay": None if synapses is None else int(np.max(synapses.delays, where=synapses.weights != 0, initial=0)),
+        "sparsity": size and size.sparsity,
+        "weight_bits": synapses and synapses.num_weight_bits,
+        "weight_exponent": synapses and synapses.weight_exponent,
+        "size_weight_bits": size and size.weight_bits,
+        "size_delay_bits": size and size.delay_bits,
+        "sparse": sparse,
+    }
+
+
+def _text(found: dict[str, Any]) -> list[str]:
+    rows = [list(COLUMNS), *([_cell(key, layer[key]) for key in COLUMNS.values()] for layer in found["layers"])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    lines.append("")
+    lines.append(
+        f"{found['nonzero_weights']:,} non-zero weights + {found['nonzero_delays']:,} non-zero delays "
+        f"= {found['parameters']:,} parameters, {found['size_kb']:,.2f} KB, sparsity {found['sparsity']:.1%}"
+    )
+    if found["uncounted_layers"]:
+        convolutions = ", ".join(map(str, found["uncounted_layers"]))
+        lines.append(f"of the fully connected layers alone, without the convolutions in layers {convolutions}")
+    return lines
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if key == "sparse":
+        return "sparse" if value else "dense"
+    if key == "sparsity":
+        return f"{value:.1%}"
+    if key == "shape":
+        return "x".join(map(str, value))
+    if isinstance(value, list):
+        return f"{min(value):g} to {max(value):g}"
+    return value if isinstance(value, str) else f"{value:,}"

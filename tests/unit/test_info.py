@@ -1,0 +1,111 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from spandex.errors import SpandexError
+from spandex.metrics import network_size
+from spandex.steps.info import describe, info
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Input of 3; a hidden layer of 2 with one delay of 5 and one of 70; an output of 2, a quarter of it empty."""
+    path = tmp_path / "network.net"
+    with h5py.File(path, "w") as file:
+        for index, (kind, size) in enumerate([("input", 3), ("dense", 2), ("dense", 2)]):
+            group = file.create_group(f"layer/{index}")
+            group["type"] = np.array([kind.encode()])
+            group["shape"] = np.array([size])
+            group["neuron/type"] = "SDNN"
+            group["neuron/vThMant"] = 6
+        file["layer/1/weight"] = np.array([[0, 2, -4], [6, 0, 0]], np.float32)
+        file["layer/1/delay"] = np.array([5.0, 70.0])
+        file["layer/2/weight"] = np.array([[2, 2], [2, 0]], np.float32)
+        file["layer/2/neuron/sigma_output"] = True
+    return path
+
+
+def printed(capsys, *args, **options):
+    with pytest.warns(UserWarning, match="clamped"):
+        info(*args, **options)
+    return capsys.readouterr().out
+
+
+def test_json_holds_the_numbers_of_a_small_network(path, capsys):
+    found = json.loads(printed(capsys, path, as_json=True))
+    # 8 bits for each of 3 weights, 6 for 3 delays of at most 62; 7 for each of 3 weights of 128
+    size_kb = (3 * 8 + 3 * 6 + 3 * 7) / 8 / 1024
+    totals = {"nonzero_weights": 6, "nonzero_delays": 3, "parameters": 9, "size_kb": size_kb, "sparsity": 0.4}
+    assert {key: found[key] for key in totals} == pytest.approx(totals)
+    assert (found["clamped_delays"], found["uncounted_layers"]) == (1, [])
+    assert found["sparsity_map"] == {"1": True, "2": False}
+    first, hidden, output = found["layers"]
+    assert (first["type"], first["shape"], first["nonzero_weights"], first["sparse"]) == ("input", [3], 0, None)
+    assert hidden == {
+        "index": 1,
+        "type": "dense",
+        "neuron": "SDNN",
+        "shape": [2],
+        "neurons": 2,
+        "threshold": 6,
+        "inputs": 3,
+        "nonzero_weights": 3,
+        "nonzero_delays": 3,
+        "max_delay": 62,
+        "sparsity": 0.5,
+        "weight_bits": 3,  # -4, -2, ..., 6 in steps of 2
+        "weight_exponent": -5,
+        "size_weight_bits": 8,
+        "size_delay_bits": 6,
+        "sparse": True,
+    }
+    assert (output["threshold"], output["max_delay"], output["sparsity"], output["sparse"]) == (None, 0, 0.25, False)
+
+
+def test_table_has_a_row_for_each_layer_and_the_totals(path, capsys):
+    lines = printed(capsys, path, sparsity_map="2:sparse").splitlines()
+    assert lines[0].split()[:4] == ["layer", "type", "shape", "inputs"]
+    assert lines[1].split()[:3] == ["0", "input", "3"]
+    assert lines[2].split() == ["1", "dense", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense"]
+    assert lines[3].split() == ["2", "dense", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse"]
+    assert lines[5].startswith("6 non-zero weights + 3 non-zero delays = 9 parameters, 0.01 KB, sparsity 40.0%")
+
+
+def test_long_delays_are_warned_of_once(path):
+    with pytest.warns(UserWarning) as warned:
+        describe(path)
+    assert [str(warning.message) for warning in warned] == [f"{path}: 1 delay above 62 steps, up to 70, clamped to 62"]
+
+
+@pytest.mark.parametrize("sparsity_map", ["1,0,1", "0:true", "maybe"])
+def test_map_that_does_not_fit_names_the_file(path, sparsity_map):
+    with pytest.raises(SpandexError, match=f"{path}: sparsity map"):
+        info(path, sparsity_map=sparsity_map)
+
+
+@pytest.mark.filterwarnings("ignore:.*clamped")
+def test_convolutions_are_shown_and_left_out_of_the_totals(path, capsys):
+    with h5py.File(path, "r+") as file:
+        file["layer/0/shape"][:] = 4
+        file["layer/1/type"][:] = b"conv"
+        del file["layer/1/weight"], file["layer/1/delay"], file["layer/1/shape"]
+        file["layer/1/weight"] = np.ones((2, 1, 3, 3))
+        file["layer/1/shape"] = [2, 1, 1]
+    found = describe(path)
+    assert found["uncounted_layers"] == [1]
+    assert found["nonzero_weights"] == found["layers"][2]["nonzero_weights"] == 3
+    assert found["layers"][1]["shape"] == [2, 1, 1] and found["layers"][1]["nonzero_weights"] is None
+    info(path)
+    assert "of the fully connected layers alone, without the convolutions in layers 1\n" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*clamped")
+def test_published_network_has_its_published_size(mirror):
+    path = mirror / "ndns/prune50/network.net"
+    found = describe(path)
+    assert (found["nonzero_weights"], found["nonzero_delays"], found["parameters"]) == (215_125, 129_267, 344_392)
+    assert round(found["size_kb"], 2) == 304.76
+    assert found["size_kb"] == network_size(path).size_kb
+    assert found["sparsity_map"] == {"1": False, "2": True, "3": True}

@@ -1,0 +1,210 @@
+"""What is refused in a network file; what Lava would make of it is in tests/conformance."""
+
+import h5py
+import numpy as np
+import pytest
+
+from spandex.deploy import Network, deployed_weights
+from spandex.deploy.network_file import network_layers
+from spandex.errors import SpandexError
+from spandex.metrics import network_size
+from spandex.steps.info import info
+
+READERS = [Network, deployed_weights, network_layers, network_size, info]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Input of 4, hidden layer of 6 with bias and delays, output of 2."""
+    path = tmp_path / "network.net"
+    with h5py.File(path, "w") as file:
+        for index, (kind, size) in enumerate([("input", 4), ("dense", 6), ("dense", 2)]):
+            group = file.create_group(f"layer/{index}")
+            group["type"] = np.array([kind.encode()])
+            group["shape"] = np.array([size])
+            group["neuron/type"] = "SDNN"
+            group["neuron/activation"] = "relu"
+            group["neuron/vThMant"] = 6
+        file["layer/1/weight"] = np.resize([2.0, -4.0, 0.0, 8.0, -6.0], (6, 4)).astype(np.float32)
+        file["layer/1/bias"] = np.arange(6.0)
+        file["layer/1/delay"] = np.arange(6.0)
+        file["layer/2/weight"] = np.resize([2.0, -4.0, 1.0], (2, 6))
+        file["layer/2/neuron/sigma_output"] = True
+    return path
+
+
+def replace(path, key, value):
+    """Put ``value`` at layer/``key``, or nothing where it is None."""
+    with h5py.File(path, "r+") as file:
+        if f"layer/{key}" in file:
+            del file[f"layer/{key}"]
+        if value is not None:
+            file[f"layer/{key}"] = value
+
+
+def test_intact_network_is_described(path):
+    layers = network_layers(path)
+    assert [(layer.type, layer.shape, layer.neurons, layer.neuron, layer.threshold) for layer in layers] == [
+        ("input", (4,), 4, "SDNN", 6),
+        ("dense", (6,), 6, "SDNN", 6),
+        ("dense", (2,), 2, "SDNN", None),
+    ]
+    assert [layer.synapses and layer.synapses.weights.shape for layer in layers] == [None, (6, 4), (2, 6)]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_missing_file_is_named(tmp_path, read):
+    with pytest.raises(SpandexError, match=r"absent\.net: no such file"):
+        read(tmp_path / "absent.net")
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("kept", [0, 100, 0.5])
+def test_truncated_file_is_named(path, kept, read):
+    content = path.read_bytes()
+    path.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
+    with pytest.raises(SpandexError, match=rf"^{path}: not a whole HDF5 file"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_foreign_hdf5_is_named(path, read):
+    with h5py.File(path, "w") as file:
+        file["data"] = np.zeros(3)
+    with pytest.raises(SpandexError, match=rf"^{path}: no lava-dl network"):
+        read(path)
+
+
+def test_damaged_table_of_layers_is_named(path):
+    root, *groups = path.read_bytes().split(b"SNOD")  # signature of a group's symbol table; the first is the root's
+    path.write_bytes(root + b"SNOD" + b"DONS".join(groups))
+    with pytest.raises(SpandexError, match=rf"^{path}: its layers cannot be read"):
+        network_layers(path)
+
+
+def test_missing_layer_is_named(path):
+    replace(path, "1", None)
+    with pytest.raises(SpandexError, match=rf"^{path}: no lava-dl network"):
+        deployed_weights(path)
+
+
+WEIGHTS = np.resize([2.0, -4.0, 0.0, 8.0, -6.0], (6, 4))
+
+
+def with_weight(value):
+    weights = WEIGHTS.copy()
+    weights[1, 2] = value
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("1", np.zeros(3), "layer 1: type is missing"),
+        ("1/type", None, "layer 1: type is missing"),
+        ("1/type", np.array([3]), "layer 1 cannot be read"),
+        ("1/type", np.array([b"pool"]), "layer 1: Lava cannot run type 'pool'"),
+        ("1/type", np.array([b"dense_rec"]), "layer 1: Lava cannot run type 'dense_rec'"),
+        ("1/type", np.array([b"dense_comp"]), "layer 1: Lava cannot run type 'dense_comp'"),
+        ("1/shape", None, "layer 1: shape is missing"),
+        ("1/shape", np.array([0]), r"layer 1: impossible shape \[0\]"),
+        ("1/shape", np.array([6.5]), r"layer 1: shape 6.5 is not a whole number"),
+        ("1/weight", None, "layer 1: weight is missing"),
+        ("1/weight", "text", "layer 1: weight holds no numbers"),
+        ("1/weight", np.zeros((0, 4)), "layer 1: weight holds no numbers"),
+        ("1/weight", np.full((6, 5), 2.0), r"layer 1: weights of shape \(6, 5\) do not fit 4 inputs"),
+        ("1/weight", np.full((5, 4), 2.0), r"layer 1: weights of shape \(5, 4\) do not fit 6 neurons"),
+        ("1/weight", with_weight(0.5), "layer 1: 1 weights are not whole numbers, such as 0.5"),
+        ("1/weight", with_weight(np.nan), "layer 1: weight is nan"),
+        ("1/weight", with_weight(-np.inf), "layer 1: weight is -inf"),
+        ("1/weight", with_weight(300), "layer 1: 1 weights lie outside 8 bits, such as 300"),
+        ("1/weight", with_weight(255), "layer 1: 1 weights lie outside 8 bits, such as 255"),
+        ("1/weight", with_weight(-258), "layer 1: 1 weights lie outside 8 bits, such as -258"),
+        ("1/weight", with_weight(1e300), "layer 1: weight is 1e"),
+        ("1/weight", np.full((6, 4), 256), "layer 1: 24 weights lie outside 8 bits, such as 256"),
+        ("1/weight", np.full((6, 4), -1), "layer 1: Lava would change 24 of 24 weights, such as -1 to 0"),
+        ("1/weight", np.minimum(WEIGHTS, 0) / 2, None),
+        ("1/weight", np.minimum(WEIGHTS + 2, 0) / 2, "layer 1: Lava would change 4 of 9 weights, such as -2 to -1.5"),
+        ("1/bias", np.zeros(5), r"layer 1: bias of shape \(5,\) does not fit 6 neurons"),
+        ("1/bias", np.zeros((6, 1)), r"layer 1: bias of shape \(6, 1\) does not fit 6 neurons"),
+        ("1/bias", np.full(6, 1.5), "layer 1: bias 1.5 is not a whole number"),
+        ("1/bias", np.full(6, np.nan), "layer 1: bias is nan"),
+        ("1/bias", np.full(6, -(2**19)), "layer 1: bias -524288; Lava takes"),
+        ("1/bias", np.full(6, 2**19 - 1), None),
+        ("1/bias", 3.0, None),
+        ("2/bias", np.zeros(2), "layer 2: bias on an output layer"),
+        ("1/delay", np.full(6, -1.0), "layer 1: negative delay -1"),
+        ("1/delay", np.full(6, 0.5), "layer 1: delay 0.5 is not a whole number"),
+        ("1/delay", np.full(6, np.nan), "layer 1: delay is nan"),
+        ("1/delay", np.full(6, np.inf), "layer 1: delay is inf"),
+        ("1/delay", np.zeros(5), r"layer 1: delays of shape \(5,\) do not fit"),
+        ("1/delay", np.zeros((1, 6, 4)), r"layer 1: delays of shape \(1, 6, 4\) do not fit"),
+        ("1/neuron/type", None, "layer 1 cannot be read"),
+        ("1/neuron/type", "ALIF", "layer 1: Lava cannot run neuron type 'ALIF'"),
+        ("1/neuron/type", "ADRF_PHASE", "layer 1: Lava cannot run neuron type 'ADRF_PHASE'"),
+        ("1/neuron/type", "RF_IZHIKEVICH", "layer 1: Lava cannot run neuron type 'RF_IZHIKEVICH'"),
+        ("1/neuron/type", "CUBA", "layer 1: neuron/iDecay is missing"),
+        ("1/neuron/vThMant", None, "layer 1: neuron/vThMant is missing"),
+        ("1/neuron/vThMant", np.nan, "layer 1: neuron/vThMant is nan"),
+        ("1/neuron/vThMant", np.full(6, 6), "layer 1: 6 thresholds"),
+        ("1/neuron/vThMant", 2**19, "layer 1: threshold 524288; Lava takes"),
+        ("1/neuron/vThMant", 6.0001, "layer 1: threshold 6.0001; Lava takes multiples of 1/4096"),
+        ("1/neuron/vThMant", 6.5, None),
+        ("1/neuron/vThMant", 2**18 - 1, None),
+        ("1/neuron/activation", "tanh", "layer 1: activation 'tanh'; netx would run 'relu'"),
+        ("1/neuron/activation", None, None),
+        ("2/neuron/activation", "tanh", None),
+        ("1/neuron/weight_exp", 2, "layer 1: neuron/weight_exp 2, which netx ignores"),
+        ("1/neuron/weight_exp", 0, None),
+        ("1/neuron/messageBits", 16, "layer 1: neuron/messageBits"),
+        ("0/bias", np.zeros(4), r"layer 0: bias of shape \(4,\)"),
+        ("0/shape", None, "layer 0: shape is missing"),
+    ],
+)
+def test_unsuitable_layer_is_named_with_its_value(path, key, value, message):
+    replace(path, key, value)
+    if message is None:
+        Network(path)
+        return
+    with pytest.raises(SpandexError, match=rf"^{path}: {message}") as raised:
+        Network(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_complex_weights_are_named(path):
+    replace(path, "1/weight", None)
+    replace(path, "1/weight/real", WEIGHTS)
+    replace(path, "1/weight/imag", WEIGHTS)
+    with pytest.raises(SpandexError, match=rf"^{path}: layer 1: Lava cannot run complex weights"):
+        Network(path)
+
+
+def test_layers_left_out_may_be_of_any_type(path):
+    replace(path, "2/type", np.array([b"average"]))
+    assert len(Network(path, num_layers=2)) == 2
+
+
+def test_skipped_layers_count_for_shapes_alone(path):
+    replace(path, "1/weight", np.zeros((6, 4)))
+    replace(path, "1/delay", np.full(6, 70.0))
+    network = Network(path, [True], skip_layers=2, input_message_bits=16)
+    assert len(network) == 1 and network.sparse_layers == {2: True}
+
+
+def test_options_that_fit_no_network_are_named(path):
+    with pytest.raises(SpandexError, match=rf"^{path}: netx cannot build"):
+        Network(path, num_layers=0)
+
+
+def test_weights_may_have_the_trailing_dimensions_of_a_convolution(path):
+    replace(path, "1/weight", WEIGHTS.reshape(6, 4, 1, 1, 1))
+    np.testing.assert_array_equal(Network(path, False).layers[1].synapse.weights.init / 16, WEIGHTS)
+
+
+def test_delays_of_synapses_may_be_a_row_or_a_column(path):
+    for delays in (np.arange(4.0)[np.newaxis], np.arange(6.0)[:, np.newaxis], np.array([5.0]), 5.0):
+        replace(path, "1/delay", delays)
+        for sparse in (True, False):
+            held = Network(path, sparse).layers[1].synapse.delays.init
+            held = held.toarray() if sparse else held
+            np.testing.assert_array_equal(held, np.where(sparse & (WEIGHTS == 0), 0, np.broadcast_to(delays, (6, 4))))

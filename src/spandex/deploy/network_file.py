@@ -220,7 +220,7 @@ def held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
     if changed.any():
         raise SpandexError(
             f"Lava would change {np.count_nonzero(changed)} of {np.count_nonzero(weights)} weights, such as "
-            f"{weights[changed][0]} to {used[changed][0]:g}: its conversion fails on this layer without positive weights"
+            f"{weights[changed][0]} to {used[changed][0]:g}; its conversion fails on a layer without positive ones"
         )
     return held, exponent, bits
 

@@ -4,8 +4,9 @@ import types
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
-from spandex.metrics.dnsmos import SEGMENT_SAMPLES, Dnsmos, mean_score, model_path
+from spandex.metrics.dnsmos import SEGMENT_SAMPLES, Dnsmos, library_hops, mean_score, model_path
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,18 @@ def test_thirty_seconds_have_21_hops_of_which_the_library_scores_7(dnsmos, refer
     np.testing.assert_allclose(scores[20], stock_hop(reference, audio, 20), atol=1e-5, rtol=0)
     assert mean_score(scores, "library") == pytest.approx(scores[:7].mean(axis=0), abs=1e-12)
     assert mean_score(scores) == pytest.approx(scores.mean(axis=0), abs=1e-12)
+    alone = dnsmos.hop_scores(audio, hops="library")
+    assert alone.shape == (7, 3)
+    np.testing.assert_allclose(alone, scores[:7], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("seconds", [4.0, 12.0])
+def test_library_hops_are_those_that_speechmos_cuts_in_full():
+    cut = [int((hop + 9.01) * 16000) - int(hop * 16000) for hop in range(2000)]
+    assert library_hops(2000).tolist() == [hop for hop, samples in enumerate(cut) if samples >= int(9.01 * 16000)]
+    assert library_hops(30).tolist() == [0, 1, 2, 3, 4, 5, 6, 24, 25, 26, 27, 28, 29]
+
+
+@pytest.mark.parametrize("seconds", [4.0, 12.0, 34.0])
 def test_library_hops_equal_speechmos(dnsmos, monkeypatch, seconds):
     # speechmos needs librosa only for another score, P.808, which is not compared
     melspectrogram = types.SimpleNamespace(melspectrogram=lambda **_: np.zeros((120, 900), np.float32))
@@ -83,6 +93,12 @@ def test_short_clips_are_repeated(dnsmos):
 def test_number_of_threads_does_not_change_the_score():
     audio = bursts(10)
     assert np.array_equal(Dnsmos(threads=1).hop_scores(audio), Dnsmos(threads=2).hop_scores(audio))
+
+
+def test_torch_keeps_its_number_of_threads(dnsmos):
+    before = torch.get_num_threads()
+    dnsmos.hop_scores(bursts(10))
+    assert torch.get_num_threads() == before
 
 
 def test_noise_lowers_the_score(dnsmos):

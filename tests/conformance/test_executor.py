@@ -125,12 +125,12 @@ def process_chains(draw):
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     exponents = {"spike_exp": draw(st.integers(0, 6)), "state_exp": draw(st.integers(0, 6))}
     cumulative = {"cum_error": draw(st.booleans())}
-    chain = [(None, Delta(shape=(7,), vth=draw(st.integers(0, 9)), **exponents, **cumulative))]
+    chain = [(None, Delta(shape=(7,), vth=draw(st.integers(-1, 9)), **exponents, **cumulative))]
     sizes = [7, *draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))]
     for inputs, neurons in itertools.pairwise(sizes):
         sigma_delta = SigmaDelta(
             shape=(neurons,),
-            vth=draw(st.sampled_from([0, 1, 30, 4000])),
+            vth=draw(st.sampled_from([-2, 0, 1, 30, 4000])),
             bias=random.integers(-50, 50, neurons),
             act_mode=draw(st.sampled_from(list(ActivationMode))),
             **exponents,

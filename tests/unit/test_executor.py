@@ -154,7 +154,6 @@ def test_processes_that_cannot_be_run_exactly_are_named():
             (chain(Dense(weights=weights), LIF(shape=(2,))), "layer 1: neurons LIF"),
             (chain(Dense(weights=np.eye(3)), SigmaDelta(shape=(3,), vth=1)), r"layer 1: weights of shape \(3, 3\)"),
             (chain(Dense(weights=weights), SigmaDelta(shape=(2,), vth=1, act_mode=7)), "layer 1: activation 7"),
-            (chain(Dense(weights=weights), SigmaDelta(shape=(2,), vth=-1)), "layer 1: negative threshold -1"),
             (chain(None, SigmaDelta(shape=(2,), vth=1)), "layer 1: SigmaDelta without synapse"),
             (chain(Dense(weights=weights), Delta(shape=(2,), vth=1)), "layer 1: Delta with synapse"),
             (chain(Delta(shape=(2,), vth=1), SigmaDelta(shape=(2,), vth=1)), "layer 1: synapse Delta"),

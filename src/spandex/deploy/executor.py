@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -130,16 +130,21 @@ class Executor:
         if not isinstance(network, hdf5.Network):
             with processes_forgotten():
                 network = Network(network, sparsity_map, density_threshold, **options)
-        self._set_layers(network_layers(network))
+        self._prepare(network_layers(network))
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[Layer]) -> Self:
+        """Executor of layers in fixed point."""
+        executor = cls.__new__(cls)
+        executor._prepare(layers)
+        return executor
 
     @classmethod
     def from_processes(cls, processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> Self:
         """Executor of Lava processes built directly, a pair of synapse (None: none) and neurons for each layer."""
-        executor = cls.__new__(cls)
-        executor._set_layers(process_layers(processes))
-        return executor
+        return cls.from_layers(process_layers(processes))
 
-    def _set_layers(self, layers: list[Layer]) -> None:
+    def _prepare(self, layers: Sequence[Layer]) -> None:
         self.layers = layers
         self._arranged = arrange(layers)
 

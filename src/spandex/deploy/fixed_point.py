@@ -164,11 +164,9 @@ def _neurons(process: AbstractProcess) -> Neurons:
     threshold, spike_exp, state_exp = (
         _scalar(variable) for variable in (process.vth, process.spike_exp, process.state_exp)
     )
-    if threshold < 0:
-        raise SpandexError(f"negative threshold {threshold}")
     return Neurons(
         bias=bias,
-        threshold=threshold,
+        threshold=max(threshold, 0),  # below 0 everything is sent, as at 0
         relu=kind is SigmaDelta and mode == ActivationMode.RELU,
         delta=True,
         cumulative=bool(_scalar(process.cum_error)),

@@ -1,5 +1,6 @@
 """Layers in fixed point, arranged for the executor's loops."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class ArrangedLayer(NamedTuple):
     synapses: Synapses | None
 
 
-def arrange(layers: list[Layer]) -> list[ArrangedLayer]:
+def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
     """All layers of a network; the last keeps its order."""
     arranged: list[ArrangedLayer] = []
     for layer in layers:

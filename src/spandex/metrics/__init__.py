@@ -1,7 +1,6 @@
 """What a denoiser is judged by: SI-SNR, DNSMOS, events and power proxy, latency, size."""
 
 from spandex.metrics.dnsmos import Dnsmos, DnsmosScore
-from spandex.metrics.evaluate import evaluate_network, evaluate_noisy
 from spandex.metrics.latency import codec_latency_s
 from spandex.metrics.power import EventCounter, pdp_proxy, power_proxy
 from spandex.metrics.si_snr import si_snr
@@ -13,8 +12,6 @@ __all__ = [
     "EventCounter",
     "NetworkSize",
     "codec_latency_s",
-    "evaluate_network",
-    "evaluate_noisy",
     "network_size",
     "pdp_proxy",
     "power_proxy",

@@ -1,0 +1,78 @@
+"""Where a deployed network loses quality against its float version, cause by cause.
+
+On the way from one to the other a single thing changes at a time; what each changes adds up to the difference.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode
+from spandex.deploy.executor import Executor
+from spandex.deploy.fixed_point import Layer
+from spandex.deploy.network_file import MAX_DELAY
+from spandex.errors import SpandexError
+from spandex.evaluation.pairs import Clip, Pair
+from spandex.evaluation.subject import Subject
+from spandex.metrics import si_snr
+from spandex.models import SDNN, denoise
+
+
+def loss_by_cause(subject: Subject, pairs: Sequence[Pair]) -> dict[str, float]:
+    """What each step from float to fixed point adds to the SI-SNR, in dB, mean over the clips that can be read.
+
+    Returns:
+        ``framing``: frames that begin in silence instead of a reflection, and masks that come a step late;
+        ``delay_clamp``: delays above 62 steps cut to 62; ``rounding``: weighted sums and events as integers;
+        ``exponents``: weights moved up to 8 bits, and sums down again.
+    """
+    clamped = copy.deepcopy(subject.float_network)
+    for block in clamped.blocks:
+        if getattr(block, "delay", None) is not None:
+            block.delay.delay.data.clamp_(max=MAX_DELAY)
+    unscaled = Executor.from_layers([_without_exponent(layer) for layer in subject.executor.layers])
+    rows = []
+    for pair in pairs:
+        try:
+            clip = pair.read()
+        except SpandexError:
+            continue
+        inputs, spectrum = encode(clip.noisy, subject.n_fft, subject.hop)
+        steps = [denoise(subject.float_network, torch.from_numpy(clip.noisy)[None])[0].numpy()]
+        for outputs in (
+            _float_outputs(subject.float_network, spectrum),
+            _float_outputs(clamped, spectrum),
+            unscaled.run(inputs).outputs,
+            subject.executor.run(inputs).outputs,
+        ):
+            steps.append(decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)])
+        rows.append(np.diff([_si_snr_db(audio, clip) for audio in steps]))
+    names = ("framing", "delay_clamp", "rounding", "exponents")
+    return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+
+
+def _without_exponent(layer: Layer) -> Layer:
+    connections = layer.connections
+    if connections is None or connections.exponent >= 0:
+        return layer
+    return replace(
+        layer, connections=replace(connections, weights=connections.weights >> -connections.exponent, exponent=0)
+    )
+
+
+def _float_outputs(network: SDNN, spectrum: np.ndarray) -> np.ndarray:
+    """Masks of the float network, as late as those of the deployed one and in its units, int32 (bins, steps)."""
+    magnitude = torch.from_numpy(np.abs(spectrum).astype(np.float32))[None]
+    with torch.no_grad():
+        masked = network(magnitude)
+    mask = torch.where(magnitude > 0, masked / magnitude, 1)[0].numpy()
+    outputs = np.zeros(mask.shape, np.int32)
+    outputs[:, NETWORK_DELAY:] = np.rint((mask[:, :-NETWORK_DELAY] - 1) * OUTPUT_GAIN)
+    return outputs
+
+
+def _si_snr_db(audio: np.ndarray, clip: Clip) -> float:
+    return float(si_snr(audio.astype(np.float64), clip.clean.astype(np.float64)))

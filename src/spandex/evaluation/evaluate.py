@@ -1,0 +1,189 @@
+"""Evaluate networks on pairs of clips: every clip is read once, on all cores, and scored for all networks."""
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from spandex.data.audio import SAMPLE_RATE_HZ
+from spandex.deploy.codec import encode
+from spandex.deploy.executor import map_in_order
+from spandex.errors import SpandexError
+from spandex.evaluation.causes import loss_by_cause
+from spandex.evaluation.log import ScoreLog
+from spandex.evaluation.pairs import Clip, Pair
+from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores
+from spandex.evaluation.subject import Subject
+from spandex.evaluation.summary import differences, summarise
+from spandex.metrics import Dnsmos
+from spandex.metrics.latency import buffer_latency_s
+
+EXPLAINED_LOSS_DB = 0.05  # a larger loss of fixed point against float is reported by cause
+FRAME = (512, 128)  # samples of a frame and a hop, for noisy scores without any network
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of networks on clips.
+
+    Attributes:
+        noisy, clean: summary of the input and of the target.
+        networks: summaries by name.
+        differences: between any two networks.
+        failed: an error for every clip that could not be used.
+    """
+
+    noisy: dict[str, Any]
+    clean: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    differences: list[dict[str, Any]]
+    failed: list[SpandexError]
+
+
+def evaluate(
+    subjects: Sequence[Subject],
+    pairs: Sequence[Pair],
+    dnsmos: Dnsmos | None,
+    log: ScoreLog,
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+    workers: int = 1,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Score every network on every clip.
+
+    Memory is bounded by the clips in work, two a worker; of those done only the scores are kept.
+
+    Args:
+        subjects: networks, each under a name of its own.
+        pairs: clips.
+        dnsmos: None leaves MOS out.
+        log: scores known from a run that was stopped; new ones are added.
+        known: scores of noisy and clean audio by clip digest, see ``known_inputs``.
+        workers: clips in work at once, a thread each; they do not change the scores.
+        progress: called with 1 after every clip.
+
+    Raises:
+        SpandexError: no clip could be used, or two networks have one name.
+    """
+    names = [subject.name for subject in subjects]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpandexError(f"two networks are called {name!r}")
+    job = _Job(subjects, dnsmos, log, known or {})
+    inputs: dict[str, list[dict[str, Any]]] = {"noisy": [], "clean": []}
+    networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    failed: list[SpandexError] = []
+    with _one_torch_thread():  # clips share the cores; the scores then depend on no number of threads
+        for pair, result in zip(pairs, map_in_order(job, pairs, workers), strict=True):
+            if isinstance(result, SpandexError):
+                failed.append(result)
+            else:
+                identity = {"name": pair.noisy.name, "snr_db": pair.snr_db, "digest": result.pop("digest")}
+                for kind, scores in inputs.items():
+                    scores.append(identity | result[kind])
+                for name in names:
+                    networks[name].append(identity | result["networks"][name])
+            progress(1)
+    if not inputs["noisy"]:
+        raise failed[0] if failed else SpandexError("no clips to evaluate")
+    summaries = {subject.name: _network_summary(subject, networks[subject.name], pairs) for subject in subjects}
+    return Evaluation(
+        noisy=summarise(inputs["noisy"]),
+        clean=summarise(inputs["clean"]),
+        networks=summaries,
+        differences=differences(summaries),
+        failed=failed,
+    )
+
+
+def known_inputs(noisy: Iterable[Mapping[str, Any]], clean: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Scores of noisy and clean audio by clip digest, from the ``per_clip`` lists of an earlier evaluation."""
+    about = ("name", "snr_db", "digest")
+    return {
+        before["digest"]: {
+            kind: {name: value for name, value in clip.items() if name not in about}
+            for kind, clip in (("noisy", before), ("clean", target))
+        }
+        for before, target in zip(noisy, clean, strict=True)
+    }
+
+
+class _Job:
+    """Scores of one pair; called from several threads."""
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        dnsmos: Dnsmos | None,
+        log: ScoreLog,
+        known: Mapping[str, Mapping[str, Any]],
+    ):
+        self._subjects = subjects
+        self._dnsmos = dnsmos
+        self._log = log
+        self._known = known
+        self._frame = (subjects[0].n_fft, subjects[0].hop) if subjects else FRAME
+        self._writing, self._float_pass = threading.Lock(), threading.Lock()
+
+    def __call__(self, pair: Pair) -> dict[str, Any] | SpandexError:
+        try:
+            clip = pair.read()
+        except SpandexError as error:
+            return error
+        encoded = functools.cache(functools.partial(encode, clip.noisy))  # once for all networks with these frames
+        inputs = self._known.get(clip.digest) or self._logged(
+            "input", clip, lambda: input_scores(clip, encoded(*self._frame), *self._frame, self._dnsmos)
+        )
+        networks = {}
+        for subject in self._subjects:
+            score = functools.partial(self._network_scores, clip, encoded, subject, inputs["noisy"])
+            networks[subject.name] = self._logged(subject.digest, clip, score)
+        return {"digest": clip.digest, **inputs, "networks": networks}
+
+    def _logged(self, what: str, clip: Clip, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        key = f"{clip.digest} {what} {'MOS' if self._dnsmos else ''}"
+        scores = self._log.get(key)
+        if scores is None:
+            scores = compute()
+            with self._writing:
+                self._log.add(key, scores)
+        return scores
+
+    def _network_scores(
+        self, clip: Clip, encoded: Callable[[int, int], Encoded], subject: Subject, noisy: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        scores = deployed_scores(clip, encoded(subject.n_fft, subject.hop), subject, noisy, self._dnsmos)
+        if subject.float_network is not None:
+            scores |= float_scores(clip, subject, scores, self._dnsmos, self._float_pass)
+        return scores
+
+
+def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> dict[str, Any]:
+    size = subject.size
+    summary = {
+        "clips": len(per_clip),
+        **summarise(per_clip),
+        "latency_buffer_ms": 1e3 * buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ),
+        "nonzero_weights": size.nonzero_weights,
+        "nonzero_delays": size.nonzero_delays,
+        "parameters": size.parameters,
+        "size_kb": size.size_kb,
+        "deployed_sparsity": size.sparsity,
+    }
+    if summary.get("fixed_minus_float_db", 0.0) < -EXPLAINED_LOSS_DB:
+        summary["fixed_minus_float_db_by_cause"] = loss_by_cause(subject, pairs)
+    return summary
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,46 @@
+"""Scores that are already known, so that a stopped evaluation goes on where it was."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class ScoreLog:
+    """Scores by key in a file of JSON lines; appended to as they come, a torn last line is dropped.
+
+    Args:
+        path: the file; it is made with the first scores.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._scores: dict[str, Any] = {}
+        self._file: TextIO | None = None
+        if self.path.is_file():
+            whole = [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+            self._scores = dict(map(json.loads, whole))
+            os.truncate(self.path, sum(map(len, whole)))
+
+    def get(self, key: str) -> Any | None:
+        """The scores of ``key``, if known."""
+        return self._scores.get(key)
+
+    def add(self, key: str, scores: Any) -> None:
+        """Remember scores."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8")
+        self._file.write(json.dumps([key, scores], allow_nan=False) + "\n")
+        self._file.flush()
+        self._scores[key] = scores
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def remove(self) -> None:
+        """Delete the file: the evaluation is whole."""
+        self.close()
+        self.path.unlink(missing_ok=True)

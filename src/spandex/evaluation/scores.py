@@ -1,0 +1,131 @@
+"""Scores of one clip: the noisy input, the clean target, a network as deployed and as trained."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from spandex.data.audio import SAMPLE_RATE_HZ
+from spandex.deploy.codec import decode
+from spandex.deploy.executor import Run
+from spandex.evaluation.pairs import Clip
+from spandex.evaluation.subject import Subject
+from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
+from spandex.metrics.dnsmos import library_hops, mean_score
+from spandex.metrics.latency import buffer_latency_s, network_latency_s
+from spandex.models import denoise
+
+Scores = dict[str, Any]
+Encoded = tuple[np.ndarray, np.ndarray]  # what spandex.deploy.codec.encode gives
+
+
+def input_scores(clip: Clip, encoded: Encoded, n_fft: int, hop: int, dnsmos: Dnsmos | None) -> dict[str, Scores]:
+    """Scores of the noisy and the clean audio, the same for every network.
+
+    ``si_snr_enc_dec_db`` is the SI-SNR of the noisy audio through encoder and decoder alone.
+    """
+    inputs, spectrum = encoded
+    decoded = decode(np.zeros_like(inputs), spectrum, n_fft, hop)[: len(clip.noisy)]
+    noisy = {"si_snr_db": _si_snr_db(clip.noisy, clip.clean), "si_snr_enc_dec_db": _si_snr_db(decoded, clip.clean)}
+    return {"noisy": noisy | _mos(dnsmos, clip.noisy), "clean": _mos(dnsmos, clip.clean)}
+
+
+def deployed_scores(
+    clip: Clip, encoded: Encoded, subject: Subject, noisy: Mapping[str, Any], dnsmos: Dnsmos | None
+) -> Scores:
+    """Scores of the network in fixed point, from exact counts of its events.
+
+    Args:
+        clip: the clip.
+        encoded: its noisy audio.
+        subject: the network.
+        noisy: of the same clip, from ``input_scores``.
+        dnsmos: None leaves MOS out.
+
+    Returns:
+        ``si_snr_db``, ``si_snri_db`` and ``si_snri_enc_dec_db`` (above the noisy audio as it is, and through encoder
+        and decoder), ``mos_*``, ``latency_network_ms``, ``synops_per_step``, ``neuronops_per_step``,
+        ``power_proxy_ops_per_s``, ``pdp_proxy_ops``, and by layer ``events_per_step``, ``layer_synops_per_step``,
+        ``overflows``.
+    """
+    inputs, spectrum = encoded
+    run = subject.executor.run(inputs)
+    audio = decode(run.outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)]
+    score = _si_snr_db(audio, clip.clean)
+    return {
+        "si_snr_db": score,
+        "si_snri_db": score - noisy["si_snr_db"],
+        "si_snri_enc_dec_db": score - noisy["si_snr_enc_dec_db"],
+        **_mos(dnsmos, audio),
+        **_cost(run, subject, network_latency_s(clip.noisy, audio, SAMPLE_RATE_HZ)),
+    }
+
+
+def float_scores(
+    clip: Clip, subject: Subject, deployed: Mapping[str, Any], dnsmos: Dnsmos | None, turn: threading.Lock
+) -> Scores:
+    """Scores of the network in floating point, and what fixed point changes.
+
+    Args:
+        clip: the clip.
+        subject: the network, loaded with its float version.
+        deployed: of the same clip, from ``deployed_scores``.
+        dnsmos: None leaves MOS out.
+        turn: the float network's events are counted for one clip at a time.
+
+    Returns:
+        ``float_si_snr_db``, ``float_mos_*``, ``fixed_minus_float_db``, ``fixed_minus_float_mos_*``, and the estimate of
+        SPANDEX for its cost: event rate times the non-zero float weights, ``synops_estimate_per_step`` and
+        ``power_proxy_estimate_ops_per_s``.
+    """
+    with turn, EventCounter(subject.float_network) as counter:
+        audio = denoise(subject.float_network, torch.from_numpy(clip.noisy)[None])[0].numpy()
+    activity = counter.activity()
+    estimate = activity.synops_estimate_per_step
+    power = power_proxy(estimate, activity.neuronops_per_step, subject.hop / SAMPLE_RATE_HZ)
+    own = {"si_snr_db": _si_snr_db(audio, clip.clean), **_mos(dnsmos, audio)}
+    changes = {
+        f"fixed_minus_float_{name.removeprefix('si_snr_')}": deployed[name] - value
+        for name, value in own.items()
+        if not name.endswith("_library")
+    }
+    return {
+        **{f"float_{name}": value for name, value in own.items()},
+        **changes,
+        "synops_estimate_per_step": estimate,
+        "power_proxy_estimate_ops_per_s": power,
+    }
+
+
+def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:
+    """What a run cost; the last layer has no synapses behind it, and the challenge does not count its neurons."""
+    steps = run.activity[0].steps
+    synops = sum(layer.synops for layer in run.activity) / steps
+    neuronops = sum(layer.neuron_updates for layer in run.activity[:-1]) / steps
+    power = power_proxy(synops, neuronops, subject.hop / SAMPLE_RATE_HZ)
+    synaptic = run.activity[1:]
+    return {
+        "latency_network_ms": 1e3 * latency_s,
+        "synops_per_step": synops,
+        "neuronops_per_step": neuronops,
+        "power_proxy_ops_per_s": power,
+        "pdp_proxy_ops": pdp_proxy(power, buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ) + latency_s),
+        "events_per_step": [layer.events / steps for layer in synaptic],
+        "layer_synops_per_step": [layer.synops / steps for layer in synaptic],
+        "overflows": [layer.overflows for layer in synaptic],
+    }
+
+
+def _si_snr_db(estimate: np.ndarray, target: np.ndarray) -> float:
+    return float(si_snr(estimate.astype(np.float64), target.astype(np.float64)))
+
+
+def _mos(dnsmos: Dnsmos | None, audio: np.ndarray) -> dict[str, float]:
+    """MOS over all hops, and over those alone that speechmos and the challenge score."""
+    if dnsmos is None:
+        return {}
+    hops = dnsmos.hop_scores(audio)
+    names = [f"mos_{kind}{suffix}" for suffix in ("", "_library") for kind in ("ovrl", "sig", "bak")]
+    return dict(zip(names, mean_score(hops) + mean_score(hops[library_hops(len(hops))]), strict=True))

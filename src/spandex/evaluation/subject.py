@@ -1,0 +1,75 @@
+"""A network that is evaluated: as deployed, and, where asked for, as trained."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from spandex.deploy.codec import framing
+from spandex.deploy.executor import Executor
+from spandex.deploy.netx import SparsityMap
+from spandex.files import sha256
+from spandex.kernels import accelerate
+from spandex.metrics import NetworkSize, network_size
+from spandex.models import SDNN, from_hdf5, load_state
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network file, ready to be evaluated.
+
+    Attributes:
+        name: in tables and JSON.
+        digest: of everything that its scores depend on.
+        executor: the deployed network.
+        n_fft, hop: samples of a frame and of a step.
+        size: parameters as deployed.
+        float_network: the same network in floating point; None if that is not wanted.
+    """
+
+    name: str
+    digest: str
+    executor: Executor
+    n_fft: int
+    hop: int
+    size: NetworkSize
+    float_network: SDNN | None
+
+
+def load_subject(
+    path: str | os.PathLike,
+    name: str | None = None,
+    *,
+    with_float: bool = False,
+    float_path: str | os.PathLike | None = None,
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: float = 0.5,
+    hop: int | None = None,
+) -> Subject:
+    """Load a network.
+
+    Args:
+        path: HDF5 network as lava-dl exports it, whose outputs mask the spectrum that its inputs see.
+        name: by default the file's, or its folder's where the file is called network.net.
+        with_float: load the float network too.
+        float_path: state dict of the float network; its weights are taken from ``path``, rounded to 8 bits as they
+            are in training, if None.
+        sparsity_map, density_threshold: see ``spandex.deploy.Network``.
+        hop: samples a step; a quarter of a frame if None.
+
+    Raises:
+        SpandexError: a file cannot be used.
+    """
+    path = Path(path)
+    executor = Executor(path, sparsity_map, density_threshold)
+    n_fft, hop = framing(executor.inputs, executor.outputs, path, hop)
+    digest = f"{sha256(path)} {hop} {sparsity_map} {density_threshold}"
+    network = None
+    if with_float:
+        network = from_hdf5(path)
+        network.hop = hop
+        if float_path is not None:
+            load_state(network, float_path)
+            digest += f" {sha256(float_path)}"
+        accelerate(network.eval())
+    default = path.parent.name if path.stem == "network" and path.parent.name else path.stem
+    return Subject(name or default, digest, executor, n_fft, hop, network_size(path), network)

@@ -1,0 +1,60 @@
+"""Means over clips with their confidence intervals, and differences between networks on the same clips."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from spandex.metrics.bootstrap import Interval, confidence_intervals, paired_differences
+
+CONFIDENCE = 0.95
+COMPARED = ("si_snr_db", "si_snri_db", "mos_ovrl", "mos_sig", "mos_bak", "synops_per_step", "power_proxy_ops_per_s")
+
+Scores = Mapping[str, Any]
+
+
+def summarise(per_clip: Sequence[Scores]) -> dict[str, Any]:
+    """Mean of every score, ``intervals`` [low, high] around each, and the scores themselves as ``per_clip``.
+
+    Scores that are lists, one value a layer, have means alone; overflows are added up.
+    """
+    numbers = _columns(per_clip)
+    bounds = confidence_intervals(numbers, CONFIDENCE)
+    lists = [name for name, value in per_clip[0].items() if isinstance(value, list)]
+    means = {name: np.mean([clip[name] for clip in per_clip], axis=0).tolist() for name in lists}
+    if "overflows" in means:
+        means["overflows"] = np.sum([clip["overflows"] for clip in per_clip], axis=0).tolist()
+    return {
+        **{name: interval.mean for name, interval in bounds.items()},
+        **means,
+        "intervals": {name: [interval.low, interval.high] for name, interval in bounds.items()},
+        "per_clip": list(per_clip),
+    }
+
+
+def differences(networks: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    """For every two networks, mean and interval of the second minus the first on the same clips.
+
+    Args:
+        networks: by name, what ``summarise`` gave, on the same clips in the same order.
+    """
+    found = []
+    for first, second in combinations(networks, 2):
+        columns = [
+            {name: values for name, values in _columns(networks[network]["per_clip"]).items() if name in COMPARED}
+            for network in (second, first)
+        ]
+        by_score = paired_differences(*columns, CONFIDENCE)
+        found.append({"of": second, "minus": first, **{name: _entry(value) for name, value in by_score.items()}})
+    return found
+
+
+def _entry(interval: Interval) -> dict[str, float]:
+    return {"mean": interval.mean, "interval": [interval.low, interval.high]}
+
+
+def _columns(per_clip: Sequence[Scores]) -> dict[str, list[float]]:
+    """Scores that every clip has as a number, by name; not what only names the clip."""
+    names = [name for name, value in per_clip[0].items() if isinstance(value, float)]
+    return {name: [clip[name] for clip in per_clip] for name in names}

@@ -46,7 +46,7 @@ export PATH := $(BIN):$(PATH)
 export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
 
 rebuild: setup
-	@spandex run --cores $(CORES)
+	@spandex rebuild --cores $(CORES)
 	@spandex record
 	@spandex summary
 

@@ -126,6 +126,13 @@ class Deploy(Section):
     clips: Count
     clip_s: Positive  # from the start of each clip
 
+    @property
+    def sparsity_text(self) -> str:
+        """``sparsity_map`` as typed on the command line."""
+        if isinstance(self.sparsity_map, bool):
+            return "sparse" if self.sparsity_map else "dense"
+        return self.sparsity_map if isinstance(self.sparsity_map, str) else ",".join(map(str, self.sparsity_map))
+
 
 class Evaluate(Section):
     mos: bool  # DNSMOS takes most of the evaluation's time

@@ -35,11 +35,10 @@ def tree_digest(files: Iterable[str | os.PathLike]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
-def produced_by(params: Params, inputs: Iterable[str | os.PathLike] = ()) -> dict[str, Any]:
-    """The record that every JSON of a run carries under ``produced_by``."""
-    return {
-        "profile": params.profile,
-        "params_digest": params.digest(),
+def produced_by(inputs: Iterable[str | os.PathLike] = (), params: Params | None = None) -> dict[str, Any]:
+    """The record that every JSON of a run carries under ``produced_by``; parameters only for a step of the pipeline."""
+    parameters = {} if params is None else {"profile": params.profile, "params_digest": params.digest()}
+    return parameters | {
         "inputs_digest": tree_digest(inputs),
         "code_digest": code_digest(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},

@@ -103,7 +103,11 @@ def test_make_prints_the_table_and_where_the_report_is(built, project):
     assert [row["model"] for row in rows] == ["noisy", *MODELS]
     assert [float(row["sparsity_percent"]) for row in rows[1:]] == pytest.approx([0, 0, 50, 75], abs=0.1)
     assert all(row["mos_ovrl"] for row in rows)
-    assert all(row["fixed_minus_float_db"] for row in rows[1:])
+    for row in rows[1:]:
+        assert abs(float(row["fixed_minus_float_db"])) < 0.5
+        difference = float(row["si_snr_db"]) - float(row["float_si_snr_db"])
+        assert float(row["fixed_minus_float_db"]) == pytest.approx(difference, abs=2e-4)
+        assert float(row["power_proxy_mops_per_s"]) > 0 < float(row["power_proxy_estimate_mops_per_s"])
 
 
 def test_report_folder_is_complete(built, project):
@@ -147,7 +151,7 @@ def test_impossible_value_is_one_line_and_loses_nothing(built, project):
     before = modified(project)
     done = make(project, "SET=train.lrr=1")
     assert done.returncode != 0
-    assert "spandex run: params.yaml: train.lrr: unknown key" in done.stderr
+    assert "spandex rebuild: params.yaml: train.lrr: unknown key" in done.stderr
     assert "Traceback" not in done.stderr
     assert modified(project) == before
 

@@ -20,12 +20,21 @@ def metrics(model: str, **changes) -> dict:
     return {
         "model": model,
         "si_snr_db": 12.0789,
-        "si_snri_data_db": 3.0689,
+        "float_si_snr_db": 12.0912,
+        "fixed_minus_float_db": -0.0123,
+        "si_snri_db": 3.0689,
         "si_snri_enc_dec_db": -0.001,
         "mos_ovrl": 2.7,
         "mos_sig": 3.2,
         "mos_bak": 3.4,
+        "float_mos_ovrl": 2.8,
+        "float_mos_sig": 3.3,
+        "float_mos_bak": 3.3,
+        "fixed_minus_float_mos_ovrl": -0.1,
+        "fixed_minus_float_mos_sig": -0.1,
+        "fixed_minus_float_mos_bak": 0.1,
         "power_proxy_ops_per_s": 9_320_000.0,
+        "power_proxy_estimate_ops_per_s": 9_300_000.0,
         "pdp_proxy_ops": 298_240.0,
         "latency_buffer_ms": 32.0,
         "latency_network_ms": 0.5,
@@ -38,7 +47,7 @@ def metrics(model: str, **changes) -> dict:
 
 def rows(**changes):
     models = [metrics("dense"), metrics("prune50", **changes)]
-    return our_rows(NOISY, models, {"prune50": -0.0123}) + published_rows(PUBLISHED)
+    return our_rows(NOISY, models) + published_rows(PUBLISHED)
 
 
 def parsed(text: str) -> list[dict[str, str]]:
@@ -64,18 +73,26 @@ def test_values_are_in_the_units_of_the_paper():
     row = parsed(to_csv(rows()))[2]
     assert {key: float(value) for key, value in row.items() if key not in ("source", "model")} == {
         "si_snr_db": 12.0789,
+        "float_si_snr_db": 12.0912,
+        "fixed_minus_float_db": -0.0123,
         "si_snri_data_db": 3.0689,
         "si_snri_enc_dec_db": -0.001,
         "mos_ovrl": 2.7,
         "mos_sig": 3.2,
         "mos_bak": 3.4,
+        "float_mos_ovrl": 2.8,
+        "float_mos_sig": 3.3,
+        "float_mos_bak": 3.3,
+        "fixed_minus_float_mos_ovrl": -0.1,
+        "fixed_minus_float_mos_sig": -0.1,
+        "fixed_minus_float_mos_bak": 0.1,
         "power_proxy_mops_per_s": 9.32,
+        "power_proxy_estimate_mops_per_s": 9.3,
         "pdp_proxy_mops": 0.2982,
         "params_thousand": 344.392,
         "size_kb": 304.761,
         "sparsity_percent": 50.0,
         "deployed_sparsity_percent": 59.048,
-        "fixed_minus_float_db": -0.0123,
     }
 
 
@@ -89,8 +106,9 @@ def test_published_values_are_those_of_the_files():
 
 
 def test_unknown_values_are_empty_and_missing_metrics_an_error():
-    table = parsed(to_csv(our_rows(NOISY, [metrics("dense", mos_ovrl=None, mos_sig=None, mos_bak=None)], {})))
-    assert table[0]["size_kb"] == table[1]["mos_ovrl"] == table[1]["fixed_minus_float_db"] == ""
+    without_mos = {key: value for key, value in metrics("dense").items() if "mos_" not in key}
+    table = parsed(to_csv(our_rows(NOISY, [without_mos])))
+    assert table[0]["size_kb"] == table[1]["mos_ovrl"] == table[1]["fixed_minus_float_mos_sig"] == ""
     with pytest.raises(SpandexError, match="metrics of prune50: no size_kb"):
         rows(size_kb=None)
 
@@ -107,7 +125,15 @@ def test_markdown_has_a_padded_cell_for_every_column():
     lines = to_markdown(rows()).splitlines()
     assert {line.count("|") for line in lines} == {len(COLUMNS) + 3}
     assert len({len(line) for line in lines}) == 1
-    assert [cell.strip() for cell in lines[4].split("|")][1:6] == ["this run", "prune50", "12.08", "3.07", "0.00"]
+    assert [cell.strip() for cell in lines[4].split("|")][1:8] == [
+        "this run",
+        "prune50",
+        "12.08",
+        "12.09",
+        "-0.012",
+        "3.07",
+        "0.00",
+    ]
 
 
 def test_latex_is_a_booktabs_tabular_with_escaped_text():
@@ -118,7 +144,7 @@ def test_latex_is_a_booktabs_tabular_with_escaped_text():
     cells = [line for line in lines if line.endswith("\\\\")]
     assert {line.count("&") for line in cells} == {len(COLUMNS) + 1}
     assert any("50\\% Sparse SDNN" in line for line in cells)
-    assert any("$-0.01$" in line for line in cells)
+    assert any("$-0.012$" in line for line in cells)
 
 
 def test_printed_table_joins_measured_latency():

@@ -15,6 +15,16 @@ LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
 TRACKING = f"{REPORTS}/tracking/build.json"
 
+# what every evaluation in the pipeline has in common
+EVALUATE = " ".join(
+    [
+        f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean --hop {PARAMS.model.hop} --pipeline",
+        f"--sparsity-map {PARAMS.deploy.sparsity_text}",
+        f"--density-threshold {PARAMS.deploy.density_threshold}",
+        "--mos" if PARAMS.evaluate.mos else "--no-mos",
+    ]
+)
+
 # the commands read params.yaml themselves; this carries what the command line changed
 os.environ["SPANDEX_SET"] = params.assignments(config)
 

@@ -17,9 +17,8 @@ rule export_network:
 
 
 rule lava_inference:
-    """Real clips through the whole chain of Lava processes, in fixed point."""
+    """Real clips through the whole chain of Lava processes, which must give the bits of the executor."""
     input:
-        float_network=network_of,
         network=rules.export_network.output.network,
         test=f"{DATA}/test/clips.json",
     output:
@@ -33,5 +32,4 @@ rule lava_inference:
     params:
         digest=PARAMS.digest("deploy", "model"),
     shell:
-        "spandex infer --network {input.network} --float-network {input.float_network} --clips {input.test}"
-        " --output {output} 2>&1 | tee -i {log}"
+        "spandex infer --network {input.network} --clips {input.test} --output {output} 2>&1 | tee -i {log}"

@@ -12,13 +12,14 @@ rule evaluate_noisy:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate", "model", "threads"),
+        digest=PARAMS.digest("evaluate", "model"),
+        options=EVALUATE,
     shell:
-        "spandex evaluate-noisy --clips {input.test} --output {output} 2>&1 | tee -i {log}"
+        "spandex evaluate {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
 
 
 rule evaluate_network:
-    """Quality, operations, parameters and size of one network on all test clips."""
+    """Quality and cost of one network on all test clips, in fixed point and in float."""
     input:
         float_network=network_of,
         network=f"{MODELS}/exported/{{model}}/network.net",
@@ -34,10 +35,11 @@ rule evaluate_network:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate", "model", "threads"),
+        digest=PARAMS.digest("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold"),
+        options=EVALUATE,
     shell:
-        "spandex evaluate --model {wildcards.model} --network {input.network} --float-network {input.float_network}"
-        " --clips {input.test} --noisy {input.noisy} --output {output} 2>&1 | tee -i {log}"
+        "spandex evaluate --net {input.network} --name {wildcards.model} --float --float-net {input.float_network}"
+        " --inputs {input.noisy} {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
 
 
 rule latency:

@@ -20,7 +20,7 @@ from spandex.deploy.codec import (
     overlap_add,
 )
 from spandex.deploy.execution import processes_forgotten
-from spandex.deploy.executor import Executor, LayerActivity, State
+from spandex.deploy.executor import Executor, State
 from spandex.deploy.inference import infer, network_framing
 from spandex.deploy.netx import Network, SparsityMap
 from spandex.errors import SpandexError
@@ -88,14 +88,12 @@ class StreamState:
         spectrum: of the frames whose masks the network still works on, complex128 (NETWORK_DELAY, bins).
         network: state of the executor; None at the start.
         overlap: sums of frames that wait for the frames to come, (n_fft - hop,).
-        activity: of each layer since the start, see ``spandex.deploy.executor``; empty at the start.
     """
 
     recent: np.ndarray
     spectrum: np.ndarray
     network: State | None
     overlap: np.ndarray
-    activity: tuple[LayerActivity, ...] = ()
 
 
 class EventDenoiser:
@@ -134,20 +132,11 @@ class EventDenoiser:
         spectrum = np.concatenate([state.spectrum, spectrum])
         frames = decode_frames(run.outputs.T, spectrum[: len(inputs)])
         denoised, overlap = overlap_add(frames, state.overlap, self.hop)
-        activity = run.activity
-        if state.activity:
-            activity = tuple(before + now for before, now in zip(state.activity, run.activity, strict=True))
-        state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap, activity)
+        state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap)
         return denoised.astype(np.float32), state
 
     def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
         """See ``Denoiser``; the memory needed besides audio does not grow with its length."""
-        return self.denoise_counted(audio, name)[0]
-
-    def denoise_counted(
-        self, audio: np.ndarray, name: str | os.PathLike = "audio"
-    ) -> tuple[np.ndarray, tuple[LayerActivity, ...]]:
-        """The same, and what each layer did in all ``clip_steps``."""
         check_audio(audio, name)
         padded = np.zeros(clip_steps(len(audio), self.n_fft, self.hop) * self.hop, np.float32)
         padded[: len(audio)] = audio
@@ -155,7 +144,7 @@ class EventDenoiser:
         state = self.start()
         for start in range(0, len(padded), piece):
             padded[start : start + piece], state = self.process(padded[start : start + piece], state)
-        return padded[self.delay :][: len(audio)], state.activity
+        return padded[self.delay :][: len(audio)]
 
 
 class LavaDenoiser:

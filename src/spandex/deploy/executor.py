@@ -329,15 +329,24 @@ def _no_events(spikes: np.ndarray) -> Events:
     return Events(spikes, np.zeros(len(spikes) + 1, np.int64), np.empty(spikes.size, np.int32))
 
 
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Values as int32.
+
+    Raises:
+        SpandexError: they are not whole numbers, or do not fit 32 bits.
+    """
+    if values.dtype == np.int32:
+        return values
+    if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
+        raise SpandexError(f"inputs ({values.dtype}) are not whole numbers")
+    if values.size and (values.min() < INT32_MIN or values.max() > INT32_MAX):
+        raise SpandexError(f"inputs from {values.min()} to {values.max()} do not fit 32 bits")
+    return values.astype(np.int32)
+
+
 def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
     """Inputs as C-contiguous int32 (steps, inputs)."""
     inputs = np.asarray(inputs)
     if inputs.ndim != 2 or inputs.shape[0] != count:
         raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({count}, steps)")
-    if inputs.dtype.kind not in "iuf" or (inputs.dtype.kind == "f" and not np.array_equal(inputs, np.rint(inputs))):
-        raise SpandexError(f"inputs ({inputs.dtype}) are not whole numbers")
-    if inputs.dtype != np.int32 and inputs.size:
-        low, high = inputs.min(), inputs.max()
-        if low < INT32_MIN or high > INT32_MAX:
-            raise SpandexError(f"inputs from {low} to {high} do not fit 32 bits")
-    return np.ascontiguousarray(inputs.T, np.int32)
+    return np.ascontiguousarray(whole_numbers(inputs).T)

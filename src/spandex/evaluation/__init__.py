@@ -1,7 +1,7 @@
 """Networks as they are deployed, beside their float versions, judged on folders of clips."""
 
-from spandex.evaluation.evaluate import Evaluation, evaluate
+from spandex.evaluation.evaluate import Evaluation, evaluate, known_inputs
 from spandex.evaluation.pairs import Pair, pair_clips
 from spandex.evaluation.subject import Subject, load_subject
 
-__all__ = ["Evaluation", "Pair", "Subject", "evaluate", "load_subject", "pair_clips"]
+__all__ = ["Evaluation", "Pair", "Subject", "evaluate", "known_inputs", "load_subject", "pair_clips"]

@@ -17,7 +17,7 @@ def board_entry(
     """One entry, with the keys of the challenge.
 
     Args:
-        metrics: what ``spandex.metrics.evaluate_network`` returned.
+        metrics: scores of the network in fixed point, from ``spandex.evaluation``, with ``model``, its name.
         enc_dec_ms: measured latency of encoder and decoder.
         team: who enters.
         date: YYYY-MM-DD, or None.
@@ -32,11 +32,11 @@ def board_entry(
         "model": metrics["model"],
         "date": date,
         "SI-SNR": _rounded(metrics["si_snr_db"]),
-        "SI-SNRi_data": _rounded(metrics["si_snri_data_db"]),
+        "SI-SNRi_data": _rounded(metrics["si_snri_db"]),
         "SI-SNRi_enc+dec": _rounded(metrics["si_snri_enc_dec_db"]),
-        "MOS_ovrl": _rounded(metrics["mos_ovrl"]),
-        "MOS_sig": _rounded(metrics["mos_sig"]),
-        "MOS_bak": _rounded(metrics["mos_bak"]),
+        "MOS_ovrl": _rounded(metrics.get("mos_ovrl")),
+        "MOS_sig": _rounded(metrics.get("mos_sig")),
+        "MOS_bak": _rounded(metrics.get("mos_bak")),
         "latency_enc+dec_ms": _rounded(enc_dec_ms),
         "latency_total_ms": _rounded(latency_ms),
         "power_proxy_Ops/s": round(metrics["power_proxy_ops_per_s"]),

@@ -30,11 +30,20 @@ class Column:
 
 QUALITY = (
     Column("si_snr_db", "SI-SNR", "dB", 2),
+    Column("float_si_snr_db", "float SI-SNR", "dB", 2),
+    Column("fixed_minus_float_db", "fixed - float", "dB", 3),
     Column("si_snri_data_db", "SI-SNRi data", "dB", 2),
     Column("si_snri_enc_dec_db", "SI-SNRi enc+dec", "dB", 2),
     Column("mos_ovrl", "MOS ovrl", "", 2),
     Column("mos_sig", "MOS sig", "", 2),
     Column("mos_bak", "MOS bak", "", 2),
+    Column("float_mos_ovrl", "float MOS ovrl", "", 2),
+    Column("fixed_minus_float_mos_ovrl", "fixed - float ovrl", "", 3),
+)
+FLOAT_MOS = tuple(
+    Column(f"{which}_mos_{kind}", f"{which.replace('_minus_', ' - ')} MOS {kind}", "", 3)
+    for which in ("float", "fixed_minus_float")
+    for kind in ("sig", "bak")
 )
 LATENCY = (
     Column("latency_enc_dec_ms", "latency enc+dec", "ms", 3),
@@ -42,14 +51,15 @@ LATENCY = (
 )
 COST = (
     Column("power_proxy_mops_per_s", "power proxy", "M-Ops/s", 2),
+    Column("power_proxy_estimate_mops_per_s", "float estimate", "M-Ops/s", 2),
     Column("pdp_proxy_mops", "PDP proxy", "M-Ops", 2),
     Column("params_thousand", "params", "thousand", 1),
     Column("size_kb", "size", "KB", 1),
     Column("sparsity_percent", "sparsity", "%", 1),
     Column("deployed_sparsity_percent", "deployed sparsity", "%", 1),
-    Column("fixed_minus_float_db", "fixed - float", "dB", 2),
 )
 COLUMNS = QUALITY + COST
+CSV_COLUMNS = COLUMNS + FLOAT_MOS
 
 # more than people see, fewer than the last bits that an order of summation decides
 CSV_EXTRA_DECIMALS = 2
@@ -64,14 +74,13 @@ class Row:
     values: Mapping[str, float] = field(default_factory=dict)
 
 
-def our_rows(noisy: Metrics, models: Iterable[Metrics], fixed_minus_float_db: Mapping[str, float]) -> list[Row]:
-    """Rows of one run.
+def our_rows(noisy: Metrics, models: Iterable[Metrics]) -> list[Row]:
+    """Rows of one run: quality and cost of the networks in fixed point, beside their float versions.
 
     Args:
-        noisy: what ``spandex.metrics.evaluate_noisy`` returned.
-        models: what ``spandex.metrics.evaluate_network`` returned, one a network, in the order of the table.
-        fixed_minus_float_db: by model, SI-SNR in Lava's fixed point minus that of the float network on the same
-            clips; models without it are left empty.
+        noisy: scores of the noisy input, from ``spandex.evaluation``.
+        models: scores of the networks, in the order of the table, with ``model``, their name, and ``sparsity``, the
+            share of float weights that are zero.
 
     Raises:
         SpandexError: a metric is missing.
@@ -79,17 +88,18 @@ def our_rows(noisy: Metrics, models: Iterable[Metrics], fixed_minus_float_db: Ma
     source = "this run"
     rows = [Row(source, noisy["model"], _known(noisy, "si_snr_db", "mos_ovrl", "mos_sig", "mos_bak"))]
     for metrics in models:
-        values = _known(metrics, *(column.key for column in QUALITY))
+        own = {column.key for column in QUALITY + FLOAT_MOS} - {"si_snri_data_db"}
+        values = _known(metrics, *sorted(own))
         values |= {
+            "si_snri_data_db": _metric(metrics, "si_snri_db"),
             "power_proxy_mops_per_s": _metric(metrics, "power_proxy_ops_per_s") / 1e6,
+            "power_proxy_estimate_mops_per_s": _metric(metrics, "power_proxy_estimate_ops_per_s") / 1e6,
             "pdp_proxy_mops": _metric(metrics, "pdp_proxy_ops") / 1e6,
             "params_thousand": _metric(metrics, "parameters") / 1e3,
             "size_kb": _metric(metrics, "size_kb"),
             "sparsity_percent": 100 * _metric(metrics, "sparsity"),
             "deployed_sparsity_percent": 100 * _metric(metrics, "deployed_sparsity"),
         }
-        if fixed_minus_float_db.get(metrics["model"]) is not None:
-            values["fixed_minus_float_db"] = fixed_minus_float_db[metrics["model"]]
         rows.append(Row(source, metrics["model"], values))
     return rows
 
@@ -146,9 +156,9 @@ def to_csv(rows: Iterable[Row]) -> str:
     """Comma-separated values with the column keys as header; unknown values are empty."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["source", "model", *(column.key for column in COLUMNS)])
+    writer.writerow(["source", "model", *(column.key for column in CSV_COLUMNS)])
     for row in rows:
-        writer.writerow([row.source, row.model, *(_number(row, column, CSV_EXTRA_DECIMALS) for column in COLUMNS)])
+        writer.writerow([row.source, row.model, *(_number(row, column, CSV_EXTRA_DECIMALS) for column in CSV_COLUMNS)])
     return stream.getvalue()
 
 
@@ -200,7 +210,7 @@ def _known(metrics: Metrics, *keys: str) -> dict[str, float]:
     return {
         key: metrics[key]
         for key in keys
-        if not (key.startswith("mos_") and metrics.get(key) is None) and _metric(metrics, key) is not None
+        if not ("mos_" in key and metrics.get(key) is None) and _metric(metrics, key) is not None
     }
 
 

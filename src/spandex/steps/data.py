@@ -48,7 +48,7 @@ def synthesize(params: Params, manifest: Path, split: str, output: Path, workers
             "clips": [file.name for file in clips.noisy_files],
             "digest": tree_digest([*clips.noisy_files, *clips.clean_files]),
             "skipped": [skip._asdict() for skip in skipped],
-            "produced_by": produced_by(params, [manifest]),
+            "produced_by": produced_by([manifest], params),
         },
     )
 

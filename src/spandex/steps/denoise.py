@@ -10,7 +10,7 @@ from tqdm import tqdm
 from spandex.data.audio import SAMPLE_RATE_HZ, read_channels, resample, write_channels
 from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
 from spandex.deploy.executor import map_in_order
-from spandex.deploy.netx import SparsityMap
+from spandex.deploy.netx import parse_sparsity_map
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
 
@@ -22,7 +22,7 @@ def denoise(
     output: Path,
     net: Path,
     backend: Backend = "events",
-    sparsity_map: SparsityMap = "auto",
+    sparsity_map: str = "auto",
     density_threshold: float = 0.5,
     workers: int | None = None,
 ) -> None:
@@ -36,7 +36,7 @@ def denoise(
         inputs: a file or a folder.
         output: of the same kind; a file may also go into an existing folder.
         net: network file, see ``spandex.deploy.denoise.denoiser``.
-        backend, sparsity_map, density_threshold: see there.
+        backend, sparsity_map, density_threshold: see there; the map as typed, see ``parse_sparsity_map``.
         workers: files at once; one a core if None. Lava and torch use several cores themselves.
 
     Raises:
@@ -44,7 +44,7 @@ def denoise(
             file failed.
     """
     pairs = _pairs(inputs, output)
-    network = denoiser(net, backend, sparsity_map, density_threshold)
+    network = denoiser(net, backend, parse_sparsity_map(sparsity_map), density_threshold)
     start = time.perf_counter()
 
     def attempt(pair: tuple[Path, Path]) -> float | SpandexError:
@@ -73,7 +73,7 @@ def denoise(
     print(f"denoised {audio_s:.1f} s of audio in {seconds:.1f} s, {len(pairs)} file(s): {output}")
 
 
-def denoise_stream(net: Path, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5) -> None:
+def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: float = 0.5) -> None:
     """Denoise standard input to standard output, raw 16 kHz mono audio of 16-bit little-endian samples, as it comes.
 
     Raises:
@@ -83,7 +83,7 @@ def denoise_stream(net: Path, sparsity_map: SparsityMap = "auto", density_thresh
         raise SpandexError("standard output is a terminal; send the raw audio to a file or a player")
     # a file object of our own: when the listener has gone, what sys.stdout still holds would fail again at exit
     sink = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
-    report = stream(EventDenoiser(net, sparsity_map, density_threshold), sys.stdin.buffer, sink)
+    report = stream(EventDenoiser(net, parse_sparsity_map(sparsity_map), density_threshold), sys.stdin.buffer, sink)
     print(
         f"{report.audio_s:.3f} s of audio, {report.steps} steps, real-time factor {report.real_time_factor:.3f}",
         file=sys.stderr,

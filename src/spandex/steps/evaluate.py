@@ -1,5 +1,8 @@
 """Quality, operations, latency and size."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -7,46 +10,113 @@ from tqdm import tqdm
 
 from spandex import metrics
 from spandex.data import NoisySpeech
+from spandex.deploy.netx import parse_sparsity_map
+from spandex.errors import SpandexError
+from spandex.evaluation import evaluate as evaluate_pairs
+from spandex.evaluation import known_inputs, load_subject, pair_clips
+from spandex.evaluation.log import ScoreLog
+from spandex.evaluation.summary import CONFIDENCE
 from spandex.files import read_json, write_json
-from spandex.kernels import accelerate
-from spandex.models import istft, load_state, stft
+from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import produced_by
-from spandex.steps.common import new_network
 
 
-def evaluate_noisy(params: Params, clips: Path, output: Path) -> None:
-    """Score the untouched test clips."""
-    dataset = NoisySpeech(clips.parent)
-    torch.set_num_threads(params.threads)
-    with tqdm(total=len(dataset), desc="noisy", unit=" clips", disable=None) as bar:
-        scores = metrics.evaluate_noisy(
-            dataset, _dnsmos(params), params.model.n_fft, params.model.hop, progress=bar.update
-        )
-    write_json(output, scores | {"produced_by": produced_by(params, [clips])})
-    print(f"noisy: SI-SNR {scores['si_snr_db']:.2f} dB on {scores['clips']} clips")
-
-
-def evaluate_network(
-    params: Params, model: str, network_file: Path, float_file: Path, clips: Path, noisy: Path, output: Path
+def evaluate(
+    nets: Sequence[Path],
+    noisy: Path,
+    clean: Path,
+    output: Path,
+    *,
+    names: Sequence[str] | None = None,
+    mos: bool = True,
+    with_float: bool = False,
+    float_nets: Sequence[Path] | None = None,
+    inputs: Path | None = None,
+    workers: int | None = None,
+    hop: int | None = None,
+    sparsity_map: str = "auto",
+    density_threshold: float = 0.5,
+    params: Params | None = None,
 ) -> None:
-    """Score one network on all test clips."""
-    network = new_network(params)
-    load_state(network, float_file)
-    dataset = NoisySpeech(clips.parent)
-    torch.set_num_threads(params.threads)
-    with tqdm(total=len(dataset), desc=model, unit=" clips", disable=None) as bar:
-        scores = metrics.evaluate_network(
-            model,
-            accelerate(network),
-            network_file,
-            dataset,
-            read_json(noisy),
-            _dnsmos(params),
-            progress=bar.update,
+    """Score networks on the clips of two folders and write JSON.
+
+    Scores go to ``OUTPUT.partial`` clip by clip; a run that was stopped goes on from there, whatever stopped it.
+
+    Args:
+        nets: HDF5 networks; none for the scores of noisy and clean audio alone.
+        noisy, clean: folders.
+        output: JSON file.
+        names: of the networks; see ``load_subject``.
+        mos: whether to compute DNSMOS.
+        with_float: whether to score the float networks too.
+        float_nets: state dicts of the float networks, in order.
+        inputs: what an earlier evaluation wrote; its scores of noisy and clean audio are reused.
+        workers: clips at once; one a core if None.
+        hop, sparsity_map, density_threshold: see ``load_subject``; the map as typed.
+        params: recorded as the origin of the networks.
+
+    Raises:
+        SpandexError: a file or folder cannot be used, or some clips failed: the rest has been evaluated and written.
+    """
+    for given, what in ((names, "names"), (float_nets, "float networks")):
+        if given is not None and len(given) != len(nets):
+            raise SpandexError(f"{len(given)} {what} for {len(nets)} networks")
+    pairs, failed = pair_clips(noisy, clean)
+    if not pairs:
+        raise failed[0]
+    subjects = [
+        load_subject(
+            net,
+            names and names[number],
+            with_float=with_float,
+            float_path=float_nets and float_nets[number],
+            sparsity_map=parse_sparsity_map(sparsity_map),
+            density_threshold=density_threshold,
+            hop=hop,
         )
-    write_json(output, scores | {"produced_by": produced_by(params, [network_file, clips])})
-    print(f"{model}: SI-SNR {scores['si_snr_db']:.2f} dB on {scores['clips']} clips")
+        for number, net in enumerate(nets)
+    ]
+    log = ScoreLog(output.with_name(f"{output.name}.partial"))
+    with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
+        result = evaluate_pairs(
+            subjects,
+            pairs,
+            metrics.Dnsmos(threads=1) if mos else None,
+            log,
+            _known(inputs, mos),
+            workers or os.cpu_count() or 1,
+            bar.update,
+        )
+    failed = [*failed, *result.failed]
+    write_json(
+        output,
+        {key: value for key, value in asdict(result).items() if key != "failed"}
+        | {
+            "clips": len(pairs) - len(result.failed),
+            "confidence": CONFIDENCE,
+            "failed": [str(error) for error in failed],
+            "produced_by": produced_by([*nets, *(float_nets or [])], params),
+        },
+    )
+    log.remove()
+    for name, scores in ({"noisy": result.noisy} | result.networks).items():
+        low, high = scores["intervals"]["si_snr_db"]
+        print(f"{name}: SI-SNR {scores['si_snr_db']:.2f} dB ({low:.2f} to {high:.2f})")
+    if failed:
+        raise SpandexError("; ".join([f"{len(failed)} files failed", *map(str, failed[:5])]))
+
+
+def _known(inputs: Path | None, mos: bool) -> dict:
+    """Scores of noisy and clean audio from an earlier evaluation; none from one without the MOS that are wanted."""
+    if inputs is None:
+        return {}
+    content = read_json(inputs)
+    try:
+        before = known_inputs(content["noisy"]["per_clip"], content["clean"]["per_clip"])
+    except (KeyError, TypeError, ValueError):
+        raise SpandexError(f"{inputs}: not the JSON of an evaluation") from None
+    return {digest: scores for digest, scores in before.items() if not mos or "mos_ovrl" in scores["noisy"]}
 
 
 def latency(params: Params, clips: Path, output: Path) -> None:
@@ -57,8 +127,4 @@ def latency(params: Params, clips: Path, output: Path) -> None:
         return istft(*stft(torch.from_numpy(audio)[None], n_fft, hop), len(audio), n_fft, hop)
 
     seconds = metrics.codec_latency_s(encode_and_decode, NoisySpeech(clips.parent)[0].noisy, hop)
-    write_json(output, {"latency_enc_dec_ms": 1e3 * seconds, "produced_by": produced_by(params, [clips])})
-
-
-def _dnsmos(params: Params) -> metrics.Dnsmos | None:
-    return metrics.Dnsmos(threads=params.threads) if params.evaluate.mos else None
+    write_json(output, {"latency_enc_dec_ms": 1e3 * seconds, "produced_by": produced_by([clips], params)})

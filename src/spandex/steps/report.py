@@ -2,11 +2,15 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 from spandex.files import atomic_path, read_json
+from spandex.models import load_state
 from spandex.params import Params
 from spandex.provenance import produced_by
 from spandex.report import figures, metricsboard, table, tracking
+from spandex.sparsify import sparsity
+from spandex.steps.common import new_network
 
 REFERENCE = Path("reports/reference")
 
@@ -18,7 +22,7 @@ def track(params: Params, output: Path) -> None:
         build = tracking.Build.load(output)
         if build.tracking_uri == uri and tracking.tags(build).get("params_digest") == params.digest():
             return
-    record = produced_by(params)
+    record = produced_by(params=params)
     tags = {key: record[key] for key in ("profile", "params_digest", "code_digest")} | record["versions"]
     name = f"{params.profile} {params.digest()}"
     tracking.start_build(uri, name, params.model_dump(mode="json"), tags).save(output)
@@ -26,14 +30,12 @@ def track(params: Params, output: Path) -> None:
 
 def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     """Write tables, figures and the board entry, and log the finished models to MLflow."""
-    noisy = read_json(reports / "evaluate" / "noisy.json")
-    metrics = {model: read_json(reports / "evaluate" / f"{model}.json") for model in params.models}
-    inference = {model: read_json(reports / "infer" / f"{model}.json") for model in params.models}
+    noisy = read_json(reports / "evaluate" / "noisy.json")["noisy"] | {"model": "noisy"}
+    metrics = {model: _metrics(params, models, reports, model) for model in params.models}
     enc_dec_ms = read_json(reports / "times" / "latency.json")["latency_enc_dec_ms"]
     trained = {model: network_folder(models, model) for model in params.models}
 
-    fixed_minus_float = {model: result["lava_minus_float_db"] for model, result in inference.items()}
-    ours = table.our_rows(noisy, metrics.values(), fixed_minus_float)
+    ours = table.our_rows(noisy, metrics.values())
     published = table.published_rows(REFERENCE)
     tables = table.write_tables(ours + published, reports)
     timed = table.with_latency(ours, metrics.values(), enc_dec_ms)
@@ -56,13 +58,21 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
         ],
         reports / "metricsboard.yml",
     )
-    scores = {model: metrics[model] | {"fixed_minus_float_db": fixed_minus_float[model]} for model in metrics}
-    _log(params, tracking.Build.load(run), scores, models, tables + drawn)
+    _log(params, tracking.Build.load(run), metrics, models, tables + drawn)
 
 
 def network_folder(models: Path, model: str) -> Path:
     """Where a model's network.pt and training logs lie."""
     return models / "baseline" if model == "baseline" else models / "sparsified" / model
+
+
+def _metrics(params: Params, models: Path, reports: Path, model: str) -> dict[str, Any]:
+    """What was found out about a model, with the sparsity of its float weights and what produced it."""
+    content = read_json(reports / "evaluate" / f"{model}.json")
+    network = new_network(params)
+    load_state(network, network_folder(models, model) / "network.pt")
+    about = {"model": model, "sparsity": sparsity(network).total, "produced_by": content["produced_by"]}
+    return content["networks"][model] | about
 
 
 def _log(params: Params, build: tracking.Build, scores: dict[str, dict], models: Path, files: list[Path]) -> None:

@@ -1,0 +1,182 @@
+"""Commands for one's own networks: look at them, run them, denoise with them, judge them."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spandex.cli.app import command, params_of
+
+network = command("Networks")
+
+
+class Backend(StrEnum):
+    EVENTS = "events"
+    LAVA = "lava"
+    TORCH = "torch"
+
+
+class ExactBackend(StrEnum):
+    EVENTS = "events"
+    LAVA = "lava"
+
+
+class Benchmark(StrEnum):
+    INFERENCE = "inference"
+    TRAINING = "training"
+    DNSMOS = "dnsmos"
+    SYNTHESIS = "synthesis"
+
+
+Net = Annotated[Path, typer.Argument(help="Network as lava-dl exports it (HDF5).")]
+SparsityMap = Annotated[
+    str,
+    typer.Option(help="Which layers get sparse synapses: auto, sparse, dense, a list as 1,0,1, or pairs as 1:1,3:0."),
+]
+DensityThreshold = Annotated[float, typer.Option(help="Largest density that the map auto makes sparse.")]
+Json = Annotated[Path | None, typer.Option("--json", help="File to write.")]
+
+
+@network
+def info(
+    net: Net,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: DensityThreshold = 0.5,
+) -> None:
+    """Layers, sparsity, delays and size of a network as Lava deploys it.
+
+    \b
+    Examples:
+      spandex info network.net
+      spandex info network.net --json --sparsity-map 1,1,0
+    """
+    from spandex.steps import info as steps
+
+    steps.info(net, as_json, sparsity_map, density_threshold)
+
+
+@network
+def run(
+    net: Net,
+    inputs: Annotated[Path, typer.Option("--input", help="NumPy file, whole numbers (inputs, steps).")],
+    output: Annotated[Path, typer.Option(help="NumPy file to write, int32 (outputs, steps).")],
+    backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = ExactBackend.EVENTS,
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: DensityThreshold = 0.5,
+) -> None:
+    """Run a network in Lava's fixed-point arithmetic; the layers' latency stays in the output.
+
+    \b
+    Examples:
+      spandex run network.net --input X.npy --output Y.npy
+      spandex run network.net --input X.npy --output Y.npy --backend lava --sparsity-map dense
+    """
+    from spandex.steps import run as steps
+
+    steps.run(net, inputs, output, backend.value, sparsity_map, density_threshold)
+
+
+@network
+def denoise(
+    net: Annotated[Path, typer.Option(help="Network as lava-dl exports it (HDF5).")],
+    inputs: Annotated[Path | None, typer.Argument(metavar="IN", help="Audio file or folder of them.")] = None,
+    output: Annotated[Path | None, typer.Argument(metavar="OUT", help="File or folder to write.")] = None,
+    backend: Annotated[
+        Backend, typer.Option(help="The exact executor, Lava itself, or the float network.")
+    ] = Backend.EVENTS,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Files at once; one a core if not given.")] = None,
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: DensityThreshold = 0.5,
+) -> None:
+    """Denoise audio: WAV, FLAC or OGG of any rate, number of channels and length, which come out as they went in.
+
+    \b
+    Examples:
+      spandex denoise noisy.wav denoised.wav --net network.net
+      spandex denoise recordings/ denoised/ --net network.net --backend torch
+      arecord -t raw -f S16_LE -r 16000 | spandex denoise --stream --net network.net | aplay -t raw -f S16_LE -r 16000
+    """
+    from spandex.steps import denoise as steps
+
+    if stream:
+        if inputs is not None or backend is not Backend.EVENTS:
+            raise typer.BadParameter("--stream reads standard input and uses the backend events")
+        steps.denoise_stream(net, sparsity_map, density_threshold)
+        return
+    if inputs is None or output is None:
+        raise typer.BadParameter("IN and OUT are needed, or --stream")
+    steps.denoise(inputs, output, net, backend.value, sparsity_map, density_threshold, workers)
+
+
+@network
+def evaluate(
+    context: typer.Context,
+    noisy: Annotated[Path, typer.Option(help="Folder of noisy clips.")],
+    clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
+    output: Annotated[Path, typer.Option("--json", help="File to write.")],
+    net: Annotated[list[Path] | None, typer.Option(help="Network (HDF5); any number.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[NET]...", help="More networks.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Name of each network, in order.")] = None,
+    mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
+    with_float: Annotated[bool, typer.Option("--float", help="Judge the float networks beside the deployed.")] = False,
+    float_net: Annotated[
+        list[Path] | None, typer.Option(help="State dict of each float network; from the HDF5 if not given.")
+    ] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="JSON of an evaluation on the same clips: scores of noisy and clean audio.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Clips at once; one a core if not given.")] = None,
+    hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
+    sparsity_map: SparsityMap = "auto",
+    density_threshold: DensityThreshold = 0.5,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", hidden=True, help="Record params.yaml as the origin.")
+    ] = False,
+) -> None:
+    """Quality and cost of deployed networks on folders of clips, with 95 % intervals. Goes on where it was stopped.
+
+    \b
+    Examples:
+      spandex evaluate --net network.net --noisy test/noisy --clean test/clean --json scores.json
+      spandex evaluate --net dense.net prune50.net --noisy noisy --clean clean --json scores.json --no-mos
+    """
+    from spandex.steps import evaluate as steps
+
+    steps.evaluate(
+        [*(net or []), *(more or [])],
+        noisy,
+        clean,
+        output,
+        names=name or None,
+        mos=mos,
+        with_float=with_float or bool(float_net),
+        float_nets=float_net or None,
+        inputs=inputs,
+        workers=workers,
+        hop=hop,
+        sparsity_map=sparsity_map,
+        density_threshold=density_threshold,
+        params=params_of(context) if pipeline else None,
+    )
+
+
+@network
+def bench(
+    benchmark: Annotated[Benchmark, typer.Argument(help="What to measure.")],
+    output: Json = None,
+) -> None:
+    """Measure speed against the stock libraries, both in one run, with the repository's benchmarks.
+
+    \b
+    Examples:
+      spandex bench inference
+      spandex bench inference --json inference.json
+    """
+    from spandex.steps import bench as steps
+
+    steps.bench(benchmark.value, output)

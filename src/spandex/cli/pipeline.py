@@ -1,0 +1,138 @@
+"""The steps of the pipeline, and what runs them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spandex import build
+from spandex.cli.app import command, params_of
+
+step = command("Pipeline")
+
+Output = Annotated[Path, typer.Option(help="File to write.")]
+Manifest = Annotated[Path, typer.Option(help="Corpus manifest (CSV).")]
+Clips = Annotated[Path, typer.Option(help="A split's clips.json; its clips lie beside it.")]
+Network = Annotated[Path, typer.Option(help="Exported network (HDF5).")]
+FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).")]
+Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, prune50, ...")]
+Run = Annotated[Path, typer.Option(help="JSON file with the MLflow run of the build.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes.")]
+Context = typer.Context
+
+
+@step
+def corpus(context: Context, output: Output, workers: Workers = 1) -> None:
+    """Speech and noise, synthesised or downloaded, listed in one manifest."""
+    from spandex.steps import data
+
+    data.corpus(params_of(context), output, workers)
+
+
+@step
+def synthesize(
+    context: Context,
+    manifest: Manifest,
+    split: Annotated[str, typer.Option(help="train, validation or test")],
+    output: Output,
+    workers: Workers = 1,
+) -> None:
+    """Noisy clips of one split, with their clean speech and noise."""
+    from spandex.steps import data
+
+    data.synthesize(params_of(context), manifest, split, output, workers)
+
+
+@step
+def track(context: Context, output: Output) -> None:
+    """Open the MLflow store and the run that this build's models log to."""
+    from spandex.steps import report
+
+    report.track(params_of(context), output)
+
+
+@step
+def baseline(context: Context, train: Clips, validation: Clips, run: Run, output: Output) -> None:
+    """The dense network: published weights, or trained from scratch."""
+    from spandex.steps import train as steps
+
+    steps.train_baseline(params_of(context), train, validation, run, output)
+
+
+@step
+def sparsify(
+    context: Context,
+    model: Model,
+    baseline: Annotated[Path, typer.Option(help="State dict to start from.")],
+    train: Clips,
+    validation: Clips,
+    run: Run,
+    output: Output,
+) -> None:
+    """A pruned network, or the dense control, fine-tuned from the baseline."""
+    from spandex.steps import train as steps
+
+    steps.fine_tune(params_of(context), model, baseline, train, validation, run, output)
+
+
+@step
+def export(context: Context, float_network: FloatNetwork, output: Output) -> None:
+    """The network as lava-dl HDF5, as netx deploys it."""
+    from spandex.steps import deploy
+
+    deploy.export(params_of(context), float_network, output)
+
+
+@step
+def infer(context: Context, network: Network, clips: Clips, output: Output) -> None:
+    """Real clips through the whole chain of Lava processes, which must give the bits of the executor."""
+    from spandex.steps import deploy
+
+    deploy.lava_inference(params_of(context), network, clips, output)
+
+
+@step
+def latency(context: Context, clips: Clips, output: Output) -> None:
+    """Measured time of STFT and ISTFT."""
+    from spandex.steps import evaluate
+
+    evaluate.latency(params_of(context), clips, output)
+
+
+@step
+def report(
+    context: Context,
+    models: Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")],
+    reports: Annotated[Path, typer.Option(help="Folder of the profile's results.")],
+    run: Run,
+) -> None:
+    """The paper's table with ours beside it, figures, and the challenge's board entry."""
+    from spandex.steps import report
+
+    report.report(params_of(context), models, reports, run)
+
+
+@step
+def rebuild(
+    context: Context,
+    target: Annotated[str, typer.Argument(help="A phase, or all.")] = "all",
+    cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
+) -> None:
+    """Check the parameters, remove networks that they no longer name, and bring a target up to date."""
+    for path in build.tidy(params_of(context)):
+        print(f"removed {path}, which the parameters no longer name")
+    build.run(target, cores, context.meta["overrides"]["set"])
+
+
+@step
+def record(context: Context) -> None:
+    """Remove a finished build's checkpoints; commit it to DVC if params.yaml alone says how it was made."""
+    params = params_of(context)
+    build.clear_checkpoints(params)
+    print(build.record(params, context.obj()))
+
+
+@step
+def summary(context: Context) -> None:
+    """Print the table of the last build and where its report is."""
+    print(build.summary(params_of(context)))

@@ -7,10 +7,13 @@ accelerated, with its own spectra. The best of the repeats counts: other load on
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from spandex.files import write_json
 from spandex.kernels import accelerate, restore
 from spandex.models import SDNN, istft, stft
 from spandex.train.losses import denoising_loss
@@ -58,32 +61,49 @@ def train_step(
     optimizer.step()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", default="4x30,8x6", help="batch x seconds of a clip, separated by commas")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def measure(shapes: str = "4x30,8x6", repeats: int = 3, threads: int | None = None) -> dict[str, Any]:
+    """Seconds of audio per second and their ratio for every shape, ``batch x seconds`` of a clip."""
+    torch.set_num_threads(threads or torch.get_num_threads())
     torch.manual_seed(0)
     network = SDNN()
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-5, weight_decay=1e-5)
     sides = {"stock": (restore, challenge_stft, challenge_istft), "spandex": (accelerate, stft, istft)}
-    for shape in arguments.shapes.split(","):
+    figures: dict[str, Any] = {"threads": torch.get_num_threads()}
+    for shape in shapes.split(","):
         batch, seconds = map(int, shape.split("x"))
         noisy, clean = clips(batch, seconds)
         best = dict.fromkeys(sides, 0.0)
-        for repeat in range(arguments.repeats + 1):
+        for repeat in range(repeats + 1):
             for side, (prepare, *spectra) in sides.items():
                 prepare(network)
                 start = time.perf_counter()
                 train_step(network, optimizer, noisy, clean, *spectra)
                 if repeat:  # the first of each warms up
                     best[side] = max(best[side], batch * seconds / (time.perf_counter() - start))
+        figures[shape] = best | {"ratio": best["spandex"] / best["stock"]}
+    return figures
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="spandex bench training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shapes", default="4x30,8x6", help="batch x seconds of a clip, separated by commas")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    arguments = parser.parse_args(argv)
+    figures = measure(arguments.shapes, arguments.repeats, arguments.threads)
+    for shape in arguments.shapes.split(","):
+        batch, seconds = shape.split("x")
+        rates = figures[shape]
         print(
-            f"training, {batch} clips of {seconds} s, {arguments.threads} threads: stock lava-dl {best['stock']:.0f}, "
-            f"spandex {best['spandex']:.0f} s of audio per s, ratio {best['spandex'] / best['stock']:.2f}"
+            f"training, {batch} clips of {seconds} s, {figures['threads']} threads: "
+            f"stock lava-dl {rates['stock']:.0f}, spandex {rates['spandex']:.0f} s of audio per s, "
+            f"ratio {rates['ratio']:.2f}"
         )
+    if arguments.json is not None:
+        write_json(arguments.json, figures)
 
 
 if __name__ == "__main__":

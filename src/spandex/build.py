@@ -11,6 +11,8 @@ from typing import NoReturn
 from spandex.errors import SpandexError
 from spandex.params import Params
 
+PARTIAL = ".partial"  # ends the name of what an evaluation that was stopped goes on from
+
 
 def tidy(params: Params, root: Path = Path()) -> list[Path]:
     """Remove networks and results of models that the parameters no longer name; return what was removed."""
@@ -23,7 +25,12 @@ def tidy(params: Params, root: Path = Path()) -> list[Path]:
         root / "reports" / profile / "infer": {f"{model}.json" for model in params.models},
         root / "reports" / profile / "evaluate": {f"{model}.json" for model in ["noisy", *params.models]},
     }
-    stale = [path for folder, names in kept.items() for path in folder.glob("[!.]*") if path.name not in names]
+    stale = [
+        path
+        for folder, names in kept.items()
+        for path in folder.glob("[!.]*")
+        if path.name.removesuffix(PARTIAL) not in names
+    ]
     for path in stale:
         if path.is_dir():
             shutil.rmtree(path)

@@ -33,7 +33,7 @@ def test_code_digest_changes_with_code_alone(tmp_path):
 def test_record_names_parameters_inputs_code_and_versions(tmp_path):
     file = tmp_path / "input"
     file.write_text("x")
-    record = produced_by(PARAMS, [file])
+    record = produced_by([file], PARAMS)
     assert record["params_digest"] == PARAMS.digest()
     assert record["inputs_digest"] == tree_digest([file])
     assert record["versions"]["lava-nc"] == "0.10.0"

@@ -200,6 +200,24 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
 
 
 @pytest.mark.slow
+def test_dvc_repro_after_a_new_target_runs_what_depends_on_it(built, project):
+    make(project)  # whatever the tests before have built, this is the state that params.yaml describes
+    before = modified(project)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["sparsify"]["targets"] = [0.5, 0.9]
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    output = dvc(project, "repro")
+    assert "Running stage 'sparsify'" in output and "Running stage 'report'" in output
+    assert "Running stage 'data'" not in output and "Running stage 'baseline'" not in output
+    after = modified(project)
+    folder = project / "models/embedded/sparsified"
+    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune50", "prune90"}
+    kept = [path for path in before if {"data", "baseline", "dense", "prune50"} & set(path.relative_to(project).parts)]
+    assert kept and all(after[path] == before[path] for path in kept)
+    assert "Data and pipelines are up to date" in dvc(project, "status")
+
+
+@pytest.mark.slow
 def test_two_builds_in_one_folder_are_refused(tmp_path):
     project = new_project(tmp_path / "project")
     first = subprocess.Popen(

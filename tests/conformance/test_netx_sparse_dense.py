@@ -1,50 +1,19 @@
 """Sparse and dense conversion of one network give the same spikes in every layer, and the same as stock lava-dl."""
 
-import warnings
-
 import numpy as np
 import pytest
 import soundfile
 import soxr
 import torch
-from lava.lib.dl.netx import hdf5
-from lava.magma.core.run_conditions import RunSteps
-from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.dense.process import DelayDense
 from lava.proc.dense.process import Dense as DenseSynapse
-from lava.proc.io.extractor import Extractor, PyLoihiExtractorModel
-from lava.proc.io.source import RingBuffer
 from lava.proc.sparse.process import DelaySparse, Sparse
 
 from spandex.deploy import Network
 from spandex.models import SDNN, export_hdf5
+from stock_lava import lava_spikes, stock_network
 
 INT32_LIMIT = 2**31
-
-
-def spikes(network, inputs):
-    """What every layer sends at every step, as a list of arrays (neurons, steps); inputs (neurons, steps)."""
-    steps = inputs.shape[1]
-    source = RingBuffer(data=inputs)
-    source.s_out.connect(network.in_layer.neuron.a_in)
-    extractors = []
-    for layer in network.layers:
-        extractor = Extractor(shape=layer.neuron.s_out.shape, buffer_size=steps)
-        layer.neuron.s_out.connect(extractor.in_port)
-        extractors.append(extractor)
-    try:
-        untagged = {Extractor: PyLoihiExtractorModel}
-        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=untagged)
-        source.run(condition=RunSteps(steps), run_cfg=config)
-        return [np.stack([extractor.receive() for _ in range(steps)], axis=1) for extractor in extractors]
-    finally:
-        source.stop()
-
-
-def stock(path, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own remark on clamped delays
-        return hdf5.Network(str(path), **options)
 
 
 def assert_same_spikes(reference, other):
@@ -77,14 +46,14 @@ def random_inputs(seed, neurons=17, steps=90):
 def test_random_network_spikes_alike_however_it_is_converted(tmp_path, seed):
     path = random_network(tmp_path / "network.net", seed)
     inputs = random_inputs(seed)
-    reference = spikes(stock(path, sparse_fc_layer=False), inputs)
+    reference = lava_spikes(stock_network(path, sparse_fc_layer=False), inputs)
     assert all(layer.any() for layer in reference)
-    assert_same_spikes(reference, spikes(stock(path, sparse_fc_layer=True), inputs))
+    assert_same_spikes(reference, lava_spikes(stock_network(path, sparse_fc_layer=True), inputs))
     automatic = Network(path, "auto", density_threshold=0.5)
     assert [type(layer.synapse) for layer in automatic.layers[1:]] == [DelayDense, DelaySparse, Sparse]
-    assert_same_spikes(reference, spikes(automatic, inputs))
+    assert_same_spikes(reference, lava_spikes(automatic, inputs))
     for sparsity_map in (True, False, [True, False, False]):
-        assert_same_spikes(reference, spikes(Network(path, sparsity_map), inputs))
+        assert_same_spikes(reference, lava_spikes(Network(path, sparsity_map), inputs))
 
 
 @pytest.mark.filterwarnings("ignore:.*clamped")
@@ -94,7 +63,7 @@ def test_layer_without_weights_runs_and_is_silent(tmp_path, empty):
     keep[empty] = 0
     path = random_network(tmp_path / "network.net", seed=3, keep=keep)
     inputs = random_inputs(3, steps=40)
-    sparse, dense = (spikes(Network(path, sparse), inputs) for sparse in (True, False))
+    sparse, dense = (lava_spikes(Network(path, sparse), inputs) for sparse in (True, False))
     assert_same_spikes(dense, sparse)
     assert dense[empty].any()
     assert not any(layer.any() for layer in dense[empty + 1 :])
@@ -109,13 +78,13 @@ def test_layer_without_weights_runs_and_is_silent(tmp_path, empty):
 def test_published_network_spikes_alike_on_speech(mirror, name, automatic):
     path = mirror / "ndns" / name / "network.net"
     inputs = encoded_noisy_speech(mirror, steps=150)
-    dense = spikes(Network(path, False), inputs)
+    dense = lava_spikes(Network(path, False), inputs)
     assert all(layer.any() for layer in dense)
-    assert_same_spikes(dense, spikes(Network(path, True), inputs))
-    assert_same_spikes(dense, spikes(stock(path, sparse_fc_layer=True), inputs))
+    assert_same_spikes(dense, lava_spikes(Network(path, True), inputs))
+    assert_same_spikes(dense, lava_spikes(stock_network(path, sparse_fc_layer=True), inputs))
     mixed = Network(path, "auto")
     assert [type(layer.synapse) for layer in mixed.layers[1:]] == automatic
-    assert_same_spikes([layer[:, :60] for layer in dense], spikes(mixed, inputs[:, :60]))
+    assert_same_spikes([layer[:, :60] for layer in dense], lava_spikes(mixed, inputs[:, :60]))
 
 
 def encoded_noisy_speech(mirror, steps):
@@ -133,7 +102,7 @@ def encoded_noisy_speech(mirror, steps):
 @pytest.mark.filterwarnings("ignore:.*clamped")
 def test_dense_synapse_without_delay_is_the_stock_one(tmp_path):
     path = random_network(tmp_path / "network.net", seed=4)
-    ours, theirs = Network(path, {1: True, 2: True}).layers[3].synapse, stock(path).layers[3].synapse
+    ours, theirs = Network(path, {1: True, 2: True}).layers[3].synapse, stock_network(path).layers[3].synapse
     assert type(ours) is type(theirs) is DenseSynapse
     np.testing.assert_array_equal(ours.weights.init, theirs.weights.init)
     assert ours.proc_params["weight_exp"] == theirs.proc_params["weight_exp"]

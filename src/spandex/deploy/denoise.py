@@ -20,9 +20,10 @@ from spandex.deploy.codec import (
     overlap_add,
 )
 from spandex.deploy.execution import processes_forgotten
-from spandex.deploy.executor import Executor, State
+from spandex.deploy.executor import Executor
 from spandex.deploy.inference import infer, network_framing
 from spandex.deploy.netx import Network, SparsityMap
+from spandex.deploy.state import State
 from spandex.errors import SpandexError
 from spandex.models import denoise, load_published
 

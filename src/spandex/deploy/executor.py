@@ -1,11 +1,9 @@
 """Exact, event-driven execution of sigma-delta networks: what Lava's fixed-point models compute, spike for spike."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from lava.lib.dl.netx import hdf5
@@ -13,47 +11,14 @@ from lava.magma.core.process.process import AbstractProcess
 
 from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, NeuronState, collect, run_input, run_layer
 from spandex.deploy.execution import processes_forgotten
-from spandex.deploy.fixed_point import Layer, network_layers, process_layers
+from spandex.deploy.fixed_point import Layer, fixed_point_layers, process_layers
 from spandex.deploy.layout import ArrangedLayer, arrange
 from spandex.deploy.netx import Network, SparsityMap
+from spandex.deploy.state import LayerState, State, initial_state, load_state
 from spandex.errors import SpandexError
-from spandex.files import atomic_path
+from spandex.threads import map_in_order
 
 CHUNK_STEPS = 128  # steps that a layer runs before the next one does; its events stay in the cache
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class LayerState:
-    """State of one layer between two steps, in Lava's terms.
-
-    Attributes:
-        neurons: int32 (neurons,) each.
-        pending: int32 (longest delay + 1, neurons), input that is on its way; row k arrives in k steps. Lava's
-            ``a_buff``, transposed. None for the input layer.
-    """
-
-    neurons: NeuronState
-    pending: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class State:
-    """State of a network between two steps."""
-
-    layers: tuple[LayerState, ...]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write as NumPy archive."""
-        arrays = {}
-        for number, layer in enumerate(self.layers):
-            arrays |= {f"{number}.{name}": value for name, value in layer.neurons._asdict().items()}
-            if layer.pending is not None:
-                arrays[f"{number}.pending"] = layer.pending
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
 
 
 @dataclass(frozen=True)
@@ -130,7 +95,7 @@ class Executor:
         if not isinstance(network, hdf5.Network):
             with processes_forgotten():
                 network = Network(network, sparsity_map, density_threshold, **options)
-        self._prepare(network_layers(network))
+        self._prepare(fixed_point_layers(network))
 
     @classmethod
     def from_layers(cls, layers: Sequence[Layer]) -> Self:
@@ -161,7 +126,7 @@ class Executor:
 
     def initial_state(self) -> State:
         """The state before the first step: all zero."""
-        return State(tuple(_initial_state(layer) for layer in self.layers))
+        return initial_state(self.layers)
 
     def load_state(self, path: str | os.PathLike) -> State:
         """Read what ``State.save`` wrote.
@@ -169,14 +134,7 @@ class Executor:
         Raises:
             SpandexError: the file is missing, broken, or of another network.
         """
-        expected = self.initial_state()
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return State(tuple(_read_state(archive, number, layer) for number, layer in enumerate(expected.layers)))
-        except FileNotFoundError:
-            raise SpandexError(f"{path}: no such file") from None
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise SpandexError(f"{path}: not a state of this network ({error})") from None
+        return load_state(path, self.layers)
 
     def run(self, inputs: np.ndarray, state: State | None = None, record: bool = False) -> Run:
         """Run a step for every column of the inputs.
@@ -284,44 +242,6 @@ class _RunningLayer:
         return LayerActivity(
             self._layer.name, steps, self._arrived, self._synops, steps * self._layer.size, self._overflows
         )
-
-
-def map_in_order(job: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
-    """Apply ``job``, which should spend its time outside Python's lock, on threads; results in order of the items.
-
-    At most two items a worker are taken ahead of what has been yielded, so that memory is bounded.
-    """
-    workers = workers or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(job, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _initial_state(layer: Layer) -> LayerState:
-    zeros = NeuronState(*np.zeros((3, layer.size), np.int32))
-    if layer.connections is None:
-        return LayerState(zeros, None)
-    return LayerState(zeros, np.zeros((layer.connections.longest_delay + 1, layer.size), np.int32))
-
-
-def _read_state(archive: Mapping[str, np.ndarray], number: int, expected: LayerState) -> LayerState:
-    def read(name: str, like: np.ndarray) -> np.ndarray:
-        value = archive[f"{number}.{name}"]
-        if value.shape != like.shape or value.dtype != like.dtype:
-            raise ValueError(f"{number}.{name} is {value.dtype} {value.shape}, not {like.dtype} {like.shape}")
-        return value
-
-    neurons = {name: read(name, value) for name, value in expected.neurons._asdict().items()}
-    return LayerState(NeuronState(**neurons), None if expected.pending is None else read("pending", expected.pending))
 
 
 def _no_events(spikes: np.ndarray) -> Events:

@@ -66,7 +66,7 @@ class Layer:
         return len(self.neurons.bias)
 
 
-def network_layers(network: hdf5.Network) -> list[Layer]:
+def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
     """The layers of a netx network.
 
     Raises:

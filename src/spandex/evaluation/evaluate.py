@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.deploy.codec import encode
-from spandex.deploy.executor import map_in_order
 from spandex.errors import SpandexError
-from spandex.evaluation.causes import loss_by_cause
+from spandex.evaluation.causes import CAUSES, loss_by_cause
 from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.pairs import Clip, Pair
 from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores
@@ -21,6 +21,7 @@ from spandex.evaluation.subject import Subject
 from spandex.evaluation.summary import differences, summarise
 from spandex.metrics import Dnsmos
 from spandex.metrics.latency import buffer_latency_s
+from spandex.threads import map_in_order
 
 EXPLAINED_LOSS_DB = 0.05  # a larger loss of fixed point against float is reported by cause
 FRAME = (512, 128)  # samples of a frame and a hop, for noisy scores without any network
@@ -76,12 +77,14 @@ def evaluate(
     job = _Job(subjects, dnsmos, log, known or {})
     inputs: dict[str, list[dict[str, Any]]] = {"noisy": [], "clean": []}
     networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    used: list[Pair] = []
     failed: list[SpandexError] = []
     with _one_torch_thread():  # clips share the cores; the scores then depend on no number of threads
         for pair, result in zip(pairs, map_in_order(job, pairs, workers), strict=True):
             if isinstance(result, SpandexError):
                 failed.append(result)
             else:
+                used.append(pair)
                 identity = {"name": pair.noisy.name, "snr_db": pair.snr_db, "digest": result.pop("digest")}
                 for kind, scores in inputs.items():
                     scores.append(identity | result[kind])
@@ -90,7 +93,13 @@ def evaluate(
             progress(1)
     if not inputs["noisy"]:
         raise failed[0] if failed else SpandexError("no clips to evaluate")
-    summaries = {subject.name: _network_summary(subject, networks[subject.name], pairs) for subject in subjects}
+    summaries = {subject.name: _network_summary(subject, networks[subject.name]) for subject in subjects}
+    for subject in subjects:
+        if summaries[subject.name].get("fixed_minus_float_db", 0.0) < -EXPLAINED_LOSS_DB:
+            with _one_torch_thread():
+                losses = list(map_in_order(job.loss_by_cause(subject), used, workers))
+            means = {cause: float(np.mean([loss[cause] for loss in losses])) for cause in CAUSES}
+            summaries[subject.name]["fixed_minus_float_db_by_cause"] = means
     return Evaluation(
         noisy=summarise(inputs["noisy"]),
         clean=summarise(inputs["clean"]),
@@ -136,13 +145,23 @@ class _Job:
             return error
         encoded = functools.cache(functools.partial(encode, clip.noisy))  # once for all networks with these frames
         inputs = self._known.get(clip.digest) or self._logged(
-            "input", clip, lambda: input_scores(clip, encoded(*self._frame), *self._frame, self._dnsmos)
+            f"input {self._frame}", clip, lambda: input_scores(clip, encoded(*self._frame), *self._frame, self._dnsmos)
         )
         networks = {}
         for subject in self._subjects:
             score = functools.partial(self._network_scores, clip, encoded, subject, inputs["noisy"])
             networks[subject.name] = self._logged(subject.digest, clip, score)
         return {"digest": clip.digest, **inputs, "networks": networks}
+
+    def loss_by_cause(self, subject: Subject) -> Callable[[Pair], dict[str, float]]:
+        """What gives the loss of a network on one pair; called from several threads."""
+        measure = loss_by_cause(subject)
+
+        def logged(pair: Pair) -> dict[str, float]:
+            clip = pair.read()
+            return self._logged(f"{subject.digest} causes", clip, lambda: measure(clip))
+
+        return logged
 
     def _logged(self, what: str, clip: Clip, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         key = f"{clip.digest} {what} {'MOS' if self._dnsmos else ''}"
@@ -162,9 +181,9 @@ class _Job:
         return scores
 
 
-def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> dict[str, Any]:
+def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     size = subject.size
-    summary = {
+    return {
         "clips": len(per_clip),
         **summarise(per_clip),
         "latency_buffer_ms": 1e3 * buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ),
@@ -174,9 +193,6 @@ def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]], pa
         "size_kb": size.size_kb,
         "deployed_sparsity": size.sparsity,
     }
-    if summary.get("fixed_minus_float_db", 0.0) < -EXPLAINED_LOSS_DB:
-        summary["fixed_minus_float_db_by_cause"] = loss_by_cause(subject, pairs)
-    return summary
 
 
 @contextlib.contextmanager

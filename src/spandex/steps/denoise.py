@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from spandex.data.audio import SAMPLE_RATE_HZ, read_channels, resample, write_channels
 from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
-from spandex.deploy.executor import map_in_order
 from spandex.deploy.netx import parse_sparsity_map
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
+from spandex.threads import map_in_order
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
 

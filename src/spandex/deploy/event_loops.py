@@ -52,16 +52,17 @@ class NeuronState(NamedTuple):
 class Synapses(NamedTuple):
     """Synapses of one layer: what never changes.
 
-    A step's sums lie in slots, one for every pair of neuron and delay that is summed, hence rounded, by itself:
-    one a neuron if the delay follows from the neuron (``by_neuron``), else delay's place * neurons + neuron.
+    A step's sums lie in slots, one for every pair of neuron and delay that is summed, hence rounded, by itself. Slots
+    of neurons that stand side by side and have the same delay are a block.
 
     Attributes:
         columns: int16 (inputs, neurons), weights with those of one input side by side; empty if they are listed.
         starts: int64 (inputs + 1,), where an input's listed synapses begin.
         slots, weights: int32 and int16 (synapses,), as listed.
         fan_out: int64 (inputs,), synapses of an input.
-        by_neuron: whether all synapses of a neuron have the same delay.
-        delays: int64, steps: of every neuron if ``by_neuron``, else the different ones.
+        blocks: int64 (blocks + 1,), where the slots of each block begin.
+        firsts: int64 (blocks,), its first neuron.
+        delays: int64 (blocks,), its steps.
         largest: largest absolute weight.
         left, right: bits by which a sum is moved up or down.
         wraps_late: whether sums have 64 bits and wrap after the shift (DelayDense) or before it (the others).
@@ -72,7 +73,8 @@ class Synapses(NamedTuple):
     slots: np.ndarray
     weights: np.ndarray
     fan_out: np.ndarray
-    by_neuron: bool
+    blocks: np.ndarray
+    firsts: np.ndarray
     delays: np.ndarray
     largest: int
     left: int
@@ -264,17 +266,11 @@ def _wrap(sums, wraps_late):
 @njit(inline="always")
 def _push(sums, synapses, pending, position):
     """Shift the sums, send each on its delay, and leave zero."""
-    neurons = pending.shape[1]
     last_row = pending.shape[0] - 1  # all bits set: the ring has a power of two of rows
     left, right = synapses.left, synapses.right
-    if synapses.by_neuron:
-        for i in range(neurons):
-            pending[(position + synapses.delays[i]) & last_row, i] = np.int32((sums[i] << left) >> right)
-        sums[:] = 0
-        return
     for k in range(synapses.delays.size):
-        row = pending[(position + synapses.delays[k]) & last_row]
-        part = sums[k * neurons : (k + 1) * neurons]
-        for i in range(neurons):
+        part = sums[synapses.blocks[k] : synapses.blocks[k + 1]]
+        row = pending[(position + synapses.delays[k]) & last_row, synapses.firsts[k] :]
+        for i in range(part.size):
             row[i] += np.int32((part[i] << left) >> right)
-        part[:] = 0
+    sums[:] = 0

@@ -200,7 +200,7 @@ class _RunningLayer:
             rows = 1 << layer.connections.longest_delay.bit_length()
             self._pending, self._position = np.zeros((rows, layer.size), np.int32), 0
             self._pending[: len(state.pending)] = state.pending[:, self._order]
-            slots = layer.size * (1 if self._synapses.by_neuron else len(self._synapses.delays))
+            slots = self._synapses.blocks[-1]
             self._sums, self._wide_sums = np.zeros(slots, np.int32), np.zeros(slots, np.int64)
 
     def run(self, arriving: Events, steps: int) -> Events:

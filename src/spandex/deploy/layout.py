@@ -55,13 +55,15 @@ def _synapses(connections: Connections, order: np.ndarray, inputs: np.ndarray) -
     weights = connections.weights[np.ix_(order, inputs)].T  # (inputs, neurons): those of an input side by side
     exists = weights != 0
     target = np.nonzero(exists)[1]
-    by_neuron = neuron_delays is not None
-    if by_neuron:
-        delays, slots = neuron_delays[order], target
+    if neuron_delays is not None:
+        slots, ends = target, np.flatnonzero(np.diff(neuron_delays[order])) + 1
+        blocks = np.concatenate([[0], ends, [len(order)]])
+        firsts, delays = blocks[:-1], neuron_delays[order][blocks[:-1]]
     else:
         delays, place = np.unique(connections.delays[np.ix_(order, inputs)].T[exists], return_inverse=True)
         slots = place * len(order) + target
-    listed = not by_neuron or exists.mean() < LISTED_BELOW
+        blocks, firsts = np.arange(len(delays) + 1) * len(order), np.zeros(len(delays), int)
+    listed = neuron_delays is None or exists.mean() < LISTED_BELOW
     fan_out = exists.sum(axis=1, dtype=np.int64)
     return Synapses(
         columns=np.ascontiguousarray(weights[:0] if listed else weights, np.int16),
@@ -69,7 +71,8 @@ def _synapses(connections: Connections, order: np.ndarray, inputs: np.ndarray) -
         slots=(slots if listed else slots[:0]).astype(np.int32),
         weights=(weights[exists] if listed else slots[:0]).astype(np.int16),
         fan_out=fan_out,
-        by_neuron=by_neuron,
+        blocks=blocks.astype(np.int64),
+        firsts=firsts.astype(np.int64),
         delays=delays.astype(np.int64),
         largest=int(np.abs(weights).max(initial=0)),
         left=min(max(connections.exponent, 0), 32),

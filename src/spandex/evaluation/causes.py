@@ -4,7 +4,7 @@ On the way from one to the other a single thing changes at a time; what each cha
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,34 +14,32 @@ from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode
 from spandex.deploy.executor import Executor
 from spandex.deploy.fixed_point import Layer
 from spandex.deploy.network_file import MAX_DELAY
-from spandex.errors import SpandexError
-from spandex.evaluation.pairs import Clip, Pair
+from spandex.evaluation.pairs import Clip
+from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
-from spandex.metrics import si_snr
-from spandex.models import SDNN, denoise
+from spandex.models import SDNN
+
+CAUSES = ("framing", "delay_clamp", "rounding", "exponents")
 
 
-def loss_by_cause(subject: Subject, pairs: Sequence[Pair]) -> dict[str, float]:
-    """What each step from float to fixed point adds to the SI-SNR, in dB, mean over the clips that can be read.
+def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
+    """What measures the loss of a network, loaded with its float version, on one clip; for several threads.
 
     Returns:
-        ``framing``: frames that begin in silence instead of a reflection, and masks that come a step late;
-        ``delay_clamp``: delays above 62 steps cut to 62; ``rounding``: weighted sums and events as integers;
-        ``exponents``: weights moved up to 8 bits, and sums down again.
+        A function that gives what each step from float to fixed point adds to the SI-SNR of a clip, in dB.
+        ``framing``: frames that begin in silence instead of a reflection; ``delay_clamp``: delays above 62 steps
+        cut to 62; ``rounding``: weighted sums and events as integers; ``exponents``: weights moved up to 8 bits,
+        and sums down again.
     """
     clamped = copy.deepcopy(subject.float_network)
     for block in clamped.blocks:
         if getattr(block, "delay", None) is not None:
             block.delay.delay.data.clamp_(max=MAX_DELAY)
     unscaled = Executor.from_layers([_without_exponent(layer) for layer in subject.executor.layers])
-    rows = []
-    for pair in pairs:
-        try:
-            clip = pair.read()
-        except SpandexError:
-            continue
+
+    def measure(clip: Clip) -> dict[str, float]:
         inputs, spectrum = encode(clip.noisy, subject.n_fft, subject.hop)
-        steps = [denoise(subject.float_network, torch.from_numpy(clip.noisy)[None])[0].numpy()]
+        steps = [float_audio(subject.float_network, clip.noisy)]
         for outputs in (
             _float_outputs(subject.float_network, spectrum),
             _float_outputs(clamped, spectrum),
@@ -49,9 +47,10 @@ def loss_by_cause(subject: Subject, pairs: Sequence[Pair]) -> dict[str, float]:
             subject.executor.run(inputs).outputs,
         ):
             steps.append(decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)])
-        rows.append(np.diff([_si_snr_db(audio, clip) for audio in steps]))
-    names = ("framing", "delay_clamp", "rounding", "exponents")
-    return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+        changes = np.diff([si_snr_db(audio, clip.clean) for audio in steps])
+        return dict(zip(CAUSES, changes.tolist(), strict=True))
+
+    return measure
 
 
 def _without_exponent(layer: Layer) -> Layer:
@@ -72,7 +71,3 @@ def _float_outputs(network: SDNN, spectrum: np.ndarray) -> np.ndarray:
     outputs = np.zeros(mask.shape, np.int32)
     outputs[:, NETWORK_DELAY:] = np.rint((mask[:, :-NETWORK_DELAY] - 1) * OUTPUT_GAIN)
     return outputs
-
-
-def _si_snr_db(audio: np.ndarray, clip: Clip) -> float:
-    return float(si_snr(audio.astype(np.float64), clip.clean.astype(np.float64)))

@@ -110,15 +110,21 @@ def evaluate(
 
 
 def known_inputs(noisy: Iterable[Mapping[str, Any]], clean: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Scores of noisy and clean audio by clip digest, from the ``per_clip`` lists of an earlier evaluation."""
+    """Scores of noisy and clean audio by clip digest, from the ``per_clip`` lists of an earlier evaluation.
+
+    Raises:
+        ValueError: the lists do not belong together, or lack a score.
+    """
     about = ("name", "snr_db", "digest")
-    return {
-        before["digest"]: {
+    known = {}
+    for before, target in zip(noisy, clean, strict=True):
+        if before["digest"] != target["digest"] or not {"si_snr_db", "si_snr_enc_dec_db"} <= before.keys():
+            raise ValueError(f"clip {before['digest']}: not noisy and clean audio of one clip, with its scores")
+        known[before["digest"]] = {
             kind: {name: value for name, value in clip.items() if name not in about}
             for kind, clip in (("noisy", before), ("clean", target))
         }
-        for before, target in zip(noisy, clean, strict=True)
-    }
+    return known
 
 
 class _Job:

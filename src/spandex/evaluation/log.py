@@ -5,35 +5,45 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
+from spandex.errors import SpandexError
+
 
 class ScoreLog:
     """Scores by key in a file of JSON lines; appended to as they come, a torn last line is dropped.
 
     Args:
         path: the file; it is made with the first scores.
+        code: digest of the code that computes them; what other code computed is not known.
+
+    Raises:
+        SpandexError: the file holds something else.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, code: str = ""):
         self.path = Path(path)
+        self._code = code
         self._scores: dict[str, Any] = {}
         self._file: TextIO | None = None
         if self.path.is_file():
             whole = [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-            self._scores = dict(map(json.loads, whole))
+            try:
+                self._scores = dict(map(json.loads, whole))
+            except (TypeError, ValueError):
+                raise SpandexError(f"{self.path}: not the scores of a stopped evaluation; delete it") from None
             os.truncate(self.path, sum(map(len, whole)))
 
     def get(self, key: str) -> Any | None:
         """The scores of ``key``, if known."""
-        return self._scores.get(key)
+        return self._scores.get(self._whole(key))
 
     def add(self, key: str, scores: Any) -> None:
         """Remember scores."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps([key, scores], allow_nan=False) + "\n")
+        self._file.write(json.dumps([self._whole(key), scores], allow_nan=False) + "\n")
         self._file.flush()
-        self._scores[key] = scores
+        self._scores[self._whole(key)] = scores
 
     def close(self) -> None:
         """Close the file."""
@@ -44,3 +54,6 @@ class ScoreLog:
         """Delete the file: the evaluation is whole."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+    def _whole(self, key: str) -> str:
+        return f"{self._code} {key}"

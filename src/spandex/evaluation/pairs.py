@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, read_channels
+from spandex.deploy.codec import LARGEST_SAMPLE
 from spandex.errors import SpandexError
 
 SUFFIXES = (".wav", ".flac", ".ogg")
@@ -46,8 +47,8 @@ class Pair:
         """Read both files.
 
         Raises:
-            AudioError: a file is unreadable, empty, holds NaN, is not 16 kHz mono, has another length than its
-                partner; or the clean one is silent, so that no SI-SNR is defined.
+            AudioError: a file is unreadable, empty, holds NaN, is not 16 kHz mono, is far beyond full scale, has
+                another length than its partner; or the clean one is silent, so that no SI-SNR is defined.
         """
         noisy, clean = _read(self.noisy), _read(self.clean)
         if len(noisy) != len(clean):
@@ -98,4 +99,7 @@ def _read(file: Path) -> np.ndarray:
     audio, kind = read_channels(file)
     if (kind.rate_hz, audio.shape[1]) != (SAMPLE_RATE_HZ, 1):
         raise AudioError(file, f"{kind.rate_hz} Hz, {audio.shape[1]} channels; clips to evaluate are 16000 Hz mono")
+    peak = float(np.abs(audio).max())
+    if peak > LARGEST_SAMPLE:
+        raise AudioError(file, f"samples up to {peak:g}; full scale is 1")
     return audio[:, 0]

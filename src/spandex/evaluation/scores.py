@@ -15,7 +15,7 @@ from spandex.evaluation.subject import Subject
 from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
 from spandex.metrics.dnsmos import library_hops, mean_score
 from spandex.metrics.latency import buffer_latency_s, network_latency_s
-from spandex.models import denoise
+from spandex.models import SDNN, denoise
 
 Scores = dict[str, Any]
 Encoded = tuple[np.ndarray, np.ndarray]  # what spandex.deploy.codec.encode gives
@@ -28,7 +28,7 @@ def input_scores(clip: Clip, encoded: Encoded, n_fft: int, hop: int, dnsmos: Dns
     """
     inputs, spectrum = encoded
     decoded = decode(np.zeros_like(inputs), spectrum, n_fft, hop)[: len(clip.noisy)]
-    noisy = {"si_snr_db": _si_snr_db(clip.noisy, clip.clean), "si_snr_enc_dec_db": _si_snr_db(decoded, clip.clean)}
+    noisy = {"si_snr_db": si_snr_db(clip.noisy, clip.clean), "si_snr_enc_dec_db": si_snr_db(decoded, clip.clean)}
     return {"noisy": noisy | _mos(dnsmos, clip.noisy), "clean": _mos(dnsmos, clip.clean)}
 
 
@@ -53,7 +53,7 @@ def deployed_scores(
     inputs, spectrum = encoded
     run = subject.executor.run(inputs)
     audio = decode(run.outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)]
-    score = _si_snr_db(audio, clip.clean)
+    score = si_snr_db(audio, clip.clean)
     return {
         "si_snr_db": score,
         "si_snri_db": score - noisy["si_snr_db"],
@@ -81,11 +81,11 @@ def float_scores(
         ``power_proxy_estimate_ops_per_s``.
     """
     with turn, EventCounter(subject.float_network) as counter:
-        audio = denoise(subject.float_network, torch.from_numpy(clip.noisy)[None])[0].numpy()
+        audio = float_audio(subject.float_network, clip.noisy)
     activity = counter.activity()
     estimate = activity.synops_estimate_per_step
     power = power_proxy(estimate, activity.neuronops_per_step, subject.hop / SAMPLE_RATE_HZ)
-    own = {"si_snr_db": _si_snr_db(audio, clip.clean), **_mos(dnsmos, audio)}
+    own = {"si_snr_db": si_snr_db(audio, clip.clean), **_mos(dnsmos, audio)}
     changes = {
         f"fixed_minus_float_{name.removeprefix('si_snr_')}": deployed[name] - value
         for name, value in own.items()
@@ -118,7 +118,14 @@ def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:
     }
 
 
-def _si_snr_db(estimate: np.ndarray, target: np.ndarray) -> float:
+def float_audio(network: SDNN, noisy: np.ndarray) -> np.ndarray:
+    """Audio (samples,) denoised by the float network; silence follows what is shorter than a frame."""
+    padded = np.pad(noisy, (0, max(0, network.n_fft - len(noisy))))  # torch's STFT reflects half a frame at the ends
+    return denoise(network, torch.from_numpy(padded)[None])[0].numpy()[: len(noisy)]
+
+
+def si_snr_db(estimate: np.ndarray, target: np.ndarray) -> float:
+    """SI-SNR of audio (samples,) in double precision."""
     return float(si_snr(estimate.astype(np.float64), target.astype(np.float64)))
 
 

@@ -65,6 +65,7 @@ def load_subject(
     digest = f"{sha256(path)} {hop} {sparsity_map} {density_threshold}"
     network = None
     if with_float:
+        digest += " float"
         network = from_hdf5(path)
         network.hop = hop
         if float_path is not None:

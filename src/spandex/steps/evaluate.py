@@ -19,7 +19,9 @@ from spandex.evaluation.summary import CONFIDENCE
 from spandex.files import read_json, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
-from spandex.provenance import produced_by
+from spandex.provenance import code_digest, produced_by
+
+SHOWN_FAILURES = 5  # in the error message; JSON has all
 
 
 def evaluate(
@@ -77,7 +79,7 @@ def evaluate(
         )
         for number, net in enumerate(nets)
     ]
-    log = ScoreLog(output.with_name(f"{output.name}.partial"))
+    log = ScoreLog(output.with_name(f"{output.name}.partial"), code_digest())
     with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
         result = evaluate_pairs(
             subjects,
@@ -104,19 +106,29 @@ def evaluate(
         low, high = scores["intervals"]["si_snr_db"]
         print(f"{name}: SI-SNR {scores['si_snr_db']:.2f} dB ({low:.2f} to {high:.2f})")
     if failed:
-        raise SpandexError("; ".join([f"{len(failed)} files failed", *map(str, failed[:5])]))
+        count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
+        more = [f"{len(failed) - SHOWN_FAILURES} more, see {output}"] if len(failed) > SHOWN_FAILURES else []
+        raise SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
 
 
 def _known(inputs: Path | None, mos: bool) -> dict:
-    """Scores of noisy and clean audio from an earlier evaluation; none from one without the MOS that are wanted."""
+    """Scores of noisy and clean audio from an earlier evaluation, with MOS or without it as wanted."""
     if inputs is None:
         return {}
     content = read_json(inputs)
     try:
         before = known_inputs(content["noisy"]["per_clip"], content["clean"]["per_clip"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise SpandexError(f"{inputs}: not the JSON of an evaluation") from None
-    return {digest: scores for digest, scores in before.items() if not mos or "mos_ovrl" in scores["noisy"]}
+    if mos:
+        return {digest: scores for digest, scores in before.items() if "mos_ovrl" in scores["noisy"]}
+    return {
+        digest: {
+            kind: {name: value for name, value in clip.items() if not name.startswith("mos_")}
+            for kind, clip in scores.items()
+        }
+        for digest, scores in before.items()
+    }
 
 
 def latency(params: Params, clips: Path, output: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from denoising import N_FFT, noisy_pair, small_network
 from evaluations import evaluated, write_clips
 from spandex.data.audio import from_int16, to_int16, write_wav
+from spandex.deploy import Executor
 from spandex.evaluation import Pair, evaluate, load_subject, pair_clips
 from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.scores import float_audio

@@ -1,14 +1,16 @@
 """The application that all subcommands belong to."""
 
+import errno
 import functools
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from spandex import params as parameters
 from spandex.errors import SpandexError, Stopped
@@ -16,7 +18,28 @@ from spandex.params import Params
 
 STOPPED = 130  # exit status of a run that was interrupted and can be continued
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class OneLineErrors(TyperGroup):
+    """The commands; what is wrong with a command line is said in one line, too."""
+
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command line, that of the process if None; as ``--help`` if it is empty."""
+        args = (sys.argv[1:] if args is None else list(args)) or ["--help"]
+        try:
+            status = super().main(args, standalone_mode=False, **options)
+        except typer.TyperException as error:
+            if not standalone_mode:
+                raise
+            command = error.ctx.command_path if getattr(error, "ctx", None) else "spandex"
+            message = " ".join(error.format_message().split()).removesuffix(".")
+            print(f"{command}: {message}; see {command} --help", file=sys.stderr)
+            status = error.exit_code
+        if standalone_mode:
+            sys.exit(status)
+        return status
+
+
+app = typer.Typer(name="spandex", cls=OneLineErrors, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -33,7 +56,10 @@ def main(
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("spandex").setLevel(logging.INFO)
-    warnings.showwarning = _warn
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries say of each other
+        warnings.filterwarnings("always", module=r"spandex\b")
+    warnings.showwarning = _show_once()
     context.obj = functools.partial(parameters.load, params)
     context.meta["overrides"] = {"set": set_}
 
@@ -43,19 +69,25 @@ def params_of(context: typer.Context) -> Params:
     return context.obj(context.meta["overrides"])
 
 
-def command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a subcommand; an error that the user can cause is one line and exit status 1."""
+def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a subcommand, ``settings`` as typer takes them; an error that the user can cause is one line and exit
+    status 1."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         name = function.__name__.rstrip("_").replace("_", "-")
 
-        @app.command(name, rich_help_panel=panel)
+        @app.command(name, rich_help_panel=panel, **settings)
         @functools.wraps(function)
         def run(*args, **kwargs) -> None:
             try:
                 function(*args, **kwargs)
             except SpandexError as error:
                 print(f"spandex {name}: {error}", file=sys.stderr)
+                raise SystemExit(1) from None
+            except OSError as error:
+                if error.errno == errno.EPIPE:  # whoever read standard output has left, which typer knows of
+                    raise
+                print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
                 raise SystemExit(1) from None
             except (KeyboardInterrupt, Stopped) as stop:
                 print(f"spandex {name}: {stop or 'interrupted'}", file=sys.stderr)
@@ -66,5 +98,20 @@ def command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return register
 
 
-def _warn(message: Warning | str, *where: object, **more: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _os_message(error: OSError) -> str:
+    """One line with the file that the system refused; the target, where it would not rename."""
+    file = error.filename2 or error.filename
+    reason = error.strerror or str(error)
+    return f"{file}: {reason}" if file else reason
+
+
+def _show_once() -> Callable[..., None]:
+    """Prints every warning once, whatever resets Python's own memory of them."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *where: object, **more: object) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            print(f"warning: {message}", file=sys.stderr)
+
+    return show

@@ -29,13 +29,12 @@ class Benchmark(StrEnum):
     SYNTHESIS = "synthesis"
 
 
-Net = Annotated[Path, typer.Argument(help="Network as lava-dl exports it (HDF5).")]
+Net = Annotated[Path, typer.Argument(metavar="NET", help="Network as lava-dl exports it (HDF5).")]
 SparsityMap = Annotated[
     str,
     typer.Option(help="Which layers get sparse synapses: auto, sparse, dense, a list as 1,0,1, or pairs as 1:1,3:0."),
 ]
 DensityThreshold = Annotated[float, typer.Option(help="Largest density that the map auto makes sparse.")]
-Json = Annotated[Path | None, typer.Option("--json", help="File to write.")]
 
 
 @network
@@ -71,7 +70,8 @@ def run(
     \b
     Examples:
       spandex run network.net --input X.npy --output Y.npy
-      spandex run network.net --input X.npy --output Y.npy --backend lava --sparsity-map dense
+      spandex run network.net --input X.npy --output Y.npy --backend lava
+      spandex run network.net --input X.npy --output Y.npy --sparsity-map 1,1,0
     """
     from spandex.steps import run as steps
 
@@ -99,7 +99,9 @@ def denoise(
     Examples:
       spandex denoise noisy.wav denoised.wav --net network.net
       spandex denoise recordings/ denoised/ --net network.net --backend torch
-      arecord -t raw -f S16_LE -r 16000 | spandex denoise --stream --net network.net | aplay -t raw -f S16_LE -r 16000
+      arecord -t raw -f S16_LE -r 16000 -c 1 |
+        spandex denoise --stream --net network.net |
+        aplay -t raw -f S16_LE -r 16000 -c 1
     """
     from spandex.steps import denoise as steps
 
@@ -120,7 +122,7 @@ def evaluate(
     clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
     output: Annotated[Path, typer.Option("--json", help="File to write.")],
     net: Annotated[list[Path] | None, typer.Option(help="Network (HDF5); any number.")] = None,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[NET]...", help="More networks.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="NET", help="More networks.")] = None,
     name: Annotated[list[str] | None, typer.Option(help="Name of each network, in order.")] = None,
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
     with_float: Annotated[bool, typer.Option("--float", help="Judge the float networks beside the deployed.")] = False,
@@ -142,8 +144,8 @@ def evaluate(
 
     \b
     Examples:
-      spandex evaluate --net network.net --noisy test/noisy --clean test/clean --json scores.json
-      spandex evaluate --net dense.net prune50.net --noisy noisy --clean clean --json scores.json --no-mos
+      spandex evaluate --net a.net --noisy noisy --clean clean --json a.json
+      spandex evaluate --net a.net b.net --noisy noisy --clean clean --json b.json
     """
     from spandex.steps import evaluate as steps
 
@@ -165,12 +167,15 @@ def evaluate(
     )
 
 
-@network
+@command("Networks", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
-    benchmark: Annotated[Benchmark, typer.Argument(help="What to measure.")],
-    output: Json = None,
+    context: typer.Context,
+    benchmark: Annotated[Benchmark, typer.Argument(metavar="BENCHMARK", help="What to measure.")],
+    output: Annotated[Path | None, typer.Option("--json", help="File to write.")] = None,
 ) -> None:
     """Measure speed against the stock libraries, both in one run, with the repository's benchmarks.
+
+    Other options are the benchmark's own; python benchmarks/NAME.py --help lists them.
 
     \b
     Examples:
@@ -179,4 +184,4 @@ def bench(
     """
     from spandex.steps import bench as steps
 
-    steps.bench(benchmark.value, output)
+    steps.bench(benchmark.value, output, context.args)

@@ -1,13 +1,19 @@
 """Benchmarks of the repository."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from spandex.errors import SpandexError
 
 
-def bench(name: str, output: Path | None) -> None:
+def bench(name: str, output: Path | None = None, arguments: Sequence[str] = ()) -> None:
     """Run ``benchmarks/NAME.py`` of the current directory.
+
+    Args:
+        name: of the benchmark.
+        output: JSON file to write.
+        arguments: of the benchmark's own.
 
     Raises:
         SpandexError: it is not there.
@@ -18,4 +24,4 @@ def bench(name: str, output: Path | None) -> None:
     specification = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    module.main([] if output is None else ["--json", str(output)])
+    module.main([*arguments, *([] if output is None else ["--json", str(output)])])

@@ -53,7 +53,7 @@ def denoise(
         except SpandexError as error:
             return error
         except OSError as error:
-            return SpandexError(f"{pair[1]}: {error.strerror or error}")
+            return SpandexError(f"{pair[1]}: cannot be written ({error.strerror or error})")
 
     audio_s, errors = 0.0, []
     with tqdm(total=len(pairs), unit="file", disable=None) as progress:
@@ -77,10 +77,12 @@ def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: flo
     """Denoise standard input to standard output, raw 16 kHz mono audio of 16-bit little-endian samples, as it comes.
 
     Raises:
-        SpandexError: the network or the input cannot be used, or standard output is a terminal.
+        SpandexError: the network or the input cannot be used, or a stream is closed or a terminal.
     """
-    if sys.stdout.isatty():
-        raise SpandexError("standard output is a terminal; send the raw audio to a file or a player")
+    for name, end in (("input", sys.stdin), ("output", sys.stdout)):
+        if end is None or end.isatty():
+            state = "closed" if end is None else "a terminal"
+            raise SpandexError(f"standard {name} is {state}; raw audio goes through files or pipes")
     # a file object of our own: when the listener has gone, what sys.stdout still holds would fail again at exit
     sink = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
     report = stream(EventDenoiser(net, parse_sparsity_map(sparsity_map), density_threshold), sys.stdin.buffer, sink)

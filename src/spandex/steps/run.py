@@ -42,18 +42,19 @@ def run(
             outputs = network.run(data).outputs if isinstance(network, Executor) else run_in_lava(network, data)
         except SpandexError as error:
             raise SpandexError(f"{inputs}: {error}") from None
-    with atomic_path(output) as temporary, temporary.open("wb") as file:
-        np.save(file, np.ascontiguousarray(outputs))
+    try:
+        with atomic_path(output) as temporary, temporary.open("wb") as file:
+            np.save(file, np.ascontiguousarray(outputs))
+    except OSError as error:
+        raise SpandexError(f"{output}: cannot be written ({error.strerror or error})") from None
     print(f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps")
 
 
 def _load(path: Path) -> np.ndarray:
     try:
-        data = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise SpandexError(f"{path}: not a NumPy array ({error})") from None
-    if not isinstance(data, np.ndarray):
-        raise SpandexError(f"{path}: an archive of arrays; expected one array")
-    return data
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise SpandexError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # what NumPy raises depends on where the file is damaged
+        raise SpandexError(f"{path}: not a whole .npy file of numbers ({' '.join(str(error).split())})") from None

@@ -349,3 +349,14 @@ def test_two_files_for_one_partner_are_refused(tmp_path):
     write_wav(noisy / "again_fileid_0.wav", noisy_pair(1)[0])
     with pytest.raises(SpandexError, match=r"fileid_0\.wav: .*fileid_0\.wav would have the same partner"):
         pair_clips(noisy, clean)
+
+
+def test_torn_last_line_is_dropped_from_the_file_too(tmp_path):
+    path = tmp_path / "log"
+    for torn in ("", "[", '["b", {"si_snr_db": 2.0}]'):
+        path.write_text('["now a", {"si_snr_db": 1.0}]\n' + torn)
+        log = ScoreLog(path, "now")
+        assert log.get("a") == {"si_snr_db": 1.0} and log.get("b") is None
+        log.add("b", {"si_snr_db": 3.0})
+        log.close()
+        assert ScoreLog(path, "now").get("b") == {"si_snr_db": 3.0}

@@ -2,7 +2,7 @@
 # make test       set up, run the fast tests;  make test-all adds the long ones
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
-# make bench      speed: training against stock lava-dl, synthesis against real time
+# make bench      speed: inference against stock Lava, training against stock lava-dl, DNSMOS against speechmos
 
 PROFILE ?=
 MIRROR  ?=
@@ -71,6 +71,8 @@ format: setup
 	snakefmt Snakefile workflow
 
 bench: setup
-	python benchmarks/training.py
-	python benchmarks/synthesis.py
+	spandex bench inference
+	spandex bench training
+	spandex bench dnsmos
+	spandex bench synthesis
 

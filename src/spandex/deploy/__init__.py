@@ -1,5 +1,6 @@
 """Networks in Lava: sparse conversion, exact execution, the audio chain of Lava processes and its inference."""
 
+from spandex.deploy.denoise import denoiser
 from spandex.deploy.executor import Executor, LayerActivity, Run, State
 from spandex.deploy.inference import Inference, infer
 from spandex.deploy.netx import DeployedLayer, Network, deployed_weights
@@ -12,6 +13,7 @@ __all__ = [
     "Network",
     "Run",
     "State",
+    "denoiser",
     "deployed_weights",
     "infer",
 ]

@@ -9,7 +9,16 @@ import numpy as np
 from spandex.metrics.bootstrap import Interval, confidence_intervals, paired_differences
 
 CONFIDENCE = 0.95
-COMPARED = ("si_snr_db", "si_snri_db", "mos_ovrl", "mos_sig", "mos_bak", "synops_per_step", "power_proxy_ops_per_s")
+COMPARED = (
+    "si_snr_db",
+    "si_snri_db",
+    "mos_ovrl",
+    "mos_sig",
+    "mos_bak",
+    "synops_per_step",
+    "power_proxy_ops_per_s",
+    "pdp_proxy_ops",
+)
 
 Scores = Mapping[str, Any]
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -362,3 +363,10 @@ def test_benchmarks_are_those_of_the_current_directory(folder):
     Path("benchmarks/inference.py").write_text("def main(argv):\n    print(argv)\n")
     result = spandex("bench", "inference", "--clips", "3", "--json", "out.json")
     assert (result.exit_code, result.stdout) == (0, "['--clips', '3', '--json', 'out.json']\n")
+
+
+def test_an_interrupt_is_one_line(folder, network, monkeypatch):
+    monkeypatch.setattr("spandex.deploy.executor.Executor.run", lambda *_: signal.raise_signal(signal.SIGINT))
+    line = refusal("run", network, "--input", "X.npy", "--output", "Y.npy", status=130)
+    assert line == "spandex run: interrupted"
+    assert not Path("Y.npy").exists()

@@ -90,7 +90,7 @@ def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Call
                 print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
                 raise SystemExit(1) from None
             except (KeyboardInterrupt, Stopped) as stop:
-                print(f"spandex {name}: {stop or 'interrupted'}", file=sys.stderr)
+                print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
                 raise SystemExit(STOPPED) from None
 
         return run

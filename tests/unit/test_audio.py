@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from spandex.data.audio import AudioError, from_int16, read_audio, to_int16, write_flac, write_wav
+from spandex.data.audio import AudioError, from_int16, read_audio, read_channels, to_int16, write_flac, write_wav
 from spandex.errors import SpandexError
 
 
@@ -101,3 +101,14 @@ def test_nan_is_not_written(tmp_path):
     with pytest.raises(AudioError, match=r"a\.wav: not written"):
         write_wav(tmp_path / "a.wav", np.array([0.0, np.nan]))
     assert not list(tmp_path.iterdir())
+
+
+def test_wav_file_that_ends_too_early_is_refused(tmp_path):
+    write_wav(tmp_path / "a.wav", np.full(1000, 0.1))
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:1000])
+    with pytest.raises(AudioError, match=rf"a\.wav: cut off: 1000 of {len(whole)} bytes"):
+        read_channels(tmp_path / "a.wav")
+    piped = whole[:4] + b"\xff" * 4 + whole[8:40] + b"\xff" * 4 + whole[44:]
+    (tmp_path / "a.wav").write_bytes(piped)
+    assert len(read_channels(tmp_path / "a.wav")[0]) == 1000

@@ -243,7 +243,7 @@ def write_bad_clips(folder):
     write("silent", "silent", named="clean", clean=0 * clean)
     write("constant", "silent", named="clean", clean=0 * clean + 0.25)
     write("integers", "full scale", noisy=noisy * 2**15)
-    write("broken", "unreadable")
+    write("broken", "cut off: 30 of ")
     write("nothing", "unreadable")
     (folder / "noisy/broken.wav").write_bytes((folder / "noisy/nan.wav").read_bytes()[:30])
     (folder / "noisy/nothing.wav").write_bytes(b"")

@@ -6,6 +6,7 @@ that are too large and ignores what it does not know. Here each of these is an e
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -94,6 +95,8 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
     Raises:
         SpandexError: the file is missing, truncated, no lava-dl network, or Lava would not run what it holds.
     """
+    if Path(path).is_dir():
+        raise SpandexError(f"{path}: is a folder, not a network file")
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:

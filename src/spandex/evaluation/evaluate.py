@@ -73,7 +73,7 @@ def evaluate(
     names = [subject.name for subject in subjects]
     for name in names:
         if names.count(name) > 1:
-            raise SpandexError(f"two networks are called {name!r}")
+            raise SpandexError(f"two networks are called {name!r}; give each a name of its own")
     job = _Job(subjects, dnsmos, log, known or {})
     inputs: dict[str, list[dict[str, Any]]] = {"noisy": [], "clean": []}
     networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}

@@ -120,7 +120,11 @@ def _read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
-    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:
+        raise SpandexError(
+            f"{path}: not a state dict written by torch (it holds more than tensors)"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

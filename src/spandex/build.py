@@ -88,7 +88,7 @@ def record(params: Params, in_file: Params) -> str:
 
 
 def summary(params: Params) -> str:
-    """The table of the last build and where its report is.
+    """The table of the last build with its intervals, and where its report is.
 
     Raises:
         SpandexError: there is no report yet.
@@ -97,4 +97,6 @@ def summary(params: Params) -> str:
     path = folder / "summary.md"
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")
-    return f"{path.read_text(encoding='utf-8')}\nThe report is in {folder}"
+    intervals = (folder / "intervals.md").read_text(encoding="utf-8")
+    table = path.read_text(encoding="utf-8")
+    return f"{table}\n95 % intervals over the test clips:\n\n{intervals}\nThe report is in {folder}"

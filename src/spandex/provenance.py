@@ -18,9 +18,15 @@ CODE = ("src", "workflow", "Snakefile", "requirements.lock")
 
 @cache
 def code_digest(root: str | os.PathLike = ".") -> str:
-    """SHA-256 (first 16 digits) of the code and the lock file below ``root``; absent parts are skipped."""
+    """SHA-256 (first 16 digits) of the code and the lock file below ``root``, or of the package where that is no clone.
+
+    Absent parts are skipped.
+    """
     digest = hashlib.sha256()
-    for part in CODE:
+    parts = CODE
+    if not Path(root, "src", "spandex").is_dir():
+        root, parts = Path(__file__).parents[1], ("spandex",)
+    for part in parts:
         path = Path(root, part)
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:

@@ -68,14 +68,6 @@ def test_pieces_give_the_bits_of_the_whole(network):
     assert np.array_equal(np.concatenate(pieces)[denoiser.delay :], whole)
 
 
-def test_activity_is_that_of_the_whole_clip(network):
-    noisy, _ = noisy_pair(2, 3000)
-    whole = Executor(network).run(encode(noisy, N_FFT, HOP)[0])
-    _, activity = EventDenoiser(network).denoise_counted(noisy)
-    assert activity == whole.activity
-    assert all(layer.steps == 375 + 4 for layer in activity)
-
-
 def test_state_is_not_changed_by_going_on_from_it(network):
     noisy, _ = noisy_pair(3, 400)
     denoiser = EventDenoiser(network)

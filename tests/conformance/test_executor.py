@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from spandex.deploy import Executor, Network
 from spandex.deploy.execution import processes_forgotten
+from spandex.deploy.lava_run import run_in_lava
 from stock_lava import lava_spikes, model_spikes, stock_network
 
 
@@ -231,3 +232,20 @@ def test_dense_layers_of_pilotnet_run_as_in_lava(sparse):
     flat = last_convolution.transpose(2, 1, 0, 3).reshape(-1, inputs.shape[-1])
     executor = Executor(shipped / "network.net", sparse, skip_layers=6)
     assert_same_spikes(expected, executor.run(flat, record=True).spikes)
+
+
+def test_dense_layer_behind_flatten_takes_its_inputs_as_in_lava(tmp_path):
+    random = np.random.default_rng(3)
+    weight = random.integers(-60, 60, (5, 24))
+    write_network(tmp_path / "dense.net", [{"weight": weight, "vThMant": 2, "delay": random.integers(0, 4, 24)}], 24)
+    with h5py.File(tmp_path / "dense.net", "a") as file:
+        del file["layer/0/shape"]
+        file["layer/0/shape"] = np.array([2, 3, 4])
+        file.move("layer/1", "layer/2")
+        file["layer/1/type"] = np.array([b"flatten"])
+        file["layer/1/shape"] = np.array([24, 1, 1])
+    inputs = random.integers(-90, 90, (24, 20))
+    with processes_forgotten():
+        expected = run_in_lava(Network(tmp_path / "dense.net", False), inputs)
+    assert expected.any()
+    np.testing.assert_array_equal(Executor(tmp_path / "dense.net", False).run(inputs).outputs, expected)

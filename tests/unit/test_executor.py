@@ -75,9 +75,13 @@ def test_state_of_another_network_is_refused(path, tmp_path):
     other.initial_state().save(tmp_path / "state.npz")
     with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
         Executor(path).load_state(tmp_path / "state.npz")
-    (tmp_path / "state.npz").write_bytes(b"PK nonsense")
-    with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
-        Executor(path).load_state(tmp_path / "state.npz")
+    whole = (tmp_path / "state.npz").read_bytes()
+    flipped = whole[:200] + bytes([whole[200] ^ 255]) + whole[201:]
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for content in (b"PK nonsense", whole[:-40], flipped, b"", (tmp_path / "array.npy").read_bytes()):
+        (tmp_path / "state.npz").write_bytes(content)
+        with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
+            Executor(path).load_state(tmp_path / "state.npz")
     with pytest.raises(SpandexError, match=r"none\.npz: no such file"):
         Executor(path).load_state(tmp_path / "none.npz")
 

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 from spandex import params
@@ -19,7 +20,7 @@ def test_tree_digest_follows_names_and_contents_but_not_place_or_order(tmp_path)
 
 
 def test_code_digest_changes_with_code_alone(tmp_path):
-    (tmp_path / "src").mkdir()
+    (tmp_path / "src/spandex").mkdir(parents=True)
     (tmp_path / "src" / "a.py").write_text("1")
     before = code_digest(tmp_path)
     (tmp_path / "README.md").write_text("text")
@@ -28,6 +29,12 @@ def test_code_digest_changes_with_code_alone(tmp_path):
     (tmp_path / "src" / "a.py").write_text("2")
     code_digest.cache_clear()
     assert code_digest(tmp_path) != before
+
+
+def test_code_digest_outside_a_clone_is_that_of_the_package(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "theirs.py").write_text("1")
+    assert code_digest(tmp_path) == code_digest(tmp_path / "src") != hashlib.sha256().hexdigest()[:16]
 
 
 def test_record_names_parameters_inputs_code_and_versions(tmp_path):

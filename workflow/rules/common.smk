@@ -19,8 +19,6 @@ TRACKING = f"{REPORTS}/tracking/build.json"
 EVALUATE = " ".join(
     [
         f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean --hop {PARAMS.model.hop} --pipeline",
-        f"--sparsity-map {PARAMS.deploy.sparsity_text}",
-        f"--density-threshold {PARAMS.deploy.density_threshold}",
         "--mos" if PARAMS.evaluate.mos else "--no-mos",
     ]
 )

@@ -35,11 +35,12 @@ rule evaluate_network:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold"),
+        digest=PARAMS.digest("evaluate", "model"),
         options=EVALUATE,
+        sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
     shell:
         "spandex evaluate --net {input.network} --name {wildcards.model} --float --float-net {input.float_network}"
-        " --inputs {input.noisy} {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
+        " --inputs {input.noisy} {params.options} {params.sparsity} --workers {threads} --json {output} 2>&1 | tee -i {log}"
 
 
 rule latency:

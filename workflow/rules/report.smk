@@ -12,6 +12,7 @@ rule report:
     output:
         table=multiext(f"{REPORTS}/table", ".csv", ".md", ".tex"),
         summary=f"{REPORTS}/summary.md",
+        intervals=f"{REPORTS}/intervals.md",
         board=f"{REPORTS}/metricsboard.yml",
         figures=multiext(f"{REPORTS}/figures/figure1", ".png", ".pdf")
         + multiext(f"{REPORTS}/figures/learning_curves", ".png", ".pdf"),

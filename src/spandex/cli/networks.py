@@ -149,6 +149,8 @@ def evaluate(
     """
     from spandex.steps import evaluate as steps
 
+    if more and net and len(net) > 1:
+        raise typer.BadParameter("give all networks after one --net, or each after a --net of its own")
     steps.evaluate(
         [*(net or []), *(more or [])],
         noisy,

@@ -15,7 +15,7 @@ SAMPLE_RATE_HZ = 16_000
 PCM_SCALE = 2**15  # one step of 16-bit PCM is 2**-15 of full scale
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's subtypes
 WRITE_SAMPLES = 4096  # at once; given minutes of audio, libsndfile's Vorbis encoder overflows the stack
-UNKNOWN_SIZE = 2**32 - 1  # in the header of a WAV file that was written to a pipe
+UNKNOWN_SIZE = 2**31 - 2**16  # bytes; headers of WAV files written to a pipe say so many, or more, up to 2**32 - 1
 SILENCE_PEAK = 1e-4  # -80 dBFS: three steps of 16-bit PCM, nothing but rounding noise
 
 
@@ -81,8 +81,8 @@ def read_channels(path: str | os.PathLike) -> tuple[np.ndarray, SoundFormat]:
     """
     if not Path(path).is_file():
         raise AudioError(path, "no such file")
-    _check_whole(Path(path))
     try:
+        _check_whole(Path(path))
         with soundfile.SoundFile(path) as file:
             audio = file.read(dtype="float32", always_2d=True)
             sound_format = SoundFormat(file.samplerate, file.format, file.subtype, file.endian)
@@ -100,7 +100,7 @@ def _check_whole(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(12)
     declared, actual = int.from_bytes(header[4:8], "little"), path.stat().st_size - 8
-    if header[:4] + header[8:] == b"RIFFWAVE" and actual + 1 < declared != UNKNOWN_SIZE:
+    if header[:4] + header[8:] == b"RIFFWAVE" and actual + 1 < declared < UNKNOWN_SIZE:
         raise AudioError(path, f"cut off: {actual + 8} of {declared + 8} bytes")
 
 

@@ -78,8 +78,8 @@ class Executor:
     Dense and DelayDense; the two differ only once a sum leaves 32 bits, which ``LayerActivity.overflows`` counts.
 
     Args:
-        network: HDF5 network as lava-dl exports it, or a netx network.
-        sparsity_map, density_threshold, options: see ``Network``; only for a file.
+        network: HDF5 network as lava-dl exports it, or a netx network, which is run as it has been built.
+        sparsity_map, density_threshold, options: see ``Network``; of no effect on a network that is built already.
 
     Raises:
         SpandexError: the file or the map is unusable, or a layer cannot be run exactly.

@@ -5,7 +5,7 @@ do at their first step.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from lava.lib.dl.netx import hdf5
@@ -81,9 +81,23 @@ def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
             )
         pairs.append((getattr(block, "synapse", None), block.neuron))
     try:
-        return process_layers(pairs)
+        layers = process_layers(pairs)
     except SpandexError as error:
         raise SpandexError(f"{network.filename}: {error}") from None
+    for number, block in enumerate(network.layers[:-1]):
+        if len(block.shape) == 3:
+            layers[number + 1] = _behind_flatten(layers[number + 1], block.shape)
+    return layers
+
+
+def _behind_flatten(layer: Layer, shape: tuple[int, ...]) -> Layer:
+    """The layer with its inputs in the order of the neurons before it, of that shape; netx transposes them."""
+    place = np.argsort(np.arange(np.prod(shape)).reshape(shape).transpose().ravel())
+    connections = layer.connections
+    return replace(
+        layer,
+        connections=replace(connections, weights=connections.weights[:, place], delays=connections.delays[:, place]),
+    )
 
 
 def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> list[Layer]:

@@ -52,11 +52,6 @@ class Inference:
     steps: int
     seconds: float
 
-    @property
-    def steps_per_second(self) -> float:
-        """Network steps run per second."""
-        return self.steps / self.seconds
-
 
 def infer(
     network_path: str | os.PathLike,

@@ -1,6 +1,8 @@
 """State of a network between two steps, so that a clip can be run in pieces and a run be continued elsewhere."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +61,7 @@ def load_state(path: str | os.PathLike, layers: Sequence[Layer]) -> State:
             return State(tuple(_read(archive, number, _initial_state(layer)) for number, layer in enumerate(layers)))
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise SpandexError(f"{path}: not a state of this network ({error})") from None
 
 

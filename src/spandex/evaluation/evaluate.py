@@ -24,7 +24,6 @@ from spandex.metrics.latency import buffer_latency_s
 from spandex.threads import map_in_order
 
 EXPLAINED_LOSS_DB = 0.05  # a larger loss of fixed point against float is reported by cause
-FRAME = (512, 128)  # samples of a frame and a hop, for noisy scores without any network
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ def evaluate(
     known: Mapping[str, Mapping[str, Any]] | None = None,
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
+    frame: tuple[int, int] = (512, 128),
 ) -> Evaluation:
     """Score every network on every clip.
 
@@ -66,6 +66,7 @@ def evaluate(
         known: scores of noisy and clean audio by clip digest, see ``known_inputs``.
         workers: clips in work at once, a thread each; they do not change the scores.
         progress: called with 1 after every clip.
+        frame: samples of a frame and a hop of the encoder where there is no network to tell.
 
     Raises:
         SpandexError: no clip could be used, or two networks have one name.
@@ -74,7 +75,7 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise SpandexError(f"two networks are called {name!r}; give each a name of its own")
-    job = _Job(subjects, dnsmos, log, known or {})
+    job = _Job(subjects, dnsmos, log, known or {}, frame)
     inputs: dict[str, list[dict[str, Any]]] = {"noisy": [], "clean": []}
     networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     used: list[Pair] = []
@@ -136,12 +137,13 @@ class _Job:
         dnsmos: Dnsmos | None,
         log: ScoreLog,
         known: Mapping[str, Mapping[str, Any]],
+        frame: tuple[int, int],
     ):
         self._subjects = subjects
         self._dnsmos = dnsmos
         self._log = log
         self._known = known
-        self._frame = (subjects[0].n_fft, subjects[0].hop) if subjects else FRAME
+        self._frame = (subjects[0].n_fft, subjects[0].hop) if subjects else frame
         self._writing, self._float_pass = threading.Lock(), threading.Lock()
 
     def __call__(self, pair: Pair) -> dict[str, Any] | SpandexError:

@@ -83,7 +83,7 @@ def _by_key(folder: Path) -> dict[tuple[int, str], Path]:
         raise SpandexError(f"{folder}: no such folder")
     files: dict[tuple[int, str], Path] = {}
     for file in folder.iterdir():
-        if file.suffix.lower() not in SUFFIXES:
+        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
             continue
         match = FILE_ID.search(file.stem)
         key = (int(match[1]), "") if match else (-1, file.stem)

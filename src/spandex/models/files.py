@@ -74,18 +74,18 @@ def from_hdf5(path: str | os.PathLike) -> SDNN:
     """The SDNN of an HDF5 written by lava-dl: weights, delays and thresholds as exported, hence quantised.
 
     Raises:
-        SpandexError: the file is missing, is not HDF5, or does not hold the SDNN's four layers.
+        SpandexError: the file is missing, is no network that Lava could run, or is not the SDNN: four layers, no bias.
     """
-    if not Path(path).is_file():
-        raise SpandexError(f"{path}: no such file")
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise SpandexError(f"{path}: not an HDF5 file ({error})") from None
-    with file:
+    from spandex.deploy.network_file import network_layers  # deploy needs this package
+
+    network_layers(path)  # refuses what cannot be right
+    with h5py.File(path) as file:
         layers = file.get("layer")
         if not isinstance(layers, h5py.Group) or sorted(layers) != ["0", "1", "2", "3"]:
             raise SpandexError(f"{path}: not the SDNN: expected the groups layer/0 to layer/3")
+        biased = [index for index in sorted(layers) if "bias" in layers[index] and np.any(layers[index]["bias"][()])]
+        if biased:
+            raise SpandexError(f"{path}: not the SDNN: layer/{biased[0]} has a bias")
         bins, hidden = (int(_dataset(layers, name, path).flat[0]) for name in ("0/shape", "1/shape"))
         if bins < 2 or hidden < 1:
             raise SpandexError(f"{path}: not the SDNN: layer/0 has {bins} neurons and layer/1 has {hidden}")
@@ -121,9 +121,7 @@ def _read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
     except pickle.UnpicklingError:
-        raise SpandexError(
-            f"{path}: not a state dict written by torch (it holds more than tensors)"
-        ) from None
+        raise SpandexError(f"{path}: not a state dict written by torch (it holds more than tensors)") from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None

@@ -9,7 +9,9 @@ import torch
 from tqdm import tqdm
 
 from spandex import metrics
+from spandex.build import PARTIAL
 from spandex.data import NoisySpeech
+from spandex.deploy.codec import HOPS_PER_FRAME
 from spandex.deploy.netx import parse_sparsity_map
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate as evaluate_pairs
@@ -81,7 +83,7 @@ def evaluate(
         )
         for number, net in enumerate(nets)
     ]
-    log = ScoreLog(output.with_name(f"{output.name}.partial"), code_digest())
+    log = ScoreLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest())
     with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
         result = evaluate_pairs(
             subjects,
@@ -91,6 +93,7 @@ def evaluate(
             _known(inputs, mos),
             workers or os.cpu_count() or 1,
             bar.update,
+            **({"frame": (HOPS_PER_FRAME * hop, hop)} if hop else {}),
         )
     failed = [*failed, *result.failed]
     write_json(
@@ -100,14 +103,17 @@ def evaluate(
             "clips": len(pairs) - len(result.failed),
             "confidence": CONFIDENCE,
             "failed": [str(error) for error in failed],
+            "settings": {"hop": hop, "sparsity_map": sparsity_map, "density_threshold": density_threshold, "mos": mos},
             "produced_by": produced_by([*nets, *(float_nets or [])], params),
         },
     )
-    log.remove()
+    log.close()
     for name, scores in ({"noisy": result.noisy} | result.networks).items():
         low, high = scores["intervals"]["si_snr_db"]
         print(f"{name}: SI-SNR {scores['si_snr_db']:.2f} dB ({low:.2f} to {high:.2f})")
-    if failed:
+    if not failed:
+        log.remove()
+    else:
         count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
         more = [f"{len(failed) - SHOWN_FAILURES} more, see {output}"] if len(failed) > SHOWN_FAILURES else []
         raise SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))

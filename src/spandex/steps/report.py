@@ -4,11 +4,12 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
 from spandex.models import load_state
 from spandex.params import Params
 from spandex.provenance import produced_by
-from spandex.report import figures, metricsboard, table, tracking
+from spandex.report import figures, intervals, metricsboard, table, tracking
 from spandex.sparsify import sparsity
 from spandex.steps.common import new_network
 
@@ -41,6 +42,13 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     timed = table.with_latency(ours, metrics.values(), enc_dec_ms)
     with atomic_path(reports / "summary.md") as temporary:
         temporary.write_text(table.printed_table(timed + published), encoding="utf-8")
+
+    control = "dense" if "dense" in metrics else next(iter(metrics))
+    intervals.write_intervals(
+        reports / "intervals.md",
+        intervals.intervals_table(metrics, control, differences(metrics)),
+        intervals.losses_table(metrics),
+    )
 
     drawn = figures.sparsity_figure(
         {model: trained[model] / "log.csv" for model in params.fine_tuned}, reports / "figures" / "figure1"

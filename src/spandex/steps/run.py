@@ -1,5 +1,6 @@
 """A network on recorded inputs."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def run(
         network = Executor(*options) if backend == "events" else Network(*options)
         try:
             data = whole_numbers(data)
-            outputs = network.run(data).outputs if isinstance(network, Executor) else run_in_lava(network, data)
+            outputs = _run_events(network, data) if isinstance(network, Executor) else run_in_lava(network, data)
         except SpandexError as error:
             raise SpandexError(f"{inputs}: {error}") from None
     try:
@@ -48,6 +49,16 @@ def run(
     except OSError as error:
         raise SpandexError(f"{output}: cannot be written ({error.strerror or error})") from None
     print(f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps")
+
+
+def _run_events(executor: Executor, inputs: np.ndarray) -> np.ndarray:
+    result = executor.run(inputs)
+    overflows = {layer.name: layer.overflows for layer in result.activity if layer.overflows}
+    for name, count in overflows.items():
+        warnings.warn(
+            f"layer {name}: {count} sums left 32 bits; sparse and dense synapses with delays differ there", stacklevel=2
+        )
+    return result.outputs
 
 
 def _load(path: Path) -> np.ndarray:

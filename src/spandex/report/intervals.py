@@ -1,0 +1,65 @@
+"""How sure the table is: 95 % intervals of the networks and of their differences, and where fixed point loses."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spandex.files import atomic_path
+
+SCORES = {"si_snr_db": ("SI-SNR (dB)", 2), "mos_ovrl": ("MOS ovrl", 3), "power_proxy_ops_per_s": ("power (Ops/s)", 0)}
+NOTHING = "-"
+
+Metrics = Mapping[str, Any]
+
+
+def intervals_table(networks: Mapping[str, Metrics], against: str, differences: list[Mapping[str, Any]]) -> str:
+    """Markdown: each network's mean with its interval, and its paired difference to one of them.
+
+    Args:
+        networks: by name, summaries of ``spandex.evaluation``.
+        against: the network to compare with, such as the dense control.
+        differences: what ``spandex.evaluation.differences`` gives for these networks.
+    """
+    pairs = {(entry["of"], entry["minus"]): (entry, 1) for entry in differences}
+    pairs |= {(entry["minus"], entry["of"]): (entry, -1) for entry in differences}
+    shown = [score for score in SCORES if all(score in metrics for metrics in networks.values())]
+    headings = ["model", *(SCORES[score][0] for score in shown), *(f"{SCORES[s][0]} - {against}" for s in shown)]
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    for name, metrics in networks.items():
+        cells = [_cell(score, metrics[score], metrics["intervals"][score]) for score in shown]
+        entry, sign = pairs.get((name, against), (None, 1))
+        for score in shown:
+            if entry is None:
+                cells.append(NOTHING)
+            else:
+                bounds = sorted(sign * bound for bound in entry[score]["interval"])
+                cells.append(_cell(score, sign * entry[score]["mean"], bounds, "+"))
+        lines.append([name, *cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def losses_table(networks: Mapping[str, Metrics]) -> str:
+    """Markdown: causes of what fixed point loses, for networks that lose more than 0.05 dB; empty if there is none."""
+    losing = {
+        name: metrics["fixed_minus_float_db_by_cause"]
+        for name, metrics in networks.items()
+        if "fixed_minus_float_db_by_cause" in metrics
+    }
+    if not losing:
+        return ""
+    causes = list(next(iter(losing.values())))
+    lines = [["fixed - float, by cause (dB)", *causes], ["---", *["---:"] * len(causes)]]
+    lines += [[name, *(f"{values[cause]:.3f}" for cause in causes)] for name, values in losing.items()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def write_intervals(path: str | os.PathLike, *tables: str) -> None:
+    """Write the tables that are not empty, as Markdown."""
+    with atomic_path(path) as temporary:
+        Path(temporary).write_text("\n".join(table for table in tables if table), encoding="utf-8")
+
+
+def _cell(score: str, mean: float, bounds: list[float], sign: str = "") -> str:
+    decimals = SCORES[score][1]
+    return f"{mean:{sign},.{decimals}f} ({bounds[0]:{sign},.{decimals}f} to {bounds[1]:{sign},.{decimals}f})"

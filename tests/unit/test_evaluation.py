@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from denoising import N_FFT, noisy_pair, small_network
+from denoising import HOP, N_FFT, noisy_pair, small_network
 from evaluations import evaluated, write_clips
 from spandex.data.audio import from_int16, to_int16, write_wav
 from spandex.deploy import Executor
+from spandex.deploy.codec import encode
 from spandex.evaluation import Pair, evaluate, load_subject, pair_clips
+from spandex.evaluation.causes import loss_by_cause
 from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.scores import float_audio
 from spandex.metrics import network_size, si_snr
@@ -210,6 +212,21 @@ def test_loss_by_clamped_delays_is_named_and_adds_up(tmp_path):
     assert sum(by_cause.values()) == pytest.approx(summary["fixed_minus_float_db"], abs=1e-9)
     assert by_cause["delay_clamp"] < 0.99 * summary["fixed_minus_float_db"]
     assert all(abs(by_cause[cause]) < 1e-3 for cause in ("rounding", "exponents"))
+
+
+def test_loss_by_outputs_beyond_24_bits_is_named(tmp_path):
+    net = small_network(tmp_path / "loud.net", output_gain=1)
+    with h5py.File(net, "r+") as file:
+        file["layer/2/weight"][...] = 60
+        file["layer/3/weight"][...] = -120  # masks far below zero, which wrap to large ones
+    noisy, clean = noisy_pair(0, 4000)
+    write_wav(tmp_path / "noisy/a.wav", noisy)
+    write_wav(tmp_path / "clean/a.wav", clean)
+    assert Executor(net).run(encode(noisy, N_FFT, HOP)[0]).outputs.min() < -(2**23)
+    clip = Pair(tmp_path / "noisy/a.wav", tmp_path / "clean/a.wav").read()
+    changes = loss_by_cause(load_subject(net, with_float=True))(clip)
+    assert abs(changes["output_wrap"]) > 1
+    assert all(abs(changes[cause]) < 0.01 for cause in ("delay_clamp", "rounding", "exponents"))
 
 
 def test_small_loss_is_not_explained(tmp_path):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode
+from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_BITS, OUTPUT_GAIN, decode, encode
 from spandex.deploy.executor import Executor
 from spandex.deploy.fixed_point import Layer
 from spandex.deploy.network_file import MAX_DELAY
@@ -19,7 +19,7 @@ from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
 from spandex.models import SDNN
 
-CAUSES = ("framing", "delay_clamp", "rounding", "exponents")
+CAUSES = ("framing", "delay_clamp", "rounding", "exponents", "output_wrap")
 
 
 def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
@@ -29,7 +29,8 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
         A function that gives what each step from float to fixed point adds to the SI-SNR of a clip, in dB.
         ``framing``: frames that begin in silence instead of a reflection; ``delay_clamp``: delays above 62 steps
         cut to 62; ``rounding``: weighted sums and events as integers; ``exponents``: weights moved up to 8 bits,
-        and sums down again.
+        and sums down again; ``output_wrap``: outputs beyond the 24 bits of Loihi 2's state, which wrap: masks of
+        the other sign.
     """
     clamped = copy.deepcopy(subject.float_network)
     for block in clamped.blocks:
@@ -43,8 +44,9 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
         for outputs in (
             _float_outputs(subject.float_network, spectrum),
             _float_outputs(clamped, spectrum),
-            unscaled.run(inputs).outputs,
-            subject.executor.run(inputs).outputs,
+            _within_range(unscaled.run(inputs).outputs),
+            _within_range(deployed := subject.executor.run(inputs).outputs),
+            deployed,
         ):
             steps.append(decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)])
         changes = np.diff([si_snr_db(audio, clip.clean) for audio in steps])
@@ -60,6 +62,11 @@ def _without_exponent(layer: Layer) -> Layer:
     return replace(
         layer, connections=replace(connections, weights=connections.weights >> -connections.exponent, exponent=0)
     )
+
+
+def _within_range(outputs: np.ndarray) -> np.ndarray:
+    limit = 1 << (OUTPUT_BITS - 1)
+    return np.clip(outputs, -limit, limit - 1)
 
 
 def _float_outputs(network: SDNN, spectrum: np.ndarray) -> np.ndarray:

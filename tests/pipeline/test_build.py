@@ -112,7 +112,7 @@ def test_make_prints_the_table_and_where_the_report_is(built, project):
 
 def test_report_folder_is_complete(built, project):
     folder = project / "reports/embedded"
-    names = ["table.csv", "table.md", "table.tex", "summary.md", "metricsboard.yml"]
+    names = ["table.csv", "table.md", "table.tex", "summary.md", "intervals.md", "metricsboard.yml"]
     names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
     assert [name for name in names if not (folder / name).is_file()] == []
     assert [entry["model"] for entry in yaml.safe_load((folder / "metricsboard.yml").read_text())] == MODELS

@@ -14,7 +14,7 @@ from spandex.data.audio import SAMPLE_RATE_HZ, AudioError
 from spandex.errors import SpandexError
 
 _FILE_ID = re.compile(r"fileid_(\d+)\.wav$")
-_SNR = re.compile(r"_snr(-?\d+)_tl")
+SNR = re.compile(r"_snr(-?\d+)_tl")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class NoisySpeech:
     def __getitem__(self, index: int) -> Clip:
         noisy, clean = self.read(index)
         file = self.noisy_files[index]
-        snr = _SNR.search(file.name)
+        snr = SNR.search(file.name)
         return Clip(noisy, clean, self.file_ids[index], file.name, int(snr[1]) if snr else None)
 
     def __iter__(self) -> Iterator[Clip]:

@@ -1,14 +1,12 @@
 """Evaluate networks on pairs of clips: every clip is read once, on all cores, and scored for all networks."""
 
-import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.deploy.codec import encode
@@ -20,6 +18,7 @@ from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, in
 from spandex.evaluation.subject import Subject
 from spandex.evaluation.summary import differences, summarise
 from spandex.metrics import Dnsmos
+from spandex.metrics.dnsmos import one_thread_an_operation
 from spandex.metrics.latency import buffer_latency_s
 from spandex.threads import map_in_order
 
@@ -80,7 +79,7 @@ def evaluate(
     networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     used: list[Pair] = []
     failed: list[SpandexError] = []
-    with _one_torch_thread():  # clips share the cores; the scores then depend on no number of threads
+    with one_thread_an_operation():  # clips share the cores; the scores then depend on no number of threads
         for pair, result in zip(pairs, map_in_order(job, pairs, workers), strict=True):
             if isinstance(result, SpandexError):
                 failed.append(result)
@@ -97,7 +96,7 @@ def evaluate(
     summaries = {subject.name: _network_summary(subject, networks[subject.name]) for subject in subjects}
     for subject in subjects:
         if summaries[subject.name].get("fixed_minus_float_db", 0.0) < -EXPLAINED_LOSS_DB:
-            with _one_torch_thread():
+            with one_thread_an_operation():
                 losses = list(map_in_order(job.loss_by_cause(subject), used, workers))
             means = {cause: float(np.mean([loss[cause] for loss in losses])) for cause in CAUSES}
             summaries[subject.name]["fixed_minus_float_db_by_cause"] = means
@@ -201,13 +200,3 @@ def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]]) ->
         "size_kb": size.size_kb,
         "deployed_sparsity": size.sparsity,
     }
-
-
-@contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, read_channels
+from spandex.data.dataset import SNR
 from spandex.deploy.codec import LARGEST_SAMPLE
 from spandex.errors import SpandexError
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 FILE_ID = re.compile(r"fileid_(\d+)$")
-SNR = re.compile(r"_snr(-?\d+)_tl")
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class Dnsmos:
     def _raw_scores(self, audio: torch.Tensor, hops: np.ndarray) -> torch.Tensor:
         """The network's outputs (hops, 3) at these hops."""
         threads = self.threads or torch.get_num_threads()
-        with _one_thread_an_operation(), ThreadPoolExecutor(threads) as pool:
+        with one_thread_an_operation(), ThreadPoolExecutor(threads) as pool:
             frames = self._log_power(audio)
             chunks = pool.map(partial(self._inner_columns, frames), range(0, len(frames), CHUNK_FRAMES))
             inner = torch.cat(list(chunks), dim=1)
@@ -197,7 +197,7 @@ def _onnx_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def _one_thread_an_operation() -> Iterator[None]:
+def one_thread_an_operation() -> Iterator[None]:
     """Of torch, in this thread and in those started inside."""
     previous = torch.get_num_threads()
     torch.set_num_threads(1)

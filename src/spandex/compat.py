@@ -3,8 +3,8 @@
 Both declare Python below 3.11 because of one class: ``lava.magma.compiler.var_model`` uses instances
 of the dataclass ``ByteEncoder`` as defaults, and Python 3.11 accepts only hashable defaults. An import
 hook gives that class a hash while its module loads; nothing on disk changes. It also lets Lava set
-multiprocessing's start method where something else has, and puts off lava-dl's object detection, which
-imports torchvision, until it is used.
+multiprocessing's start method where something else has, and puts off what takes seconds and is seldom used, until
+it is: lava-dl's object detection, which imports torchvision, and the plots and filters that Lava imports.
 """
 
 import contextlib
@@ -57,8 +57,10 @@ _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
     "lava.lib.dl.slayer": _silent,
     "lava.lib.dl.slayer.object_detection": _silent,
+    "matplotlib.pyplot": contextlib.nullcontext,
+    "scipy.signal": contextlib.nullcontext,
 }
-_LAZY = "lava.lib.dl.slayer.object_detection"
+_LAZY = {"lava.lib.dl.slayer.object_detection", "matplotlib.pyplot", "scipy.signal"}
 
 
 class _Loader(importlib.abc.Loader):
@@ -82,7 +84,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, around)
-            if fullname == _LAZY:
+            if fullname in _LAZY:
                 spec.loader = importlib.util.LazyLoader(spec.loader)
         return spec
 

@@ -73,10 +73,12 @@ class Data(Section):
 
 
 class Model(Section):
-    """The SDNN and what it starts from."""
+    """The SDNN, or a network of one's own, and what it starts from."""
 
     n_fft: Count  # samples
     hop: Count  # samples
+    factory: str | None = None  # package.module:callable that makes other blocks, see spandex.models.from_factory
+    arguments: dict[str, Any] = {}  # of the factory; the keys below are those of the SDNN
     hidden: Count  # neurons
     threshold: Positive
     tau_grad: Positive

@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 from spandex import params
+from spandex.files import sha256
+from spandex.references import source_file
 
 PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
@@ -34,6 +36,12 @@ envvars:
 wildcard_constraints:
     split="|".join(SPLITS),
     model="|".join(PARAMS.models),
+
+
+def digest(*keys, without=()):
+    """Of the parameters that a rule depends on, and of the user's file that makes the network, if there is one."""
+    source = source_file(PARAMS.model.factory) if "model" in keys and PARAMS.model.factory else None
+    return PARAMS.digest(*keys, without=without) + (f" {sha256(source)}" if source else "")
 
 
 def network_of(wildcards):

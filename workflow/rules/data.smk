@@ -10,7 +10,7 @@ rule corpus:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("seed", *CORPUS_KEYS),
+        digest=digest("seed", *CORPUS_KEYS),
         mirror=None if PARAMS.data.source == "embedded" else PARAMS.mirror,
     shell:
         "spandex corpus --output {output.manifest} --workers {threads} 2>&1 | tee -i {log}"
@@ -30,7 +30,7 @@ rule synthesize:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("seed", "data", without=["data.clips", *CORPUS_KEYS]),
+        digest=digest("seed", "data", without=["data.clips", *CORPUS_KEYS]),
         clips=lambda wildcards: PARAMS.data.clips.model_dump()[wildcards.split],
     shell:
         "spandex synthesize --manifest {input.manifest} --split {wildcards.split} --output {output.clips}"

@@ -11,7 +11,7 @@ rule export_network:
     conda:
         "../envs/spandex.yaml"
     params:
-        digest=PARAMS.digest("model"),
+        digest=digest("model"),
     shell:
         "spandex export --float-network {input.network} --output {output.network} 2>&1 | tee -i {log}"
 
@@ -30,6 +30,6 @@ rule lava_inference:
     conda:
         "../envs/spandex.yaml"
     params:
-        digest=PARAMS.digest("deploy", "model"),
+        digest=digest("deploy", "model"),
     shell:
         "spandex infer --network {input.network} --clips {input.test} --output {output} 2>&1 | tee -i {log}"

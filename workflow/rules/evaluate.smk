@@ -12,7 +12,7 @@ rule evaluate_noisy:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate", "model"),
+        digest=digest("evaluate", "model"),
         options=EVALUATE,
     shell:
         "spandex evaluate {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
@@ -35,7 +35,7 @@ rule evaluate_network:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("evaluate", "model"),
+        digest=digest("evaluate", "model"),
         options=EVALUATE,
         sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
     shell:
@@ -57,6 +57,6 @@ rule latency:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=PARAMS.digest("model"),
+        digest=digest("model"),
     shell:
         "spandex latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"

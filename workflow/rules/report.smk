@@ -24,7 +24,7 @@ rule report:
         "../envs/spandex.yaml"
     params:
         run=TRACKING,
-        digest=PARAMS.digest("report"),
+        digest=digest("report"),
         names=PARAMS.models,
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],

@@ -15,7 +15,7 @@ rule train_baseline:
     threads: workflow.cores
     params:
         run=TRACKING,
-        digest=PARAMS.digest("seed", "threads", "model", "train", without=["train.checkpoint_minutes"]),
+        digest=digest("seed", "threads", "model", "train", without=["train.checkpoint_minutes"]),
     shell:
         "spandex baseline --train {input.train} --validation {input.validation} --run {params.run}"
         " --output {output.network} 2>&1 | tee -i {log}"
@@ -42,7 +42,7 @@ rule fine_tune:
     threads: workflow.cores
     params:
         run=TRACKING,
-        digest=PARAMS.digest(
+        digest=digest(
             "seed",
             "threads",
             "model",

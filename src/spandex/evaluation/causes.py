@@ -17,7 +17,7 @@ from spandex.deploy.network_file import MAX_DELAY
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
-from spandex.models import SDNN
+from spandex.models import MaskNetwork
 
 CAUSES = ("framing", "delay_clamp", "rounding", "exponents", "output_wrap")
 
@@ -69,7 +69,7 @@ def _within_range(outputs: np.ndarray) -> np.ndarray:
     return np.clip(outputs, -limit, limit - 1)
 
 
-def _float_outputs(network: SDNN, spectrum: np.ndarray) -> np.ndarray:
+def _float_outputs(network: MaskNetwork, spectrum: np.ndarray) -> np.ndarray:
     """Masks of the float network, as late as those of the deployed one and in its units, int32 (bins, steps)."""
     magnitude = torch.from_numpy(np.abs(spectrum).astype(np.float32))[None]
     with torch.no_grad():

@@ -15,7 +15,7 @@ from spandex.evaluation.subject import Subject
 from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
 from spandex.metrics.dnsmos import library_hops, mean_score
 from spandex.metrics.latency import buffer_latency_s, network_latency_s
-from spandex.models import SDNN, denoise
+from spandex.models import MaskNetwork, denoise
 
 Scores = dict[str, Any]
 Encoded = tuple[np.ndarray, np.ndarray]  # what spandex.deploy.codec.encode gives
@@ -118,7 +118,7 @@ def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:
     }
 
 
-def float_audio(network: SDNN, noisy: np.ndarray) -> np.ndarray:
+def float_audio(network: MaskNetwork, noisy: np.ndarray) -> np.ndarray:
     """Audio (samples,) denoised by the float network; silence follows what is shorter than a frame."""
     padded = np.pad(noisy, (0, max(0, network.n_fft - len(noisy))))  # torch's STFT reflects half a frame at the ends
     return denoise(network, torch.from_numpy(padded)[None])[0].numpy()[: len(noisy)]

@@ -10,7 +10,7 @@ from spandex.deploy.netx import SparsityMap
 from spandex.files import sha256
 from spandex.kernels import accelerate
 from spandex.metrics import NetworkSize, network_size
-from spandex.models import SDNN, from_hdf5, load_state
+from spandex.models import MaskNetwork, from_hdf5, load_state
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Subject:
     n_fft: int
     hop: int
     size: NetworkSize
-    float_network: SDNN | None
+    float_network: MaskNetwork | None
 
 
 def load_subject(
@@ -40,6 +40,7 @@ def load_subject(
     name: str | None = None,
     *,
     with_float: bool = False,
+    float_network: MaskNetwork | None = None,
     float_path: str | os.PathLike | None = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: float = 0.5,
@@ -51,8 +52,9 @@ def load_subject(
         path: HDF5 network as lava-dl exports it, whose outputs mask the spectrum that its inputs see.
         name: by default the file's, or its folder's where the file is called network.net.
         with_float: load the float network too.
+        float_network: a network to load the float version into; the SDNN of ``path`` if None.
         float_path: state dict of the float network; its weights are taken from ``path``, rounded to 8 bits as they
-            are in training, if None.
+            are in training, if None. A ``float_network`` that is given needs it.
         sparsity_map, density_threshold: see ``spandex.deploy.Network``.
         hop: samples a step; a quarter of a frame if None.
 
@@ -66,7 +68,7 @@ def load_subject(
     network = None
     if with_float:
         digest += " float"
-        network = from_hdf5(path)
+        network = from_hdf5(path) if float_network is None else float_network
         network.hop = hop
         if float_path is not None:
             load_state(network, float_path)

@@ -1,4 +1,6 @@
-"""The sigma-delta network (SDNN) that SPANDEX prunes: the baseline of the Intel N-DNS Challenge, track 1."""
+"""Networks that mask a magnitude spectrum: the SDNN that SPANDEX prunes, the challenge's baseline, and others."""
+
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
@@ -10,19 +12,43 @@ MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before quantisation (challe
 INPUT_STEP = 1 / 64  # quantisation step of the network's input (challenge baseline: input_quantizer)
 
 
-class SDNN(torch.nn.Module):
-    """Sigma-delta network with axonal delays that masks a magnitude spectrum.
-
-    With x = quantise(noisy - 0.2, 1/64), the network of sigma-delta blocks f and noisy magnitude m::
+class MaskNetwork(torch.nn.Module):
+    """lava-dl blocks f that mask a magnitude spectrum. With noisy magnitude m and x = quantise(m - 0.2, 1/64)::
 
         denoised = m * relu(f(x) + 1)
+
+    Args:
+        blocks: from n_fft / 2 + 1 inputs to as many outputs. lava-dl draws delays and fixes shapes at the first
+            forward; here that has happened when the constructor returns, so a state dict loads directly.
+        n_fft: samples of an STFT frame.
+        hop: samples between frames; one network step a hop.
+    """
+
+    def __init__(self, blocks: Iterable[torch.nn.Module], n_fft: int = 512, hop: int = 128):
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop = hop
+        self.blocks = torch.nn.ModuleList(blocks)
+        self.blocks[0].pre_hook_fx = _quantise_input
+        with torch.no_grad():
+            self(torch.zeros(1, n_fft // 2 + 1, 1))
+
+    def forward(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
+        """Denoised magnitude from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""
+        x = noisy_magnitude - MAGNITUDE_OFFSET
+        for block in self.blocks:
+            x = block(x)
+        return noisy_magnitude * torch.relu(x + 1)
+
+
+class SDNN(MaskNetwork):
+    """Sigma-delta network with axonal delays that masks a magnitude spectrum.
 
     Blocks: Input, Dense bins-hidden and hidden-hidden with delays and a one-step delay shift, Output
     hidden-bins, where bins = n_fft / 2 + 1. Source: IntelLabs/IntelNeuromorphicDNSChallenge,
     baseline_solution/sdnn_delays/train_sdnn.py; Timcheck et al. 2023, arXiv:2303.09503.
 
-    lava-dl draws delays and fixes shapes at the first forward; here that has happened when the
-    constructor returns, drawn from torch's random generator, so a state dict loads directly.
+    Weights and delays are drawn from torch's random generator.
 
     Args:
         n_fft: samples of an STFT frame.
@@ -45,9 +71,6 @@ class SDNN(torch.nn.Module):
         scale_grad: float = 0.8,
         max_delay: int = 64,
     ):
-        super().__init__()
-        self.n_fft = n_fft
-        self.hop = hop
         bins = n_fft // 2 + 1
         neuron = {
             "threshold": threshold,
@@ -58,29 +81,18 @@ class SDNN(torch.nn.Module):
             "requires_grad": False,
         }
         block = slayer.block.sigma_delta
-        self.blocks = torch.nn.ModuleList(
-            [
-                block.Input(neuron),
-                block.Dense(neuron, bins, hidden, delay=True, delay_shift=True),
-                block.Dense(neuron, hidden, hidden, delay=True, delay_shift=True),
-                block.Output(neuron, hidden, bins),
-            ]
-        )
-        self.blocks[0].pre_hook_fx = _quantise_input
-        for dense in self.blocks[1:3]:
+        blocks = [
+            block.Input(neuron),
+            block.Dense(neuron, bins, hidden, delay=True, delay_shift=True),
+            block.Dense(neuron, hidden, hidden, delay=True, delay_shift=True),
+            block.Output(neuron, hidden, bins),
+        ]
+        for dense in blocks[1:3]:
             dense.delay.max_delay = max_delay
-        with torch.no_grad():
-            self(torch.zeros(1, bins, 1))
-
-    def forward(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
-        """Denoised magnitude from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""
-        x = noisy_magnitude - MAGNITUDE_OFFSET
-        for block in self.blocks:
-            x = block(x)
-        return noisy_magnitude * torch.relu(x + 1)
+        super().__init__(blocks, n_fft, hop)
 
 
-def denoise(network: SDNN, audio: torch.Tensor) -> torch.Tensor:
+def denoise(network: MaskNetwork, audio: torch.Tensor) -> torch.Tensor:
     """Denoised audio (batch, samples) of noisy audio (batch, samples), 16 kHz, without gradients."""
     with torch.no_grad():
         magnitude, phase = stft(audio, network.n_fft, network.hop)

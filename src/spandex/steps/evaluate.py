@@ -22,6 +22,7 @@ from spandex.files import read_json, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by
+from spandex.steps.common import new_network
 
 SHOWN_FAILURES = 5  # in the error message; JSON has all
 
@@ -58,7 +59,7 @@ def evaluate(
         inputs: what an earlier evaluation wrote; its scores of noisy and clean audio are reused.
         workers: clips at once; one a core if None.
         hop, sparsity_map, density_threshold: see ``load_subject``; the map as typed.
-        params: recorded as the origin of the networks.
+        params: recorded as the origin of the networks; the float networks are those that it describes.
 
     Raises:
         SpandexError: a file or folder cannot be used, or some clips failed: the rest has been evaluated and written.
@@ -76,6 +77,7 @@ def evaluate(
             net,
             names and names[number],
             with_float=with_float,
+            float_network=new_network(params) if with_float and params is not None else None,
             float_path=float_nets and float_nets[number],
             sparsity_map=parse_sparsity_map(sparsity_map),
             density_threshold=density_threshold,

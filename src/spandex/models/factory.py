@@ -1,0 +1,57 @@
+"""A user's own lava-dl network in the place of the SDNN."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lava.lib.dl.slayer.block import sigma_delta
+
+from spandex.errors import SpandexError
+from spandex.models.sdnn import MaskNetwork
+from spandex.references import resolve
+
+
+def from_factory(name: str, arguments: Mapping[str, Any], n_fft: int, hop: int) -> MaskNetwork:
+    """The mask network around the lava-dl blocks that a callable makes.
+
+    The callable returns sigma-delta blocks as a sequence, or a module whose ``blocks`` they are: Input, Dense with
+    ``delay_shift=True`` as often as wanted, Output. The first takes n_fft / 2 + 1 values, the last gives as many.
+
+    Args:
+        name: ``package.module:callable``.
+        arguments: of the callable, by keyword.
+        n_fft, hop: samples of a frame and of a step.
+
+    Raises:
+        SpandexError: there is no such callable, it fails, or what it returns is not such a network.
+    """
+    factory = resolve(name)
+    try:
+        made = factory(**arguments)
+        blocks = list(getattr(made, "blocks", made))
+    except Exception as error:  # whatever the user's code raises
+        raise SpandexError(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+    _check(name, blocks)
+    try:
+        return MaskNetwork(blocks, n_fft, hop)
+    except RuntimeError as error:  # shapes that do not fit
+        size = n_fft // 2 + 1
+        reason = " ".join(str(error).split())
+        raise SpandexError(f"{name}: its blocks do not map {size} values to {size} ({reason})") from None
+
+
+def _check(name: str, blocks: list[Any]) -> None:
+    kinds = [sigma_delta.Input, *[sigma_delta.Dense] * (len(blocks) - 2), sigma_delta.Output]
+    if len(blocks) < 2 or not all(map(isinstance, blocks, kinds)):
+        found = ", ".join(type(block).__name__ for block in blocks)
+        raise SpandexError(
+            f"{name}: expected the sigma-delta blocks Input, Dense, ..., Output, not {found or 'nothing'}"
+        )
+    for number, block in enumerate(blocks[1:-1], start=1):
+        if block.delay_shift is not True:
+            raise SpandexError(
+                f"{name}: block {number} has no delay_shift, the step that Lava takes from layer to layer"
+            )
+        if block.neuron.activation not in (torch.relu, torch.nn.functional.relu):
+            activation = getattr(block.neuron.activation, "__name__", block.neuron.activation)
+            raise SpandexError(f"{name}: block {number} has the activation {activation}; Lava runs relu")

@@ -1,0 +1,47 @@
+"""Networks as a user would write them, for ``model.factory``."""
+
+import torch
+from lava.lib.dl.slayer.block import sigma_delta
+
+NEURON = {"threshold": 0.1, "tau_grad": 0.1, "scale_grad": 0.8, "activation": torch.relu}
+
+
+def two_layers(hidden=8, bins=257, activation=torch.relu, delay_shift=True):
+    """Two layers of synapses."""
+    neuron = NEURON | {"activation": activation}
+    return [
+        sigma_delta.Input(NEURON),
+        sigma_delta.Dense(neuron, bins, hidden, delay=True, delay_shift=delay_shift),
+        sigma_delta.Output(NEURON, hidden, bins),
+    ]
+
+
+class Module(torch.nn.Module):
+    """The same as a module."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(two_layers(hidden))
+
+
+def without_end():
+    return two_layers()[:2]
+
+
+def sigmoid():
+    return two_layers(activation=torch.sigmoid)
+
+
+def unshifted():
+    return two_layers(delay_shift=False)
+
+
+def narrow():
+    return two_layers(bins=100)
+
+
+def failing():
+    raise KeyError("no such\ncorpus")
+
+
+number = 3

@@ -7,17 +7,22 @@ from typing import Any, Protocol
 import torch
 
 from spandex.errors import SpandexError
+from spandex.sparsify.magnitude import NEGLIGIBLE, Tensors, magnitude
 from spandex.sparsify.schedule import Schedule
-from spandex.sparsify.synapses import dense_weights
+from spandex.sparsify.weights import Layers, synapse_weights
 
-Tensors = Mapping[str, torch.Tensor]
+SCOPES = ("global", "layer")
 
 
 class MaskSource(Protocol):
     """Chooses the weights to keep."""
 
     def __call__(self, weights: Tensors, masks: Tensors, sparsity: float) -> dict[str, torch.Tensor]:
-        """Masks (True: keep) that remove the fraction ``sparsity`` of all weights, what ``masks`` removed included."""
+        """Boolean masks (True: keep), by layer, that remove the fraction ``sparsity`` of all ``weights``.
+
+        ``masks`` are those of the step before. What they removed is zero in ``weights``; a source that keeps it again
+        lets it grow from zero.
+        """
         ...
 
 
@@ -26,55 +31,88 @@ class Pruner:
 
     In a training loop it takes one call an iteration, after the optimiser's:
 
-        optimizer.step()
-        pruner.step()
+        pruner = Pruner(network, Linear(0.75, steps=2000), scope="layer")
+        for batch in batches:
+            ...
+            optimizer.step()
+            pruner.step()
 
-    Iterations count from 0. Pruning happens at every multiple of ``frequency`` before ``schedule.steps`` and at
-    ``schedule.steps`` itself. Gradients of pruned weights are zeroed in the backward pass, so that they count neither
-    in a gradient norm nor in an optimiser's moments; what momentum or weight decay still move, ``step`` puts back.
+    Iterations count from 0; masks change when the schedule does. Gradients of pruned weights are zeroed in the
+    backward pass, so that they count neither in a gradient norm nor in an optimiser's moments; what momentum, weight
+    decay or a loaded state dict still move, ``step`` puts back.
 
-    Make it once the network is on its device. Weights are changed in place.
+    Make it once the network is on its device. Weights are changed in place; nothing is added to the network's modules
+    or state dict.
+
+    Attributes:
+        schedule: how much is pruned, when; its ``initial`` is at least the sparsity the network came with.
+        masks: boolean tensors by layer, of the weights' shapes; False: pruned.
+        iteration: calls of ``step`` so far.
     """
 
-    def __init__(self, network: torch.nn.Module, source: MaskSource, schedule: Schedule, frequency: int):
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        schedule: Schedule,
+        *,
+        source: MaskSource = magnitude,
+        scope: str = "global",
+        layers: Layers | None = None,
+    ):
         """
         Args:
-            network: a network with lava-dl dense synapses; only these are pruned.
-            source: which weights to remove.
-            schedule: how many of them, when.
-            frequency: iterations between two pruning steps.
+            network: a network with dense or convolutional lava-dl synapses; only these are pruned.
+            schedule: how many of their weights, when. It starts at the sparsity there is (magnitudes below 1e-5) if
+                that is more than its ``initial``.
+            source: which weights to remove. What it is made of should show in its name or repr, since
+                ``repr(pruner)`` tells runs apart.
+            scope: "global": the source is given all layers together; "layer": each layer alone, so that each is
+                pruned to the same sparsity.
+            layers: which synapses, by name (of the synapse or of a module that holds it) or by a predicate of the
+                name; all if not given. Sparsity is a fraction of their weights.
 
         Raises:
-            SpandexError: the network has nothing to prune, or ``frequency`` is below 1.
+            SpandexError: the network has nothing to prune, is sparser than the target already, or a name is unknown.
         """
-        if frequency < 1:
-            raise SpandexError(f"pruning every {frequency} iterations: at least 1 must lie between two steps")
+        if scope not in SCOPES:
+            raise SpandexError(f"scope {scope!r}: there are {', '.join(SCOPES)}")
         self.source = source
-        self.schedule = schedule
-        self.frequency = frequency
+        self.scope = scope
+        self.weights = synapse_weights(network, layers)
+        self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._values().items()}
         self.iteration = 0
-        self.weights = dense_weights(network)
-        self.masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.weights.items()}
+        present = self._present_sparsity()
+        for name, there in present.items():
+            if there > schedule.target:
+                raise SpandexError(f"target sparsity {schedule.target:g}: {name} is already at {there:g}")
+        self.schedule = dataclasses.replace(schedule, initial=max(schedule.initial, min(present.values())))
         self._hooks = [
-            weight.register_hook(lambda gradient, name=name: gradient * self.masks[name])
+            handle
             for name, weight in self.weights.items()
+            for handle in weight.mask_gradients(lambda name=name: self.masks[name])
         ]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.schedule}, frequency={self.frequency})"
+        source = getattr(self.source, "__qualname__", None) or repr(self.source)
+        layers = ", ".join(self.weights)
+        return f"{type(self).__name__}({self.schedule}, source={source}, scope={self.scope}, layers=[{layers}])"
 
     @property
     def done(self) -> bool:
-        """Whether the final sparsity has been reached."""
+        """Whether the target has been reached."""
         return self.iteration > self.schedule.steps
 
     def step(self) -> None:
-        """Prune if it is time to, and put every pruned weight back to zero."""
-        step, last = self.iteration, self.schedule.steps
-        if step == last or (step < last and step % self.frequency == 0):
-            self.masks = self.source(self.weights, self.masks, self.schedule(step))
+        """Prune if it is time to, and put every pruned weight back to zero.
+
+        Raises:
+            SpandexError: the source returned masks that do not fit the weights.
+        """
+        wanted = self.schedule(self.iteration)
+        if self.iteration == 0 or wanted != self.schedule(self.iteration - 1):
+            self._prune(wanted)
         self.iteration += 1
-        self._apply()
+        self._hold()
 
     def remove(self) -> None:
         """Let go of the network: its weights stay as they are, zeros included, and train freely from now on."""
@@ -83,31 +121,57 @@ class Pruner:
         self._hooks = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Position, schedule and masks, as plain types and tensors."""
+        """Position, initial sparsity and masks, as plain types and tensors."""
         return {
             "iteration": self.iteration,
-            "frequency": self.frequency,
-            "schedule": dataclasses.asdict(self.schedule),
+            "initial": self.schedule.initial,
             "masks": {name: mask.clone() for name, mask in self.masks.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a ``state_dict``.
+        """Continue from a ``state_dict`` of a pruner of the same layers.
 
         Raises:
-            SpandexError: it belongs to another network.
+            SpandexError: it belongs to another network or to other layers.
         """
         masks = state["masks"]
-        if {name: mask.shape for name, mask in masks.items()} != {name: w.shape for name, w in self.weights.items()}:
-            raise SpandexError(f"masks of {', '.join(masks)} do not fit a network with {', '.join(self.weights)}")
+        if {name: mask.shape for name, mask in masks.items()} != {name: m.shape for name, m in self.masks.items()}:
+            raise SpandexError(f"masks of {', '.join(masks)} do not fit a network with {', '.join(self.masks)}")
         self.iteration = state["iteration"]
-        self.frequency = state["frequency"]
-        self.schedule = dataclasses.replace(self.schedule, **state["schedule"])
-        self.masks = {name: mask.to(self.weights[name].device) for name, mask in masks.items()}
-        self._apply()
+        self.schedule = dataclasses.replace(self.schedule, initial=state["initial"])
+        self.masks = {name: mask.to(self.masks[name].device) for name, mask in masks.items()}
+        self._hold()
 
-    @torch.no_grad()
-    def _apply(self) -> None:
+    def _values(self) -> dict[str, torch.Tensor]:
+        return {name: weight.value() for name, weight in self.weights.items()}
+
+    def _groups(self) -> dict[str, list[str]]:
+        """Names of the layers that are pruned together, by what to call them."""
+        return (
+            {"the network": list(self.weights)} if self.scope == "global" else {name: [name] for name in self.weights}
+        )
+
+    def _present_sparsity(self) -> dict[str, float]:
+        """Fraction of negligible weights in each group of layers."""
+        values = self._values()
+        return {
+            group: sum(int((values[name].abs() < NEGLIGIBLE).sum()) for name in names)
+            / sum(values[name].numel() for name in names)
+            for group, names in self._groups().items()
+        }
+
+    def _prune(self, wanted: float) -> None:
+        values = self._values()
+        masks: dict[str, torch.Tensor] = {}
+        for names in self._groups().values():
+            part = self.source({n: values[n] for n in names}, {n: self.masks[n] for n in names}, wanted)
+            for name in names:
+                mask = part.get(name)
+                if mask is None or mask.dtype != torch.bool or mask.shape != values[name].shape:
+                    raise SpandexError(f"{name}: the mask source gave no boolean mask of its shape")
+            masks |= part
+        self.masks = masks
+
+    def _hold(self) -> None:
         for name, weight in self.weights.items():
-            # Not a product with the mask: 0 * -1 is -0.0, and 0 * inf is not a number.
-            weight.masked_fill_(~self.masks[name], 0.0)
+            weight.hold(self.masks[name])

@@ -1,0 +1,152 @@
+"""The prunable weights of a lava-dl network: where they are, their values, and how zeros are held in them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from lava.lib.dl import slayer
+from torch.nn.utils import parametrize
+from torch.nn.utils.weight_norm import WeightNorm
+from torch.utils.hooks import RemovableHandle
+
+from spandex.errors import SpandexError
+
+# Pooling has one fixed weight for all, which is no connection that could go.
+PRUNABLE = (slayer.synapse.Dense, slayer.synapse.Conv, slayer.synapse.ConvTranspose)
+
+Layers = Iterable[str] | Callable[[str], bool]
+
+
+class SynapseWeight:
+    """The weight of one synapse, normalised (``enable_weight_norm``) or not.
+
+    Under weight normalisation w = g v / ||v||, with one norm an index of the first dimension, a zero in v is a zero in
+    w. Where a whole norm would be zero, g is zero instead and v is one, so that w is zero and not 0 / 0.
+    """
+
+    def __init__(self, synapse: torch.nn.Module):
+        self.synapse = synapse
+
+    @property
+    def _norm(self) -> WeightNorm | None:
+        hooks = self.synapse._forward_pre_hooks.values()
+        return next((hook for hook in hooks if isinstance(hook, WeightNorm) and hook.name == "weight"), None)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the weight."""
+        return self.synapse.weight.shape
+
+    def value(self) -> torch.Tensor:
+        """The weight that the synapse uses (before quantisation), without its graph."""
+        norm = self._norm
+        # Under normalisation the attribute ``weight`` is as old as the last forward.
+        return self.synapse.weight.detach() if norm is None else norm.compute_weight(self.synapse).detach()
+
+    @torch.no_grad()
+    def hold(self, mask: torch.Tensor) -> None:
+        """Set the weight to zero, exactly, where ``mask`` is False."""
+        norm = self._norm
+        # Not products with the mask: 0 * -1 is -0.0, and 0 * inf is not a number.
+        if norm is None:
+            self.synapse.weight.masked_fill_(~mask, 0.0)
+            return
+        g, v = self.synapse.weight_g, self.synapse.weight_v
+        empty = ~_any_like(mask, g)
+        v.masked_fill_(~mask, 0.0).masked_fill_(empty, 1.0)
+        g.masked_fill_(empty, 0.0)
+        self.synapse.weight = norm.compute_weight(self.synapse)
+
+    def mask_gradients(self, mask: Callable[[], torch.Tensor]) -> list[RemovableHandle]:
+        """Zero the gradient in the backward pass where the mask, asked for each time, is False.
+
+        Returns:
+            Handles that undo it.
+        """
+        if self._norm is None:
+            masks = {self.synapse.weight: mask}
+        else:
+            g = self.synapse.weight_g
+            masks = {self.synapse.weight_v: mask, g: lambda: _any_like(mask(), g)}
+        return [
+            parameter.register_hook(lambda gradient, mask=mask: gradient.masked_fill(~mask(), 0.0))
+            for parameter, mask in masks.items()
+            if parameter.requires_grad
+        ]
+
+
+def _any_like(mask: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Whether anything is kept of what each element of g scales."""
+    return mask.float().sum_to_size(g.shape) > 0
+
+
+def synapse_weights(network: torch.nn.Module, layers: Layers | None = None) -> dict[str, SynapseWeight]:
+    """Weights of the dense and convolutional synapses of a network, by the synapse's name, in the network's order.
+
+    A complex synapse counts as two, ``<name>.real`` and ``<name>.imag``, and so does a recurrent block.
+
+    Args:
+        network: a network with lava-dl synapses.
+        layers: which of them: names of synapses or of modules that hold them, or a predicate of the synapse's name;
+            all if not given.
+
+    Raises:
+        SpandexError: there is none, a name in ``layers`` holds none, or one is under ``torch.nn.utils.parametrize``,
+            where a zero in a parameter need not be one in the weight.
+    """
+    found = {name: module for name, module in network.named_modules() if isinstance(module, PRUNABLE)}
+    if not found:
+        raise SpandexError(f"{type(network).__name__}: no dense or convolutional synapse of lava-dl to prune")
+    chosen = _chosen(list(found), layers)
+    for name in chosen:
+        if parametrize.is_parametrized(found[name]):
+            raise SpandexError(f"{name}: its weights are parametrised; remove the parametrisation before pruning")
+    return {name: SynapseWeight(found[name]) for name in chosen}
+
+
+def _chosen(names: list[str], layers: Layers | None) -> list[str]:
+    if layers is None:
+        return names
+    if callable(layers):
+        chosen = [name for name in names if layers(name)]
+    else:
+        wanted = [layers] if isinstance(layers, str) else list(layers)
+        inside = {layer: {name for name in names if f"{name}.".startswith(f"{layer}.")} for layer in wanted}
+        for layer in wanted:
+            if not inside[layer]:
+                raise SpandexError(f"layer {layer}: no synapse to prune; there are {', '.join(names)}")
+        chosen = [name for name in names if any(name in group for group in inside.values())]
+    if not chosen:
+        raise SpandexError(f"no layer chosen to prune; there are {', '.join(names)}")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Fractions of weights that are exactly zero.
+
+    Attributes:
+        layers: one fraction a synapse, by name.
+        total: fraction over all of them.
+    """
+
+    layers: dict[str, float]
+    total: float
+
+
+def sparsity(network: torch.nn.Module, layers: Layers | None = None) -> Sparsity:
+    """Exact zero fraction of the float weights of every dense and convolutional synapse and of all of them together.
+
+    Args:
+        network: a network with lava-dl synapses.
+        layers: which synapses, as in ``synapse_weights``; all if not given.
+
+    Raises:
+        SpandexError: as ``synapse_weights``.
+    """
+    weights = {name: weight.value() for name, weight in synapse_weights(network, layers).items()}
+    zeros = {name: weight.numel() - int(weight.count_nonzero()) for name, weight in weights.items()}
+    return Sparsity(
+        layers={name: zeros[name] / weight.numel() for name, weight in weights.items()},
+        total=sum(zeros.values()) / sum(weight.numel() for weight in weights.values()),
+    )

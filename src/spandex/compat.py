@@ -12,14 +12,15 @@ import dataclasses
 import functools
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import io
 import logging
 import multiprocessing
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 
@@ -60,20 +61,56 @@ _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "matplotlib.pyplot": contextlib.nullcontext,
     "scipy.signal": contextlib.nullcontext,
 }
-_LAZY = {"lava.lib.dl.slayer.object_detection", "matplotlib.pyplot", "scipy.signal"}
+_DEFERRED = {"lava.lib.dl.slayer.object_detection", "matplotlib.pyplot", "scipy.signal"}
+
+
+_EXECUTING = threading.RLock()
+_WAITING = object()
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, around: Callable[[], AbstractContextManager]):
+    def __init__(self, loader: importlib.abc.Loader, around: Callable[[], AbstractContextManager], deferred: bool):
         self.loader = loader
         self.around = around
+        self.deferred = deferred
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        if self.deferred:
+            module.__spec__.loader_state = _WAITING
+            module.__class__ = _Deferred
+        else:
+            self.execute(module)
+
+    def execute(self, module: ModuleType) -> None:
         with self.around():
             self.loader.exec_module(module)
+
+
+class _Deferred(ModuleType):
+    """A module that is executed when something is first looked up in it.
+
+    Unlike ``importlib.util.LazyLoader``, which reads ``__file__`` of it as a use: inspect does so for all modules.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(name)
+        with _EXECUTING:
+            if self.__spec__.loader_state is _WAITING:
+                self.__spec__.loader_state = None
+                self.__spec__.loader.execute(self)
+                self.__class__ = ModuleType
+        return getattr(self, name) if type(self) is ModuleType else self._partial(name)
+
+    def _partial(self, name: str) -> Any:
+        """What a module holds that is being executed, as its own submodules see it."""
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -83,9 +120,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, around)
-            if fullname in _LAZY:
-                spec.loader = importlib.util.LazyLoader(spec.loader)
+            spec.loader = _Loader(spec.loader, around, fullname in _DEFERRED)
         return spec
 
 

@@ -47,3 +47,24 @@ assert "torchvision" in sys.modules
 """
     done = python(code)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_looking_through_all_modules_imports_nothing_more():
+    code = """
+import spandex, inspect, sys
+from lava.lib.dl import slayer, netx
+from scipy import signal
+import matplotlib.pyplot
+inspect.getmodule(lambda: None, "no such file")
+assert "torchvision" not in sys.modules
+assert "scipy.signal._signaltools" not in sys.modules
+assert "matplotlib.backend_bases" not in sys.modules
+assert signal.windows.hann(4)[0] == 0
+assert callable(matplotlib.pyplot.figure)
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_star_import_takes_everything():
+    assert python("import spandex; from scipy.signal import *; convolve").returncode == 0

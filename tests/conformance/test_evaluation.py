@@ -18,7 +18,7 @@ from spandex.evaluation import evaluate, load_subject, pair_clips
 from spandex.evaluation.log import ScoreLog
 from spandex.metrics import Dnsmos, si_snr
 from spandex.metrics.dnsmos import mean_score
-from spandex.models import denoise, export_hdf5, load_published
+from spandex.models import denoise, export_hdf5, load_network
 from spandex.models.sdnn import INPUT_STEP
 from stock_lava import model_spikes, stock_network
 
@@ -75,7 +75,7 @@ def test_float_scores_are_those_of_the_float_network(mirror, tmp_path):
     path = mirror / "ndns/prune50/network.net"
     noisy, clean = real_pair(mirror, seconds=2)
     _, scores = scores_of(path, noisy, clean, tmp_path, with_float=True)
-    audio = denoise(load_published(path), torch.from_numpy(noisy)[None])[0].numpy()  # lava-dl's own forward
+    audio = denoise(load_network(path), torch.from_numpy(noisy)[None])[0].numpy()  # lava-dl's own forward
     assert scores["float_si_snr_db"] == pytest.approx(double_si_snr(audio, clean), abs=1e-4)
     assert scores["fixed_minus_float_db"] == scores["si_snr_db"] - scores["float_si_snr_db"]
 

@@ -6,7 +6,7 @@ import torch
 from lava.lib.dl import slayer
 
 from networks import hdf5_content
-from spandex.models import denoise, export_hdf5, from_hdf5, load_published, save_state, stft
+from spandex.models import denoise, export_hdf5, from_hdf5, load_network, save_state, stft
 
 
 def si_snr(estimate, target):
@@ -41,14 +41,14 @@ def _at_16_khz(path):
 
 
 def test_published_state_dict_exports_exactly_the_published_hdf5(mirror, tmp_path):
-    network = load_published(mirror / "ndns" / "baseline" / "network.pt")
+    network = load_network(mirror / "ndns" / "baseline" / "network.pt")
     export_hdf5(network, tmp_path / "network.net")
     assert hdf5_content(tmp_path / "network.net") == hdf5_content(mirror / "ndns" / "baseline" / "network.net")
 
 
 def test_published_state_dict_returns_without_loss(mirror, tmp_path):
     path = mirror / "ndns" / "baseline" / "network.pt"
-    save_state(load_published(path), tmp_path / "network.pt")
+    save_state(load_network(path), tmp_path / "network.pt")
     published, mine = (torch.load(p, map_location="cpu", weights_only=True) for p in (path, tmp_path / "network.pt"))
     assert published.keys() == mine.keys()
     assert all(torch.equal(published[key], mine[key]) for key in published)
@@ -65,7 +65,7 @@ def test_published_hdf5_returns_without_loss(mirror, tmp_path, name):
 def test_hdf5_and_state_dict_of_the_baseline_compute_the_same(mirror, clips):
     magnitude, _ = stft(clips[0][:, :32000])
     with torch.no_grad():
-        a, b = (load_published(mirror / "ndns" / "baseline" / f"network.{kind}")(magnitude) for kind in ("pt", "net"))
+        a, b = (load_network(mirror / "ndns" / "baseline" / f"network.{kind}")(magnitude) for kind in ("pt", "net"))
     assert torch.equal(a, b)
 
 
@@ -73,7 +73,7 @@ def test_published_baseline_improves_real_noisy_speech(mirror, clips):
     noisy, clean = clips
     before = si_snr(noisy, clean)
     torch.testing.assert_close(before, torch.full((4,), 5.0), rtol=0, atol=0.3)
-    network = load_published(mirror / "ndns" / "baseline" / "network.pt")
+    network = load_network(mirror / "ndns" / "baseline" / "network.pt")
     gain = si_snr(denoise(network, noisy), clean) - before
     assert gain.mean() > 1.5
 
@@ -109,5 +109,5 @@ def test_forward_is_that_of_a_network_written_with_lava_dl_alone(mirror, clips):
         for block in blocks:
             x = block(x)
         expected = noisy * torch.relu(x + 1)
-        network = load_published(mirror / "ndns" / "baseline" / "network.pt")
+        network = load_network(mirror / "ndns" / "baseline" / "network.pt")
         assert torch.equal(network(stft(clips[0][:, :32000])[0]), expected)

@@ -4,7 +4,7 @@ import torch
 
 from networks import hdf5_content
 from spandex.errors import SpandexError
-from spandex.models import SDNN, export_hdf5, from_hdf5, load_published, load_state, save_state
+from spandex.models import SDNN, export_hdf5, from_hdf5, load_network, load_state, save_state
 
 
 def build(seed=0, **settings):
@@ -78,7 +78,7 @@ def test_unreadable_state_is_refused_by_name(tmp_path, kind, capsys):
         torch.save([torch.ones(2)], path)
     elif kind == "folder":
         path.mkdir()
-    for load in (lambda: load_state(build(), path), lambda: load_published(path)):
+    for load in (lambda: load_state(build(), path), lambda: load_network(path)):
         with pytest.raises(SpandexError) as error:
             load()
         assert str(path) in str(error.value) and "\n" not in str(error.value)
@@ -122,12 +122,12 @@ def test_hdf5_returns_as_a_network_that_computes_the_same(tmp_path, settings):
     assert (other.n_fft, other.hop) == (network.n_fft, network.n_fft // 4)
 
 
-def test_load_published_takes_both_formats_and_any_width(tmp_path):
+def test_load_network_takes_both_formats_and_any_width(tmp_path):
     network = build(1, hidden=11)
     save_state(network, tmp_path / "network.pt")
     export_hdf5(network, tmp_path / "network.net")
-    assert states_equal(load_published(tmp_path / "network.pt"), network)
-    assert states_equal(load_published(tmp_path / "network.net"), from_hdf5(tmp_path / "network.net"))
+    assert states_equal(load_network(tmp_path / "network.pt"), network)
+    assert states_equal(load_network(tmp_path / "network.net"), from_hdf5(tmp_path / "network.net"))
 
 
 @pytest.mark.parametrize("change", ["missing", "cut", "other", "layer", "weight", "text", "narrow"])

@@ -25,7 +25,7 @@ from spandex.deploy.inference import infer, network_framing
 from spandex.deploy.netx import Network, SparsityMap
 from spandex.deploy.state import State
 from spandex.errors import SpandexError
-from spandex.models import denoise, load_published
+from spandex.models import denoise, load_network
 
 Backend = Literal["events", "lava", "torch"]
 
@@ -171,7 +171,7 @@ class FloatDenoiser:
     concurrent = False  # torch has threads of its own
 
     def __init__(self, path: str | os.PathLike):
-        self._network = load_published(path)
+        self._network = load_network(path)
 
     def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
         """See ``Denoiser``; clips shorter than a frame are followed by silence."""

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ import torch
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
-from spandex.models.sdnn import SDNN
+from spandex.models.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
 
 
 def save_state(network: torch.nn.Module, path: str | os.PathLike) -> None:
@@ -51,10 +52,11 @@ def export_hdf5(network: torch.nn.Module, path: str | os.PathLike) -> None:
             block.export_hdf5(layers.create_group(str(i)))
 
 
-def load_published(path: str | os.PathLike) -> SDNN:
-    """The network of a published file: a state dict (``network.pt``) or an HDF5 (``network.net``).
+def load_network(path: str | os.PathLike) -> MaskNetwork:
+    """The mask network of a state dict (``network.pt``) or of an HDF5 (``network.net``), with hops of a quarter frame.
 
-    Both of the challenge's baseline and the pruned ones of SPANDEX load; the hidden width is the file's.
+    Any number and width of dense layers will do, with delays or not: the challenge's baseline and the pruned networks
+    of SPANDEX, and those that lost neurons. A state dict's neurons are the challenge's, but for their thresholds.
 
     Raises:
         SpandexError: the file is missing or is not such a network.
@@ -62,50 +64,70 @@ def load_published(path: str | os.PathLike) -> SDNN:
     if Path(path).is_file() and h5py.is_hdf5(path):
         return from_hdf5(path)
     state = _read_state(path)
-    key = "blocks.2.synapse.weight"
-    if key not in state or state[key].ndim != 5:
-        raise SpandexError(f"{path}: not a state dict of the SDNN: {key} is missing or has the wrong shape")
-    network = SDNN(hidden=state[key].shape[0])
+    shapes = {}
+    while (key := f"blocks.{len(shapes) + 1}.synapse.weight") in state:
+        shapes[key] = tuple(state[key].shape)
+    if not shapes:
+        raise SpandexError(f"{path}: not a state dict of a mask network: {key} is missing")
+    for key, shape in shapes.items():
+        if len(shape) != 5 or 0 in shape:
+            raise SpandexError(f"{path}: not a state dict of a mask network: {key} has shape {shape}")
+    widths = [next(iter(shapes.values()))[1], *(shape[0] for shape in shapes.values())]
+    delayed = [f"blocks.{i}.delay.delay" in state for i in range(1, len(shapes))]
+    network = _mask_network(path, widths, delayed)
     _apply_state(network, state, path)
     return network
 
 
-def from_hdf5(path: str | os.PathLike) -> SDNN:
-    """The SDNN of an HDF5 written by lava-dl: weights, delays and thresholds as exported, hence quantised.
+def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
+    """The mask network of an HDF5 written by lava-dl: weights, delays and thresholds as exported, hence quantised.
 
     Raises:
-        SpandexError: the file is missing, is no network that Lava could run, or is not the SDNN: four layers, no bias.
+        SpandexError: the file is missing, is no network that Lava could run, or no mask network: dense sigma-delta
+            layers after an input layer, without bias, that end with as many neurons as they begin with.
     """
     from spandex.deploy.network_file import network_layers  # deploy needs this package
 
-    network_layers(path)  # refuses what cannot be right
+    found = network_layers(path)  # refuses what cannot be right
+    types = [layer.type for layer in found]
+    if len(found) < 2 or types != ["input", *["dense"] * (len(found) - 1)]:
+        raise SpandexError(f"{path}: no mask network: expected an input layer and dense ones, not {', '.join(types)}")
+    for layer in found:
+        if layer.neuron not in ("SDNN", None) or layer.neurons is None:
+            raise SpandexError(f"{path}: no mask network: layer/{layer.index} has {layer.neuron} neurons")
     with h5py.File(path) as file:
-        layers = file.get("layer")
-        if not isinstance(layers, h5py.Group) or sorted(layers) != ["0", "1", "2", "3"]:
-            raise SpandexError(f"{path}: not the SDNN: expected the groups layer/0 to layer/3")
-        biased = [index for index in sorted(layers) if "bias" in layers[index] and np.any(layers[index]["bias"][()])]
+        layers = file["layer"]
+        biased = [name for name in layers if "bias" in layers[name] and np.any(layers[name]["bias"][()])]
         if biased:
-            raise SpandexError(f"{path}: not the SDNN: layer/{biased[0]} has a bias")
-        bins, hidden = (int(_dataset(layers, name, path).flat[0]) for name in ("0/shape", "1/shape"))
-        if bins < 2 or hidden < 1:
-            raise SpandexError(f"{path}: not the SDNN: layer/0 has {bins} neurons and layer/1 has {hidden}")
-        longest = max(math.ceil(_dataset(layers, f"{i}/delay", path).max()) for i in (1, 2))
+            raise SpandexError(f"{path}: no mask network: layer/{biased[0]} has a bias")
+        hidden = range(1, len(found) - 1)
+        delays = {i: _dataset(layers, f"{i}/delay", path) for i in hidden if "delay" in layers[str(i)]}
         # 64 is the challenge's limit; a network trained with a higher one keeps its delays.
-        network = SDNN(n_fft=2 * (bins - 1), hop=(bins - 1) // 2, hidden=hidden, max_delay=max(64, longest))
+        longest = max([64, *(math.ceil(delay.max()) for delay in delays.values())])
+        widths = [layer.neurons for layer in found]
+        network = _mask_network(path, widths, [i in delays for i in hidden], longest)
         state = {}
         for i, block in enumerate(network.blocks):
             scale = block.neuron.w_scale
-            state[f"blocks.{i}.neuron.bias"] = np.zeros(1)
-            state[f"blocks.{i}.neuron.delta.threshold"] = (
-                np.atleast_1d(_dataset(layers, f"{i}/neuron/vThMant", path)) / scale
-            )
+            threshold = np.atleast_1d(_dataset(layers, f"{i}/neuron/vThMant", path)) / scale
+            state |= {f"blocks.{i}.neuron.bias": np.zeros(1), f"blocks.{i}.neuron.delta.threshold": threshold}
             if i > 0:
                 weight = _dataset(layers, f"{i}/weight", path) / scale
                 state[f"blocks.{i}.synapse.weight"] = weight.reshape(*weight.shape, 1, 1, 1)
-            if i in (1, 2):
-                state[f"blocks.{i}.delay.delay"] = _dataset(layers, f"{i}/delay", path)
+            if i in delays:
+                state[f"blocks.{i}.delay.delay"] = delays[i]
     _apply_state(network, {key: torch.from_numpy(np.asarray(v, np.float32)) for key, v in state.items()}, path)
     return network
+
+
+def _mask_network(
+    path: str | os.PathLike, widths: Sequence[int], delayed: Sequence[bool], max_delay: int = 64
+) -> MaskNetwork:
+    bins = widths[0]
+    if bins < 3 or bins != widths[-1]:
+        raise SpandexError(f"{path}: no mask network: it maps {bins} to {widths[-1]} values")
+    blocks = sigma_delta_blocks(widths, delayed, sigma_delta_neuron(), max_delay)
+    return MaskNetwork(blocks, n_fft=2 * (bins - 1), hop=(bins - 1) // 2)
 
 
 def _dataset(layers: h5py.Group, name: str, path: str | os.PathLike) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Networks that mask a magnitude spectrum: the SDNN that SPANDEX prunes, the challenge's baseline, and others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
@@ -72,24 +73,41 @@ class SDNN(MaskNetwork):
         max_delay: int = 64,
     ):
         bins = n_fft // 2 + 1
-        neuron = {
-            "threshold": threshold,
-            "tau_grad": tau_grad,
-            "scale_grad": scale_grad,
-            "activation": F.relu,
-            "shared_param": True,
-            "requires_grad": False,
-        }
-        block = slayer.block.sigma_delta
-        blocks = [
-            block.Input(neuron),
-            block.Dense(neuron, bins, hidden, delay=True, delay_shift=True),
-            block.Dense(neuron, hidden, hidden, delay=True, delay_shift=True),
-            block.Output(neuron, hidden, bins),
-        ]
-        for dense in blocks[1:3]:
+        neuron = sigma_delta_neuron(threshold, tau_grad, scale_grad)
+        super().__init__(sigma_delta_blocks([bins, hidden, hidden, bins], [True, True], neuron, max_delay), n_fft, hop)
+
+
+def sigma_delta_neuron(threshold: float = 0.1, tau_grad: float = 0.1, scale_grad: float = 0.8) -> dict[str, Any]:
+    """lava-dl's parameters of the challenge's neuron; see ``SDNN``."""
+    return {
+        "threshold": threshold,
+        "tau_grad": tau_grad,
+        "scale_grad": scale_grad,
+        "activation": F.relu,
+        "shared_param": True,
+        "requires_grad": False,
+    }
+
+
+def sigma_delta_blocks(
+    widths: Sequence[int], delayed: Sequence[bool], neuron: Mapping[str, Any], max_delay: int = 64
+) -> list[torch.nn.Module]:
+    """Input, Dense with a step shift for every hidden layer, Output.
+
+    Args:
+        widths: neurons of every layer, from the input to the output.
+        delayed: of every hidden layer, whether its neurons have axonal delays.
+        neuron: parameters of all neurons, as ``sigma_delta_neuron`` gives them.
+        max_delay: longest axonal delay, in steps.
+    """
+    block = slayer.block.sigma_delta
+    blocks = [block.Input(neuron)]
+    for inputs, neurons, delay in zip(widths[:-2], widths[1:-1], delayed, strict=True):
+        dense = block.Dense(neuron, inputs, neurons, delay=delay, delay_shift=True)
+        if delay:
             dense.delay.max_delay = max_delay
-        super().__init__(blocks, n_fft, hop)
+        blocks.append(dense)
+    return [*blocks, block.Output(neuron, *widths[-2:])]
 
 
 def denoise(network: MaskNetwork, audio: torch.Tensor) -> torch.Tensor:

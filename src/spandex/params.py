@@ -98,7 +98,9 @@ class Train(Section):
     lam: Annotated[float, Field(ge=0)]  # weight of the magnitude error in the loss
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Positive
+    skip_nonfinite: Annotated[int, Field(ge=0)]  # batches of non-finite loss or gradient passed over before it stops
     checkpoint_minutes: Positive
+    device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 
 
 class Sparsify(Section):

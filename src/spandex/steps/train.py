@@ -13,7 +13,7 @@ from spandex.params import Params
 from spandex.report.tracking import Build, epoch_logger, model_run
 from spandex.sparsify import GradualMagnitude, Pruner
 from spandex.steps.common import new_network
-from spandex.train import TrainSettings, fit
+from spandex.train import TrainSettings, choose_device, fit, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
@@ -23,7 +23,7 @@ STATE_DICTS = ("ndns-baseline-pt",)  # of the catalogue's networks
 
 def train_baseline(params: Params, train: Path, validation: Path, run: Path, output: Path) -> None:
     """Take published weights or draw random ones, and train them for ``train.epochs``."""
-    network = new_network(params)
+    network = new_network(params).to(choose_device(params.train.device))
     start = "random weights"
     if params.model.pretrained is not None:
         start = _pretrained(params)
@@ -41,7 +41,7 @@ def fine_tune(
     params: Params, model: str, baseline: Path, train: Path, validation: Path, run: Path, output: Path
 ) -> None:
     """Fine-tune the baseline while pruning it to the model's target, or not at all: the dense control."""
-    network = new_network(params)
+    network = new_network(params).to(choose_device(params.train.device))
     load_state(network, baseline)
     sparsify = params.sparsify
     settings = TrainSettings(
@@ -59,7 +59,7 @@ def fine_tune(
 
 
 def _shared_settings(params: Params) -> dict[str, float]:
-    shared = params.train.model_dump(exclude={"epochs", "epoch_batches"})
+    shared = params.train.model_dump(exclude={"epochs", "epoch_batches", "device"})
     return shared | {"seed": params.seed, "threads": params.threads}
 
 
@@ -91,9 +91,10 @@ def _fit(
     output: Path,
 ) -> None:
     """Train and write the network; its checkpoints stay until the whole build is over."""
-    start = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values()))
+    start = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()))
     checkpoints = output.parents[1] / ".checkpoints" / name
     build = Build.load(run)
+    main = torchrun_place()[0] == 0  # the process that writes
     result = fit(
         accelerate(network),
         batches,
@@ -103,7 +104,10 @@ def _fit(
         pruner=pruner,
         checkpoints=checkpoints,
         identity=f"{start.hexdigest()} {sha256(train)} {sha256(validation)}",
-        on_epoch=epoch_logger(build, model_run(build, name)),
+        device=next(network.parameters()).device,
+        on_epoch=epoch_logger(build, model_run(build, name)) if main else None,
     )
+    if not main:
+        return
     print(f"{name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
     save_state(restore(network), output)

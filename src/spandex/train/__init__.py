@@ -1,7 +1,19 @@
-"""Training of the denoiser: loss, loop, checkpoints."""
+"""Training of the denoiser: loss, loop, checkpoints, one process or several."""
 
+from spandex.train.devices import choose_device
 from spandex.train.loop import Batches, FitResult, NoisyClip, TrainingError, fit
 from spandex.train.losses import denoising_loss
 from spandex.train.settings import TrainSettings
+from spandex.train.world import torchrun_place
 
-__all__ = ["Batches", "FitResult", "NoisyClip", "TrainSettings", "TrainingError", "denoising_loss", "fit"]
+__all__ = [
+    "Batches",
+    "FitResult",
+    "NoisyClip",
+    "TrainSettings",
+    "TrainingError",
+    "choose_device",
+    "denoising_loss",
+    "fit",
+    "torchrun_place",
+]

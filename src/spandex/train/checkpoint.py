@@ -7,7 +7,6 @@ writes it, of tensors and plain types only. The one before is kept beside it.
 import hashlib
 import io
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,24 +24,36 @@ class CheckpointError(SpandexError):
     """A file that is no checkpoint, or not a whole one."""
 
 
-def write_checkpoint(path: str | os.PathLike, state: dict[str, Any]) -> None:
-    """Write a state of tensors and plain types; ``path`` holds the old or the new one, never a part."""
+def write_checkpoint(path: str | os.PathLike, state: dict[str, Any], previous: str | os.PathLike | None = None) -> None:
+    """Write a state of tensors and plain types; ``path`` holds the old or the new one, never a part.
+
+    Args:
+        path: the file.
+        state: what it holds.
+        previous: where to move the file that was at ``path``, once the new one is whole; replaced if not given.
+    """
     stream = io.BytesIO()
     torch.save(state, stream)
     payload = stream.getvalue()
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
-        file.flush()
-        os.fsync(file.fileno())
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        if previous is not None:
+            Path(path).replace(previous)
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a state onto the CPU, without running anything in the file.
 
     Raises:
-        CheckpointError: it is torn, or not a checkpoint.
+        CheckpointError: it is torn, unreadable, or not a checkpoint.
     """
-    content = Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: unreadable ({error.strerror})") from None
     start = len(MAGIC) + DIGEST_BYTES
     if not content.startswith(MAGIC):
         raise CheckpointError(f"{path}: not a checkpoint")
@@ -51,8 +62,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise CheckpointError(f"{path}: torn checkpoint")
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # whatever a foreign pickle makes the restricted unpickler stumble over
+        raise CheckpointError(f"{path}: not a checkpoint ({(str(error).splitlines() or [''])[0]})") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: not a checkpoint")
     return state
@@ -72,26 +83,32 @@ class Checkpoints:
         self.previous = Path(directory) / "previous.ckpt"
         self.identity = identity
         self.log = log
+        self._current_is_ours = False  # a torn or foreign one must not take the place of a good one before it
 
     def save(self, state: dict[str, Any]) -> None:
-        """Make ``state`` the newest checkpoint; the newest so far becomes the one before."""
-        if self.current.exists():
-            self.current.replace(self.previous)
-        write_checkpoint(self.current, {"identity": self.identity, "state": state})
+        """Make ``state`` the newest checkpoint; the newest so far, if it was of use, becomes the one before."""
+        previous = self.previous if self._current_is_ours else None
+        write_checkpoint(self.current, {"identity": self.identity, "state": state}, previous)
+        self._current_is_ours = True
 
     def load(self) -> dict[str, Any] | None:
         """The newest usable state, or None."""
         for stale in self.current.parent.glob(f".{self.current.name}.*.tmp"):  # left by a killed run
             stale.unlink()
+        found = False
         for path in (self.current, self.previous):
             if not path.exists():
                 continue
+            found = True
             try:
                 content = read_checkpoint(path)
             except CheckpointError as error:
                 self.log(f"warning: {error}; not used")
                 continue
             if content.get("identity") == self.identity:
+                self._current_is_ours = path == self.current
                 return content["state"]
             self.log(f"{path}: belongs to other settings or data; not used")
+        if found:
+            self.log("warning: no checkpoint to continue from; training starts from the beginning")
         return None

@@ -1,27 +1,31 @@
 """Training: batches in, the best network out, continued from where it stopped."""
 
+import itertools
 import math
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from spandex.errors import SpandexError, Stopped
-from spandex.metrics import si_snr
 from spandex.models import denoise, istft, stft
 from spandex.sparsify import Pruner, sparsity
 from spandex.train.checkpoint import Checkpoints
 from spandex.train.logs import CsvLog, Row
 from spandex.train.losses import audible, denoising_loss
-from spandex.train.reproducible import reproducible
+from spandex.train.progress import Mean, Position
+from spandex.train.reproducible import reproducible, rng_state, set_rng_state
 from spandex.train.settings import TrainSettings
 from spandex.train.stopping import StopSignals
+from spandex.train.validation import NoisyClip, mean_si_snr
+from spandex.train.world import World, world
 
 COLUMNS = {
     "log": ("iteration", "epoch", "loss", "si_snr_db", "sparsity", "lr"),
@@ -31,7 +35,11 @@ COLUMNS = {
 
 
 class Batches(Protocol):
-    """Training batches whose order depends only on the epoch, such as ``spandex.data.SegmentBatches``."""
+    """Training batches whose order depends only on the epoch, such as ``spandex.data.SegmentBatches``.
+
+    With several processes, batches whose attributes ``rank`` and ``world_size`` are those of the process hold its
+    rows alone, rows ``rank::world_size`` of the batch of all; of other batches ``fit`` takes these rows.
+    """
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -42,15 +50,8 @@ class Batches(Protocol):
         ...
 
 
-class NoisyClip(Protocol):
-    """A clip with its clean speech, both float32 (samples,), such as ``spandex.data.Clip``."""
-
-    noisy: np.ndarray
-    clean: np.ndarray
-
-
 class TrainingError(SpandexError):
-    """Training cannot go on: the loss or its gradient is not finite."""
+    """Training cannot go on: the loss, its gradient or the validation score is not finite."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class FitResult:
         epoch: the best epoch, counted from 1.
         validation_si_snr_db: its mean SI-SNR on the validation clips, in dB.
         sparsity: exact zero fraction of its dense weights.
-        iterations: optimiser steps of the whole run.
+        iterations: batches of the whole run.
+        skipped: how many of them were passed over, because the loss or its gradient was not finite.
         epochs: the rows of epochs.csv.
     """
 
@@ -69,53 +71,8 @@ class FitResult:
     validation_si_snr_db: float
     sparsity: float
     iterations: int
+    skipped: int
     epochs: list[Row]
-
-
-@dataclass
-class _Mean:
-    """Running means of the loss (over batches) and of SI-SNR (over the segments that have one)."""
-
-    loss: float = 0.0
-    batches: int = 0
-    si_snr_db: float = 0.0
-    segments: int = 0
-
-    def add(self, loss: float, scores: torch.Tensor) -> None:
-        self.loss += loss
-        self.batches += 1
-        self.si_snr_db += float(scores.sum())
-        self.segments += len(scores)
-
-    def row(self, prefix: str = "") -> Row:
-        return {
-            f"{prefix}loss": self.loss / self.batches,
-            f"{prefix}si_snr_db": self.si_snr_db / self.segments if self.segments else math.nan,
-        }
-
-
-@dataclass
-class _Position:
-    """How far training has come; together with network, optimiser and pruner all that a checkpoint needs.
-
-    ``epoch`` and ``batch`` count what is complete. ``best`` holds epoch, validation_si_snr_db, sparsity and network.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    iteration: int = 0
-    seconds: float = 0.0
-    since_row: _Mean = field(default_factory=_Mean)
-    since_epoch: _Mean = field(default_factory=_Mean)
-    best: dict[str, Any] | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        return vars(self) | {"since_row": vars(self.since_row), "since_epoch": vars(self.since_epoch)}
-
-    @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> "_Position":
-        means = {name: _Mean(**state[name]) for name in ("since_row", "since_epoch")}
-        return cls(**(state | means))
 
 
 def fit(
@@ -148,24 +105,32 @@ def fit(
     checkpoints stay when training is over, so that calling again returns the same result at once; remove their
     folder when the network is safe.
 
+    Under torchrun, call this with the same arguments in every process: each trains on its share of the rows of every
+    batch, and the gradients and logs are those of whole batches. Process 0 writes all files and messages.
+
+    A skipped batch changes neither weights, optimiser nor buffers, and counts in no mean of the logs. It counts as an
+    iteration for the learning rate and for the pruner, which works on the weights as they are: pruning ends when
+    it was to end.
+
     Args:
         network: magnitude (batch, bins, steps) -> denoised magnitude, with attributes ``n_fft`` and ``hop`` in
             samples, such as ``spandex.models.SDNN``; on ``device`` already if there is a pruner.
         train_batches: training batches at 16 kHz.
         validation_clips: whole clips to validate on after each epoch.
-        settings: what decides the run.
+        settings: what decides the run; ``batch_size`` is that of all processes together.
         directory: where the logs go.
         pruner: sparsifies the network while it trains; None: nothing is pruned.
         checkpoints: folder for this run's checkpoints alone; ``directory``/checkpoints if not given.
-        identity: digest of the data and the starting weights. Checkpoints of another identity, of other settings or
-            of another pruning are not continued.
-        device: where to train.
+        identity: digest of the data and the starting weights. Checkpoints of another identity, of other settings, of
+            another pruning, kind of device or number of processes are not continued.
+        device: where to train; see ``choose_device``.
         log: told of each epoch and of unused checkpoints, one line each.
         on_epoch: given each new row of epochs.csv; epochs before a continued checkpoint are in ``FitResult.epochs``.
 
     Raises:
         Stopped: on a signal.
-        TrainingError: the loss or its gradient is not finite; names the clips of the batch.
+        TrainingError: the loss or its gradient is not finite once more than the settings let pass; names the clips
+            of the batch.
         SpandexError: no training batch, no validation clip with speech, or pruning would not end within the epochs.
     """
     device = torch.device(device)
@@ -178,21 +143,30 @@ def fit(
     iterations = settings.epochs * len(train_batches)
     if pruner is not None and pruner.schedule.steps >= iterations:
         raise SpandexError(f"pruning takes {pruner.schedule.steps + 1} iterations, training only {iterations}")
-    with reproducible(settings.seed, settings.threads, device), StopSignals() as signals:
+    with (
+        world(device) as processes,
+        reproducible(settings.seed + processes.rank, settings.threads, device),
+        StopSignals() as signals,
+    ):
+        if processes.size > settings.batch_size:
+            raise SpandexError(f"{processes.size} processes cannot share a batch of {settings.batch_size} segments")
+        if not processes.main:
+            log, on_epoch = _nothing, None
         network.to(device)
         # A network of plain lava-dl blocks takes its shapes and draws its delays at the first input.
         denoise(network, torch.zeros(1, network.n_fft, device=device))
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        place = f"{processes.size} x {device.type}"
         run = _Run(
             network=network,
             clips=validation_clips,
             settings=settings,
             pruner=pruner,
-            device=device,
+            world=processes,
             directory=Path(directory),
             checkpoints=Checkpoints(
                 checkpoints or Path(directory) / "checkpoints",
-                settings.digest(identity, repr(pruner), repr(shapes)),
+                settings.digest(identity, repr(pruner), repr(shapes), place),
                 log,
             ),
             signals=signals,
@@ -212,7 +186,7 @@ class _Run:
     clips: Sequence[NoisyClip]
     settings: TrainSettings
     pruner: Pruner | None
-    device: torch.device
+    world: World
     directory: Path
     checkpoints: Checkpoints
     signals: StopSignals
@@ -220,54 +194,60 @@ class _Run:
     on_epoch: Callable[[Row], None] | None
 
     def __post_init__(self) -> None:
-        self.position = _Position()
+        self.position = Position()
+        self.model = self.world.wrap(self.network)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.RAdam(
             self.parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
-        self.logs = {name: CsvLog(self.directory / f"{name}.csv", columns) for name, columns in COLUMNS.items()}
+        self.logs = {
+            name: CsvLog(self.directory / f"{name}.csv", columns, write=self.world.main)
+            for name, columns in COLUMNS.items()
+        }
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint, if there is one."""
-        state = self.checkpoints.load()
+        """Continue from the newest checkpoint, if there is one, in every process."""
+        state = self.world.broadcast(self.checkpoints.load() if self.world.main else None)
         for name, table in self.logs.items():
             table.restart(state["logs"][name] if state else ())
         if state is None:
+            if self.pruner is not None and self.world.size > 1:
+                self.pruner.load_state_dict(self.world.broadcast(self.pruner.state_dict()))
             return
-        self.position = _Position.from_state_dict(state["position"])
+        self.position = Position.from_state_dict(state["position"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.pruner is not None:
             self.pruner.load_state_dict(state["pruner"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
+        set_rng_state(state["rng"][self.world.rank], self.world.device)
         self.log(f"continuing after iteration {self.position.iteration}")
 
     def save(self) -> None:
         """Write a checkpoint of everything that the rest of the run depends on."""
-        rng = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state(self.device)
-        self.checkpoints.save(
-            {
-                "position": self.position.state_dict(),
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "pruner": None if self.pruner is None else self.pruner.state_dict(),
-                "rng": rng,
-                "logs": {name: table.rows for name, table in self.logs.items()},
-            }
-        )
+        rng = self.world.gather(rng_state(self.world.device))
+        if self.world.main:
+            self.checkpoints.save(
+                {
+                    "position": self.position.state_dict(),
+                    "network": self.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "pruner": None if self.pruner is None else self.pruner.state_dict(),
+                    "rng": rng,
+                    "logs": {name: table.rows for name, table in self.logs.items()},
+                }
+            )
         self.saved_at = time.monotonic()
 
-    def stop_if_asked(self) -> None:
-        if self.signals.received:
+    def save_or_stop(self) -> None:
+        """Between batches: a checkpoint if it is time for one, and the end if a signal came to any process."""
+        due = self.world.main and time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes
+        due, received = self.world.max(due, self.signals.received)
+        if due or received:
             self.save()
-            raise Stopped(
-                f"{self.signals.received}: stopped after iteration {self.position.iteration}; run again to go on"
-            )
+        if received:
+            name, iteration = signal.Signals(received).name, self.position.iteration
+            raise Stopped(f"{name}: stopped after iteration {iteration}; run again to go on")
 
     def train_epoch(self, batches: Batches) -> None:
         """Train on the batches of the present epoch that are still to come."""
@@ -280,70 +260,117 @@ class _Run:
         self.network.train()
         clock = time.monotonic()
         title = f"epoch {position.epoch + 1}/{settings.epochs}"
+        hidden = None if self.world.main else True  # None: unless on a terminal
         with tqdm(
-            total=len(batches), initial=position.batch, desc=title, unit="batch", leave=False, disable=None
+            total=len(batches), initial=position.batch, desc=title, unit="batch", leave=False, disable=hidden
         ) as bar:
-            for noisy, clean, names in batches.epoch(position.epoch, position.batch):
-                loss, scores = self.train_batch(noisy, clean, names)
+            for noisy, clean, names in self.own_rows(batches, position.epoch, position.batch):
+                result = self.train_batch(noisy, clean, names)
                 position.batch += 1
                 position.iteration += 1
-                for mean in (position.since_row, position.since_epoch):
-                    mean.add(loss, scores)
+                if result is not None:
+                    position.since_row.add(*result)
+                    position.since_epoch.add(*result)
                 if position.iteration % settings.log_every == 0:
                     row = position.since_row.row()
                     bar.set_postfix_str(f"{row['si_snr_db']:.2f} dB")
                     self.logs["log"].append(self.row_head() | row | self.row_tail())
-                    position.since_row = _Mean()
+                    position.since_row = Mean()
                 bar.update()
                 now = time.monotonic()
                 position.seconds += now - clock
                 clock = now
-                if now - self.saved_at >= 60 * settings.checkpoint_minutes:
-                    self.save()
-                self.stop_if_asked()
+                self.save_or_stop()
 
-    def train_batch(self, noisy: np.ndarray, clean: np.ndarray, names: Sequence[str]) -> tuple[float, torch.Tensor]:
-        """One optimiser step; the loss, and the SI-SNR in dB of each segment that has one."""
+    def own_rows(
+        self, batches: Batches, epoch: int, start: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Sequence[str]]]:
+        """The rows of each batch that this process trains on."""
+        rank, size = self.world.rank, self.world.size
+        if (getattr(batches, "rank", 0), getattr(batches, "world_size", 1)) == (rank, size):
+            return batches.epoch(epoch, start)
+        return (tuple(part[rank::size] for part in batch) for batch in batches.epoch(epoch, start))
+
+    def train_batch(
+        self, noisy: np.ndarray, clean: np.ndarray, names: Sequence[str]
+    ) -> tuple[float, float, int] | None:
+        """One optimiser step.
+
+        Returns:
+            Of the batches of all processes: the loss, the sum of SI-SNR in dB over the segments that have one, and
+            their number; None if the batch was skipped.
+        """
         n_fft, hop = self.network.n_fft, self.network.hop
-        noisy, clean = (torch.from_numpy(audio).to(self.device) for audio in (noisy, clean))
+        noisy, clean = (torch.from_numpy(audio).to(self.world.device) for audio in (noisy, clean))
+        kept = self.buffers(copies=True) if self.settings.skip_nonfinite else {}
         magnitude, phase = stft(noisy, n_fft, hop)
-        denoised = self.network(magnitude)
+        denoised = self.model(magnitude)
         audio = istft(denoised, phase, noisy.shape[-1], n_fft, hop)
-        loss, scores = denoising_loss(denoised, stft(clean, n_fft, hop)[0], audio, clean, self.settings.lam)
-        value = loss.item()
-        self.check_finite("loss", value, names)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
-        self.check_finite("norm of its gradient", norm.item(), names)
-        self.optimizer.step()
+        clean_magnitude = stft(clean, n_fft, hop)[0]
+        loss, scores = denoising_loss(
+            denoised, clean_magnitude, audio, clean, self.settings.lam, self.loss_weights(clean)
+        )
+        value, si_snr_db, segments = self.world.sum(loss.item() / self.world.size, float(scores.sum()), len(scores))
+        problem = self.step(loss) if math.isfinite(value) else f"loss is {value}"
+        if problem:
+            self.optimizer.zero_grad()
+            self.network.load_state_dict(kept, strict=False)
+            self.skip(problem, names)
+        elif self.world.size > 1:
+            self.world.copy_from_main(self.buffers().values())
         if self.pruner is not None:
             self.pruner.step()
-        return value, scores
+        return None if problem else (value, si_snr_db, int(segments))
 
-    def check_finite(self, what: str, value: float, names: Sequence[str]) -> None:
-        if not math.isfinite(value):
+    def step(self, loss: torch.Tensor) -> str | None:
+        """Backward pass and optimiser step; what is not finite, if the step was not taken for that."""
+        self.optimizer.zero_grad()
+        self.world.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip).item()
+        if not math.isfinite(norm):
+            return f"norm of its gradient is {norm}"
+        self.optimizer.step()
+        return None
+
+    def loss_weights(self, clean: torch.Tensor) -> tuple[float, float]:
+        """Weights of the two terms of the loss, so that its mean over the processes is the loss of the whole batch.
+
+        The mean over processes of their means would not be: SI-SNR is a mean over the segments with speech, of which
+        one process may have more than another.
+        """
+        if self.world.size == 1:
+            return 1.0, 1.0
+        rows, heard = len(clean), int(audible(clean).sum())
+        all_rows, all_heard = self.world.sum(rows, heard)
+        return self.world.size * rows / all_rows, self.world.size * heard / max(all_heard, 1)
+
+    def buffers(self, copies: bool = False) -> dict[str, torch.Tensor]:
+        """What the network remembers beside its parameters, such as running means; not the states of its neurons,
+        which every batch overwrites."""
+        parameters = dict(self.network.named_parameters())
+        state = self.network.state_dict()
+        return {name: state[name].clone() if copies else state[name] for name in state.keys() - parameters.keys()}
+
+    def skip(self, problem: str, names: Sequence[str]) -> None:
+        """Pass over a batch that is not finite, unless that has happened too often."""
+        position, limit = self.position, self.settings.skip_nonfinite
+        by_process = self.world.gather(list(names))
+        in_order = [name for row in itertools.zip_longest(*by_process) for name in row if name is not None]
+        problem = f"the {problem} at iteration {position.iteration + 1}, with the clips {', '.join(in_order)}"
+        if position.skipped == limit:
+            before = f" ({limit} batches were skipped before)" if limit else ""
             raise TrainingError(
-                f"the {what} is {value} at iteration {self.position.iteration + 1}, with the clips {', '.join(names)}: "
-                f"check these files, or lower the learning rate of {self.optimizer.param_groups[0]['lr']:g}"
+                f"{problem}{before}: check these files, or lower the learning rate of "
+                f"{self.optimizer.param_groups[0]['lr']:g}"
             )
+        position.skipped += 1
+        self.log(f"warning: {problem}: batch skipped ({position.skipped} of at most {limit})")
 
     def validate(self) -> float:
         """Mean SI-SNR in dB of the denoised validation clips that have one."""
-        self.network.eval()
-        scores = []
         count = min(len(self.clips), self.settings.validation_limit or len(self.clips))
-        for group in equal_lengths((self.clips[i] for i in range(count)), self.settings.validation_batch_size):
-            noisy, clean = (
-                torch.from_numpy(np.stack([getattr(clip, kind) for clip in group])).to(self.device)
-                for kind in ("noisy", "clean")
-            )
-            has_speech = audible(clean)
-            scores.append(si_snr(denoise(self.network, noisy), clean)[has_speech].double().cpu())
-            self.stop_if_asked()
-        if not sum(map(len, scores)):
-            raise SpandexError(f"no speech in any of {count} validation clips")
-        return float(torch.cat(scores).mean())
+        size = self.settings.validation_batch_size
+        return mean_si_snr(self.network, self.clips, count, size, self.world, self.save_or_stop)
 
     def end_epoch(self) -> None:
         """Validate, keep the weights if they are the best, and write down how the epoch went."""
@@ -370,22 +397,25 @@ class _Run:
         position.epoch += 1
         position.batch = 0
         position.seconds = 0.0
-        position.since_epoch = _Mean()
+        position.since_epoch = Mean()
         self.save()
         if self.on_epoch is not None:
             self.on_epoch(row)
         if position.epoch < self.settings.epochs:
-            self.stop_if_asked()
+            self.save_or_stop()
 
     def finish(self) -> FitResult:
         """Put the best weights into the network."""
         best = self.position.best
+        if best is None:
+            raise TrainingError("no epoch ended with a finite validation SI-SNR: lower the learning rate")
         self.network.load_state_dict(best["network"])
         return FitResult(
             epoch=best["epoch"],
             validation_si_snr_db=best["validation_si_snr_db"],
             sparsity=best["sparsity"],
             iterations=self.position.iteration,
+            skipped=self.position.skipped,
             epochs=self.logs["epochs"].rows,
         )
 
@@ -396,13 +426,5 @@ class _Run:
         return {"sparsity": sparsity(self.network).total, "lr": float(self.optimizer.param_groups[0]["lr"])}
 
 
-def equal_lengths(clips: Iterable[NoisyClip], size: int) -> Iterator[list[NoisyClip]]:
-    """Neighbouring clips of equal length, at most ``size`` at a time."""
-    group: list[NoisyClip] = []
-    for clip in clips:
-        if group and (len(group) == size or clip.noisy.shape != group[0].noisy.shape):
-            yield group
-            group = []
-        group.append(clip)
-    if group:
-        yield group
+def _nothing(line: str) -> None:
+    """The log of a process that does not write."""

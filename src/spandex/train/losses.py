@@ -16,6 +16,7 @@ def denoising_loss(
     audio: torch.Tensor,
     clean: torch.Tensor,
     lam: float,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of a denoised batch.
 
@@ -30,17 +31,19 @@ def denoising_loss(
         audio: denoised audio (batch, samples).
         clean: clean audio (batch, samples).
         lam: weight of the magnitude error (0.001 in the challenge).
+        weights: factors on the two terms; with the part's share of a batch's clips and of its clips with speech, the
+            losses of the parts add up to the loss of the batch.
 
     Returns:
         The loss, a scalar, and the SI-SNR in dB of each segment that has one, detached.
 
     Source: IntelLabs/IntelNeuromorphicDNSChallenge, baseline_solution/sdnn_delays/train_sdnn.py.
     """
-    loss = lam * torch.nn.functional.mse_loss(magnitude, clean_magnitude)
+    loss = weights[0] * lam * torch.nn.functional.mse_loss(magnitude, clean_magnitude)
     has_speech = audible(clean)
     if not has_speech.any():
         return loss, loss.new_empty(0)
     if not has_speech.all():
         audio, clean = audio[has_speech], clean[has_speech]
     scores = si_snr(audio, clean)
-    return loss + (100 - scores.mean()), scores.detach()
+    return loss + weights[1] * (100 - scores.mean()), scores.detach()

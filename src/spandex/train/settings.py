@@ -20,6 +20,7 @@ class TrainSettings:
         lam: weight of the magnitude error in the loss.
         weight_decay: of RAdam.
         gradient_clip: largest 2-norm of all gradients together.
+        skip_nonfinite: how many batches whose loss or gradient is not finite a run may pass over before it stops.
         lr_factor: factor on the learning rate from epoch ``lr_drop_epoch`` on (0.7 in SPANDEX).
         lr_drop_epoch: the first epoch, counted from 0, of the lower rate; None: never. With pruning, the number of
             pruning epochs; the dense control has the same.
@@ -38,6 +39,7 @@ class TrainSettings:
     lam: float = 1e-3
     weight_decay: float = 1e-5
     gradient_clip: float = 10.0
+    skip_nonfinite: int = 0
     lr_factor: float = 1.0
     lr_drop_epoch: int | None = None
     seed: int = 1
@@ -53,6 +55,8 @@ class TrainSettings:
                 raise SpandexError(f"{name}: {getattr(self, name)} is below 1")
         if self.validation_limit is not None and self.validation_limit < 1:
             raise SpandexError(f"validation_limit: {self.validation_limit} is below 1")
+        if self.skip_nonfinite < 0:
+            raise SpandexError(f"skip_nonfinite: {self.skip_nonfinite} is below 0")
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
@@ -60,6 +64,10 @@ class TrainSettings:
         return self.lr * self.lr_factor if dropped else self.lr
 
     def digest(self, *more: str) -> str:
-        """SHA-256 of what decides the result (all but the time between checkpoints) and of ``more``."""
-        decisive = dataclasses.asdict(self) | {"checkpoint_minutes": None}
+        """SHA-256 of what decides the result and of ``more``.
+
+        All but the time between checkpoints, and how many batches may be skipped: a run that stopped there can go on
+        with a higher limit.
+        """
+        decisive = dataclasses.asdict(self) | {"checkpoint_minutes": None, "skip_nonfinite": None}
         return hashlib.sha256(repr([sorted(decisive.items()), *more]).encode()).hexdigest()

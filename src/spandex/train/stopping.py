@@ -11,11 +11,11 @@ class StopSignals:
     Signals belong to the main thread; elsewhere this does nothing.
 
     Attributes:
-        received: name of the signal that came, or None.
+        received: number of the signal that came, or 0.
     """
 
     def __init__(self) -> None:
-        self.received: str | None = None
+        self.received = 0
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -30,7 +30,7 @@ class StopSignals:
         self._restore()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
+        self.received = number
         self._restore()
 
     def _restore(self) -> None:

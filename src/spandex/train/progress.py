@@ -1,0 +1,60 @@
+"""How far a training run has come."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from spandex.train.logs import Row
+
+
+@dataclass
+class Mean:
+    """Running means of the loss (over batches) and of SI-SNR (over the segments that have one)."""
+
+    loss: float = 0.0
+    batches: int = 0
+    si_snr_db: float = 0.0
+    segments: int = 0
+
+    def add(self, loss: float, si_snr_db: float, segments: int) -> None:
+        """Count a batch: its loss, and the sum in dB over the segments that have an SI-SNR."""
+        self.loss += loss
+        self.batches += 1
+        self.si_snr_db += si_snr_db
+        self.segments += segments
+
+    def row(self, prefix: str = "") -> Row:
+        """Both means, NaN where there is nothing to take one of."""
+        return {
+            f"{prefix}loss": self.loss / self.batches if self.batches else math.nan,
+            f"{prefix}si_snr_db": self.si_snr_db / self.segments if self.segments else math.nan,
+        }
+
+
+@dataclass
+class Position:
+    """How far training has come; together with network, optimiser, pruner and random numbers all that a checkpoint
+    needs.
+
+    ``epoch`` and ``batch`` count what is complete, ``iteration`` all batches, ``skipped`` those among them that
+    changed nothing. ``best`` holds epoch, validation_si_snr_db, sparsity and network.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    iteration: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    since_row: Mean = field(default_factory=Mean)
+    since_epoch: Mean = field(default_factory=Mean)
+    best: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain types and tensors."""
+        return vars(self) | {"since_row": vars(self.since_row), "since_epoch": vars(self.since_epoch)}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> "Position":
+        """The position of a ``state_dict``."""
+        means = {name: Mean(**state[name]) for name in ("since_row", "since_epoch")}
+        return cls(**(state | means))

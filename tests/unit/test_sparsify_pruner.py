@@ -471,3 +471,15 @@ def test_zeros_of_normalised_weights_are_zeros_of_the_file(tmp_path):
             weight = file[f"layer/{i}/weight"][()]
             assert np.count_nonzero(weight[~masks[f"blocks.{i}.synapse"].numpy().reshape(weight.shape)]) == 0
             assert np.count_nonzero(weight) > 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.05, 0.95), st.booleans())
+def test_pruning_leaves_kept_weights_as_they_are(target, weight_norm):
+    network, _ = make("convolutional sdnn", weight_norm=weight_norm)
+    before = used_weights(network)
+    pruner = Pruner(network, OneShot(target, steps=0))
+    pruner.step()
+    pruner.step()
+    for name, weight in used_weights(network).items():
+        torch.testing.assert_close(weight, before[name].masked_fill(~pruner.masks[name], 0.0), rtol=1e-5, atol=0)

@@ -20,8 +20,7 @@ Layers = Iterable[str] | Callable[[str], bool]
 class SynapseWeight:
     """The weight of one synapse, normalised (``enable_weight_norm``) or not.
 
-    Under weight normalisation w = g v / ||v||, with one norm an index of the first dimension, a zero in v is a zero in
-    w. Where a whole norm would be zero, g is zero instead and v is one, so that w is zero and not 0 / 0.
+    Weight normalisation: w = g v / ||v||, one norm for each index of the first dimension. A zero in v is a zero in w.
     """
 
     def __init__(self, synapse: torch.nn.Module):
@@ -32,11 +31,6 @@ class SynapseWeight:
         hooks = self.synapse._forward_pre_hooks.values()
         return next((hook for hook in hooks if isinstance(hook, WeightNorm) and hook.name == "weight"), None)
 
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the weight."""
-        return self.synapse.weight.shape
-
     def value(self) -> torch.Tensor:
         """The weight that the synapse uses (before quantisation), without its graph."""
         norm = self._norm
@@ -45,16 +39,18 @@ class SynapseWeight:
 
     @torch.no_grad()
     def hold(self, mask: torch.Tensor) -> None:
-        """Set the weight to zero, exactly, where ``mask`` is False."""
+        """Set the weight to zero, exactly, where ``mask`` is False, and leave it as it is elsewhere."""
         norm = self._norm
         # Not products with the mask: 0 * -1 is -0.0, and 0 * inf is not a number.
         if norm is None:
             self.synapse.weight.masked_fill_(~mask, 0.0)
             return
         g, v = self.synapse.weight_g, self.synapse.weight_v
-        empty = ~_any_like(mask, g)
-        v.masked_fill_(~mask, 0.0).masked_fill_(empty, 1.0)
-        g.masked_fill_(empty, 0.0)
+        before = torch.norm_except_dim(v, 2, norm.dim)
+        v.masked_fill_(~mask, 0.0)
+        g.mul_(torch.norm_except_dim(v, 2, norm.dim) / before)
+        # Where all is pruned g is zero now; v must not be, or w would be 0 / 0.
+        v.masked_fill_(~_any_like(mask, g), 1.0)
         self.synapse.weight = norm.compute_weight(self.synapse)
 
     def mask_gradients(self, mask: Callable[[], torch.Tensor]) -> list[RemovableHandle]:

@@ -1,4 +1,4 @@
-"""Fused CPU kernels that run behind lava-dl's own sigma-delta blocks."""
+"""Fused kernels that run behind lava-dl's own sigma-delta blocks."""
 
 from spandex.kernels.blocks import accelerate, restore
 

@@ -4,49 +4,64 @@ An accelerated block stays the same object with the same modules, parameters, st
 its class, and with it ``forward``, is exchanged. Whatever the kernels do not cover runs lava-dl's own forward.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from lava.lib.dl.slayer.block import sigma_delta
 from lava.lib.dl.slayer.synapse import layer as synapse
 
-from spandex.kernels.functions import Delta, DenseDelta, DenseSigma
+from spandex.kernels.functions import Delta, Sigma, SigmaReluDelta, Synapse, kernels
 
 
 class FusedInput(sigma_delta.Input):
     """Input block whose delta unit is compiled."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not (_covered(self, x) and self.neuron.delta.shape == x.shape[1:-1]):
+        if not (_covered(self, x) and self.neuron.delta.shape in (None, x.shape[1:-1])):
             return super().forward(x)
+        _take_shape(self, super().forward, x)
         z = self.pre_hook_fx(x)
         if self.weight is not None:
             z = z * self.pre_hook_fx(self.weight)
         if self.bias is not None:
             z = z + self.pre_hook_fx(self.bias)
-        return Delta.apply(z, *_threshold_and_step(self.neuron.delta))
+        return _neurons_first(Delta.apply(_steps_first(z), *_delta_settings(self.neuron)))
 
 
 class FusedDense(sigma_delta.Dense):
-    """Dense block whose synapse, neuron, shift and delay are one operation."""
+    """Dense block on two operations: the synapse, and the neuron with its shift and delay."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (_covered(self, x) and _dense_covered(self)):
             return super().forward(x)
-        delay = None
+        _take_shape(self, super().forward, x)
+        bias = delay = None
+        if self.neuron.bias_is_set:
+            bias = self.neuron.bias.flatten().expand(self.synapse.out_channels).contiguous()
         if self.delay is not None:
             self.delay.clamp()
             delay = self.delay.delay
-        threshold, step = _threshold_and_step(self.neuron.delta)
-        return DenseDelta.apply(x, _matrix(self.synapse), delay, threshold, step, int(self.delay_shift is True))
+        z = Synapse.apply(_steps_first(x), _matrix(self.synapse))
+        out = SigmaReluDelta.apply(
+            z,
+            bias,
+            delay,
+            int(self.delay_shift is True),
+            1.0 if delay is None else self.delay.grad_scale,
+            *_delta_settings(self.neuron),
+        )
+        return _neurons_first(out)
 
 
 class FusedOutput(sigma_delta.Output):
-    """Output block whose synapse and sigma are one operation."""
+    """Output block on compiled synapse and sigma."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (_covered(self, x) and _plain_synapse(self.synapse)):
             return super().forward(x)
-        return DenseSigma.apply(x, _matrix(self.synapse))
+        _take_shape(self, super().forward, x)
+        return _neurons_first(Sigma.apply(Synapse.apply(_steps_first(x), _matrix(self.synapse))))
 
 
 _FUSED = {sigma_delta.Input: FusedInput, sigma_delta.Dense: FusedDense, sigma_delta.Output: FusedOutput}
@@ -54,14 +69,16 @@ _STOCK = {fused: stock for stock, fused in _FUSED.items()}
 
 
 def accelerate(network: torch.nn.Module) -> torch.nn.Module:
-    """Run the Input, Dense and Output sigma-delta blocks in ``network`` through fused CPU kernels.
+    """Run the Input, Dense and Output sigma-delta blocks in ``network`` through fused kernels.
 
     Events are those of lava-dl and gradients equal its gradients up to the order of float32 sums; runs with the
-    same number of torch threads are bitwise reproducible. The first forward after construction, which fixes
-    shapes and draws delays, is lava-dl's own. So is that of a block on another device or in another precision, with
-    cumulative error, per-channel or trained thresholds, persistent state, a neuron bias, normalisation, dropout,
-    an activation other than relu, a synapse mask, an event log, input that is not (batch, neurons, steps), or a
-    hook on one of its modules.
+    same number of torch threads are bitwise reproducible. With cumulative error or per-channel thresholds, which
+    lava-dl itself cannot train, they follow its equations with the state reset at every call. Signals inside are stored
+    (batch, steps, neurons), so what a block returns is a transposed view.
+
+    lava-dl's own forward runs a block in another precision, with persistent state, normalisation, dropout, an
+    activation other than relu, a synapse mask, an event log, input that is not (batch, neurons, steps), or a hook on
+    one of its modules.
 
     Returns:
         ``network`` itself. Blocks of other types are left alone; calling it again changes nothing.
@@ -86,28 +103,25 @@ def _covered(block: torch.nn.Module, x: torch.Tensor) -> bool:
         x.ndim == 3
         and x.numel() > 0
         and x.dtype == torch.float32
-        and x.device.type == "cpu"
+        and kernels(x.device.type) is not None
         and neuron is not None
-        and block.shape is not None
+        and neuron.delta.threshold.dtype == torch.float32
         and not block.count_log
         and not neuron.persistent_state
-        and neuron.delta.shared_param
-        and not neuron.delta.cum_error
-        and not neuron.delta.threshold.requires_grad
         and not any(m._forward_hooks or m._forward_pre_hooks for m in block.modules() if m is not block)
     )
 
 
 def _dense_covered(block: sigma_delta.Dense) -> bool:
-    neuron, delay = block.neuron, block.delay
+    neuron = block.neuron
     return (
         _plain_synapse(block.synapse)
         and block.mask is None
-        and not neuron.bias_is_set
+        and not (neuron.bias_is_set and neuron.bias.dtype != torch.float32)
         and neuron.norm is None
         and neuron.drop is None
         and neuron.activation in (F.relu, torch.relu)
-        and (delay is None or (delay.init and delay.sampling_time == 1))
+        and (block.delay is None or block.delay.sampling_time == 1)
     )
 
 
@@ -115,11 +129,34 @@ def _plain_synapse(layer: torch.nn.Module) -> bool:
     return isinstance(layer, synapse.Dense) and layer.kernel_size == (1, 1, 1)
 
 
+def _take_shape(block: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> None:
+    """Let lava-dl's forward fix shapes and draw delays, as the first one does; with cumulative error it would raise."""
+    if block.shape is not None and (block.delay is None or block.delay.init):
+        return
+    delta = block.neuron.delta
+    cumulative, delta.cum_error = delta.cum_error, False
+    try:
+        with torch.no_grad():
+            forward(x[..., :1])
+    finally:
+        delta.cum_error = cumulative
+
+
 def _matrix(layer: synapse.Dense) -> torch.Tensor:
     weight = layer.weight if layer.pre_hook_fx is None else layer.pre_hook_fx(layer.weight)
     return weight.flatten(1)
 
 
-def _threshold_and_step(delta: torch.nn.Module) -> tuple[float, float]:
+def _delta_settings(neuron: torch.nn.Module) -> tuple[torch.Tensor, float, bool, float, float]:
+    """Threshold, quantisation step, whether the error is cumulative, and the surrogate's tau_grad and scale_grad."""
+    delta = neuron.delta
     delta.clamp()
-    return delta.threshold.item(), 1 / delta.scale
+    return delta.threshold.flatten(), 1 / delta.scale, delta.cum_error, delta.tau_grad, delta.scale_grad
+
+
+def _steps_first(x: torch.Tensor) -> torch.Tensor:
+    return x.transpose(1, 2).contiguous()
+
+
+def _neurons_first(x: torch.Tensor) -> torch.Tensor:
+    return x.transpose(1, 2)

@@ -1,115 +1,151 @@
-"""Differentiable layers on the compiled loops; shapes are (batch, neurons, steps), float32, on the CPU."""
+"""Differentiable parts of a sigma-delta block on the kernels of the tensors' device.
+
+Signals are contiguous (batch, steps, neurons): the loop over time meets all neurons of a step side by side.
+"""
+
+from functools import cache
+from types import ModuleType
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from spandex.kernels import loops
+from spandex.kernels import cpu, products
 
 
-class Delta(torch.autograd.Function):
-    """Delta encoding of (batch, neurons, steps) with one threshold, floored to multiples of ``step``."""
-
-    @staticmethod
-    def forward(ctx, x, threshold, step):
-        x = x.contiguous()
-        out = torch.empty_like(x)
-        rows = x.shape[0] * x.shape[1]
-        steps = x.shape[2]
-        loops.over_rows(loops.delta, rows, x.view(rows, steps).numpy(), threshold, step, out.view(rows, steps).numpy())
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        grad_x = grad.clone()
-        grad_x[..., :-1] -= grad[..., 1:]
-        return grad_x, None, None
+@cache
+def kernels(device: str) -> ModuleType | None:
+    """The module with the sigma-delta units for a type of device, such as "cpu"; None if there is none."""
+    if device == "cpu":
+        return cpu
+    if device != "cuda":
+        return None
+    try:
+        from spandex.kernels import triton
+    except ImportError:
+        return None
+    return triton
 
 
-class DenseDelta(torch.autograd.Function):
-    """Synapse, sigma, relu, delta, step shift and delay of a Dense block.
-
-    Inputs: x (batch, in, steps), weight (out, in), delay (out,) in steps or None, then the delta threshold,
-    the quantisation step of its events and the step shift (0 or 1). Output: (batch, out, steps).
-
-    Samples are taken one after another, so that a sample's currents stay in the cache between the matrix
-    product and the loop over time.
-    """
-
-    @staticmethod
-    def forward(ctx, x, weight, delay, threshold, step, shift):
-        x = x.contiguous()
-        batch, _, steps = x.shape
-        neurons = weight.shape[0]
-        out = x.new_empty(batch, neurons, steps)
-        active = torch.empty(batch, neurons, steps, dtype=torch.uint8)
-        delays = torch.full((neurons,), shift) if delay is None else delay.long() + shift
-        for b in range(batch):
-            torch.mm(weight, x[b], out=out[b])
-            loops.over_rows(
-                loops.sigma_relu_delta_delay,
-                neurons,
-                out[b].numpy(),
-                delays.numpy(),
-                threshold,
-                step,
-                active[b].numpy(),
-            )
-        ctx.save_for_backward(x, weight, out, active, delays)
-        ctx.delayed = delay is not None
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, weight, out, active, delays = ctx.saved_tensors
-        grad = grad.contiguous()
-        neurons = weight.shape[0]
-        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight)
-        grad_z = torch.empty_like(out[0])
-        grad_delay = weight.new_empty(len(x), neurons)
-        for b in range(len(x)):
-            loops.over_rows(
-                loops.sigma_relu_delta_delay_backward,
-                neurons,
-                grad[b].numpy(),
-                out[b].numpy(),
-                active[b].numpy(),
-                delays.numpy(),
-                grad_z.numpy(),
-                grad_delay[b].numpy(),
-            )
-            grad_weight.addmm_(grad_z, x[b].T)
-            if grad_x is not None:
-                torch.mm(weight.T, grad_z, out=grad_x[b])
-        return grad_x, grad_weight, grad_delay.sum(0) if ctx.delayed else None, None, None, None
-
-
-class DenseSigma(torch.autograd.Function):
-    """Synapse and sigma of an Output block: x (batch, in, steps), weight (out, in) -> (batch, out, steps)."""
+class Synapse(torch.autograd.Function):
+    """Synaptic current (batch, steps, out) of x (batch, steps, in) and weight (out, in)."""
 
     @staticmethod
     def forward(ctx, x, weight):
-        x = x.contiguous()
-        out = x.new_empty(x.shape[0], weight.shape[0], x.shape[2])
-        for b in range(len(x)):
-            torch.mm(weight, x[b], out=out[b])
-            loops.over_rows(loops.sigma, weight.shape[0], out[b].numpy())
         ctx.save_for_backward(x, weight)
-        return out
+        return products.currents(x, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
-        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight)
-        grad_z = torch.empty_like(grad[0])
-        for b in range(len(x)):
-            loops.over_rows(loops.sigma_backward, weight.shape[0], grad[b].numpy(), grad_z.numpy())
-            grad_weight.addmm_(grad_z, x[b].T)
-            if grad_x is not None:
-                torch.mm(weight.T, grad_z, out=grad_x[b])
-        return grad_x, grad_weight
+        return (
+            products.gradient_for_input(grad, weight) if ctx.needs_input_grad[0] else None,
+            products.gradient_for_weight(grad, x) if ctx.needs_input_grad[1] else None,
+        )
+
+
+class Sigma(torch.autograd.Function):
+    """Sum over the steps of z (batch, steps, neurons), in place."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.mark_dirty(z)
+        return kernels(z.device.type).cumulative_sum(z)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return kernels(grad.device.type).cumulative_sum(grad.clone(memory_format=torch.contiguous_format), reverse=True)
+
+
+class Delta(torch.autograd.Function):
+    """Delta encoding of x (batch, steps, neurons).
+
+    Inputs: x, threshold (neurons,) or (1,), quantisation step of what is sent, whether the error is cumulative,
+    tau_grad and scale_grad of the threshold's surrogate gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, x, threshold, step, cumulative, tau_grad, scale_grad):
+        sent, change = kernels(x.device.type).delta(x, threshold, step, cumulative, ctx.needs_input_grad[1])
+        ctx.save_for_backward(change, threshold)
+        ctx.surrogate = tau_grad, scale_grad
+        return sent
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        change, threshold = ctx.saved_tensors
+        grad_x = grad_threshold = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad.clone()
+            grad_x[:, :-1] -= grad[:, 1:]
+        if ctx.needs_input_grad[1]:
+            grad_threshold = _threshold_gradient(grad, change, threshold, *ctx.surrogate)
+        return grad_x, grad_threshold, None, None, None, None
+
+
+class SigmaReluDelta(torch.autograd.Function):
+    """Sigma, bias, relu, delta, step shift and delay of z (batch, steps, neurons), which is overwritten.
+
+    Inputs: z, bias (neurons,) or None, delay (neurons,) in steps or None, step shift (0 or 1), the factor on the
+    delay's gradient, then the delta's as for :class:`Delta`. Output: what arrives, (batch, steps, neurons).
+    """
+
+    @staticmethod
+    def forward(ctx, z, bias, delay, shift, delay_scale, threshold, step, cumulative, tau_grad, scale_grad):
+        delays = torch.full(z.shape[2:], shift, dtype=torch.int32, device=z.device)
+        if delay is not None:
+            delays += delay.to(torch.int32)
+        out, active, change = kernels(z.device.type).sigma_relu_delta(
+            z, bias, delays, threshold, step, cumulative, ctx.needs_input_grad[5]
+        )
+        ctx.save_for_backward(out, active, change, delays, threshold)
+        ctx.delay_scale = delay_scale
+        ctx.surrogate = tau_grad, scale_grad
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        out, active, change, delays, threshold = ctx.saved_tensors
+        grad = grad.contiguous()
+        _, by_bias, by_delay, *_ = ctx.needs_input_grad
+        grad_z, grad_delay = kernels(grad.device.type).sigma_relu_delta_backward(grad, out, active, delays, by_delay)
+        grad_threshold = None
+        if ctx.needs_input_grad[5]:
+            grad_threshold = _threshold_gradient(_advanced(grad, delays), change, threshold, *ctx.surrogate)
+        return (
+            grad_z,
+            grad_z[:, 0].sum(0) if by_bias else None,
+            ctx.delay_scale * grad_delay if by_delay else None,
+            None,
+            None,
+            grad_threshold,
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _threshold_gradient(grad, change, threshold, tau_grad, scale_grad):
+    """lava-dl's surrogate: how what is sent falls with the threshold, times the gradient of what is sent.
+
+    -d scale exp(-(|d| - threshold) / tau) / threshold where |d| exceeds the threshold, else -sign(d).
+    Source: lava-dl, slayer/axon/delta.py.
+    """
+    above = change.abs() - threshold
+    slope = torch.where(
+        above > 0, -change * scale_grad * torch.exp(-above.abs() / tau_grad) / threshold, -change.sign()
+    )
+    by_neuron = (slope * grad).sum((0, 1))
+    return by_neuron if threshold.numel() > 1 else by_neuron.sum(0, keepdim=True)
+
+
+def _advanced(grad: torch.Tensor, delays: torch.Tensor) -> torch.Tensor:
+    """Gradient of what is sent from that of what arrives: grad[t + delay], 0 beyond the end."""
+    steps = grad.shape[1]
+    arrival = torch.arange(steps, device=grad.device)[:, None] + delays
+    return torch.where(arrival < steps, grad.gather(1, arrival.clamp(max=steps - 1).expand_as(grad)), 0)

@@ -1,7 +1,9 @@
-"""Compiled loops over time, one row (neuron) at a time, and the threads that share the rows.
+"""Compiled loops over time for blocks of neurons, and the threads that share the blocks.
 
-Every loop works on ``rows start to stop`` of C-contiguous (neurons, steps) arrays. Rows are independent, so
-the result does not depend on the number of threads. Sums over time accumulate in float64, as torch's do.
+Signals are C-contiguous (batch, steps, neurons). A unit of work is one block of neurons of one sample: its state stays
+in the first-level cache while the loop over time runs, and the loops over its neurons compile to vector instructions.
+Units are independent, so the result does not depend on the number of threads. Sums over time accumulate in float64,
+as torch's do.
 """
 
 from collections.abc import Callable
@@ -10,125 +12,180 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import float32, int64, njit, types, void
+from numba import njit
 
-_values = float32[:, ::1]
-_flags = types.uint8[:, ::1]
-_row_steps = int64[::1]
+BLOCK_NEURONS = 256  # at most; fewer cost more turns of the loop over time, more leave short batches without a unit
 
 
-def over_rows(loop: Callable[..., None], rows: int, *arguments: Any) -> None:
-    """Run ``loop(start, stop, *arguments)`` over all rows, split among as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), rows)
+def over_blocks(loop: Callable[..., None], signal: np.ndarray, *arguments: Any) -> None:
+    """Run ``loop(start, stop, signal, *arguments)`` over all units of ``signal``, on as many threads as torch uses."""
+    batch, _, neurons = signal.shape
+    units = batch * _blocks(neurons)
+    threads = min(torch.get_num_threads(), units)
     if threads < 2:
-        loop(0, rows, *arguments)
+        loop(0, units, signal, *arguments)
         return
-    bounds = [rows * i // threads for i in range(threads + 1)]
+    bounds = [units * i // threads for i in range(threads + 1)]
     # The loops release the GIL. A pool made for the call costs some 0.1 ms and survives a fork.
     with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(loop, *bounds[i : i + 2], *arguments) for i in range(threads)]:
+        for future in [pool.submit(loop, *bounds[i : i + 2], signal, *arguments) for i in range(threads)]:
             future.result()
 
 
-@njit(void(int64, int64, _values, float32, float32, _values), nogil=True, cache=True)
-def delta(start, stop, x, threshold, step, out):
-    """Delta encoding: d[t] = x[t] - x[t-1] + r[t-1] is sent, floored to ``step``, where |d| >= threshold.
-
-    The residual r[t] is d[t] less what was sent before flooring. lava-dl: slayer/axon/delta.py.
-    """
-    zero = np.float32(0)
-    for i in range(start, stop):
-        previous = zero
-        residual = zero
-        for t in range(x.shape[1]):
-            d = (x[i, t] - previous) + residual
-            previous = x[i, t]
-            sent = d if abs(d) >= threshold else zero
-            residual = d - sent
-            out[i, t] = np.floor(sent / step) * step
+@njit
+def _blocks(neurons):
+    return -(-neurons // BLOCK_NEURONS)
 
 
 @njit(inline="always")
-def _advance(z, current, x, residual, threshold):
-    """One step of sigma, relu and delta: (sigma, relu, whether relu passed, what is sent, residual)."""
-    current += z
-    previous = x
-    x = max(np.float32(current), np.float32(0))
-    d = (x - previous) + residual
-    # Subtracting, unlike choosing the residual by cases, compiles without a branch.
-    sent = d if abs(d) >= threshold else np.float32(0)
-    return current, x, x > 0, sent, d - sent
+def _unit(unit, neurons):
+    """Sample, first neuron and end of the neurons of a unit."""
+    blocks = _blocks(neurons)
+    block = unit % blocks
+    return unit // blocks, neurons * block // blocks, neurons * (block + 1) // blocks
 
 
-@njit(void(int64, int64, _values, _row_steps, float32, float32, _flags), nogil=True, cache=True)
-def sigma_relu_delta_delay(start, stop, z, delays, threshold, step, active):
-    """Sigma, relu, delta and a delay of ``delays[i]`` steps, in place of the synaptic current ``z``.
+@njit(inline="always")
+def _delta(x, previous, residual, error, threshold, step, cumulative, d, sent):
+    """One step of delta encoding of every neuron of a block.
 
-    ``active`` receives where the relu passed its input. lava-dl: slayer/neuron/sigma_delta.py.
+    d[t] = x[t] - x[t-1] + r[t-1] is sent, floored to ``step``, where |d[t]| >= threshold; with cumulative error where
+    |e[t]| >= threshold, e[t] = e[t-1] + d[t] starting again after a value was sent. The residual r[t] is d[t] less
+    what was sent before flooring. lava-dl: slayer/axon/delta.py.
     """
     zero = np.float32(0)
-    steps = z.shape[1]
-    sent = np.empty((2, steps), np.float32)
-    # Every step waits for the one before it, so two rows at once take little longer than one.
-    for a in range(start, stop, 2):
-        b = min(a + 1, stop - 1)  # an odd last row is done twice
-        sum_a = sum_b = 0.0
-        x_a = x_b = zero
-        r_a = r_b = zero
-        for t in range(steps):
-            sum_a, x_a, active[a, t], sent[0, t], r_a = _advance(z[a, t], sum_a, x_a, r_a, threshold)
-            sum_b, x_b, active[b, t], sent[1, t], r_b = _advance(z[b, t], sum_b, x_b, r_b, threshold)
-        for k in range(b - a + 1):
-            delay = min(delays[a + k], steps)
-            z[a + k, :delay] = zero
-            for t in range(steps - delay):
-                z[a + k, t + delay] = np.floor(sent[k, t] / step) * step
+    for i in range(len(x)):
+        d[i] = (x[i] - previous[i]) + residual[i]
+        previous[i] = x[i]
+    if cumulative:
+        for i in range(len(x)):
+            error[i] += d[i]
+            sent[i] = d[i] if abs(error[i]) >= threshold[i] else zero
+            error[i] = error[i] if sent[i] == zero else zero
+    else:
+        for i in range(len(x)):
+            sent[i] = d[i] if abs(d[i]) >= threshold[i] else zero
+    for i in range(len(x)):
+        residual[i] = d[i] - sent[i]
+        sent[i] = np.floor(sent[i] / step) * step
 
 
-@njit(void(int64, int64, _values, _values, _flags, _row_steps, _values, float32[::1]), nogil=True, cache=True)
-def sigma_relu_delta_delay_backward(start, stop, grad, out, active, delays, grad_z, grad_delay):
-    """Gradients of :func:`sigma_relu_delta_delay` for z and for the delays.
+@njit(nogil=True, cache=True)
+def delta(start, stop, x, threshold, step, cumulative, keep, out, change):
+    """Delta encoding of ``x``; ``change`` receives d if ``keep``."""
+    for unit in range(start, stop):
+        sample, first, end = _unit(unit, x.shape[2])
+        previous, residual, error, d = np.zeros((4, end - first), np.float32)
+        limit = threshold[first:end].copy()
+        for t in range(x.shape[1]):
+            _delta(
+                x[sample, t, first:end],
+                previous,
+                residual,
+                error,
+                limit,
+                step,
+                cumulative,
+                d,
+                out[sample, t, first:end],
+            )
+            if keep:
+                change[sample, t, first:end] = d
+
+
+@njit(nogil=True, cache=True)
+def sigma_relu_delta(start, stop, z, bias, delays, threshold, step, cumulative, keep, out, active, change):
+    """Sigma, relu, delta and a delay of ``delays`` steps; ``active`` receives where the relu passed its input."""
+    zero = np.float32(0)
+    lines = delays.max() + 1
+    for unit in range(start, stop):
+        sample, first, end = _unit(unit, z.shape[2])
+        width = end - first
+        total = np.zeros(width, np.float64)
+        x, previous, residual, error, d = np.zeros((5, width), np.float32)
+        limit, shift = threshold[first:end].copy(), bias[first:end].copy()
+        # What was sent in the last steps, one line a step, the present one in line ``now``.
+        sent = np.zeros((lines, width), np.float32)
+        flat = sent.reshape(-1)
+        back = np.empty(width, np.int32)
+        for i in range(width):
+            back[i] = delays[first + i] * width - i
+        now = 0
+        for t in range(z.shape[1]):
+            current = z[sample, t, first:end]
+            for i in range(width):
+                total[i] += current[i]
+                x[i] = max(np.float32(total[i]) + shift[i], zero)
+            passed = active[sample, t, first:end]
+            for i in range(width):
+                passed[i] = x[i] > zero
+            _delta(x, previous, residual, error, limit, step, cumulative, d, sent[now])
+            if keep:
+                change[sample, t, first:end] = d
+            arriving = out[sample, t, first:end]
+            here = np.int32(now * width)
+            for i in range(width):
+                k = here - back[i]
+                arriving[i] = flat[k if k >= 0 else k + lines * width]
+            now = now + 1 if now + 1 < lines else 0
+
+
+@njit(nogil=True, cache=True)
+def sigma_relu_delta_backward(start, stop, grad, out, active, delays, by_delay, grad_z, grad_delay):
+    """Gradients of :func:`sigma_relu_delta` for z and, if ``by_delay``, for the delays of each sample.
 
     With g[t] = grad[t + delay]: relu and delta give a[t] = active[t] (g[t] - g[t+1]) and sigma sums a from t
     to the end. The delay's gradient is sum_t grad[t] (out[t-1] - out[t]) (lava-dl: slayer/axon/delay.py).
     """
     zero = np.float32(0)
     steps = grad.shape[1]
-    for i in range(start, stop):
-        by_delay = 0.0
-        previous = zero
-        for t in range(steps):
-            by_delay += grad[i, t] * (previous - out[i, t])
-            previous = out[i, t]
-        grad_delay[i] = by_delay
-        delay = min(delays[i], steps)
-        for t in range(steps - delay, steps):
-            grad_z[i, t] = zero
-        total = 0.0
-        following = zero
-        for t in range(steps - delay - 1, -1, -1):
-            g = grad[i, t + delay]
-            if active[i, t]:
-                total += g - following
-            following = g
-            grad_z[i, t] = total
+    lines = delays.max() + 1
+    for unit in range(start, stop):
+        sample, first, end = _unit(unit, grad.shape[2])
+        width = end - first
+        total, slope = np.zeros((2, width), np.float64)
+        g, following = np.zeros((2, width), np.float32)
+        before = np.zeros(width, np.float32)
+        # The gradients of the next steps, one line a step, the present one in line ``now``.
+        arriving = np.zeros((lines, width), np.float32)
+        flat = arriving.reshape(-1)
+        ahead = np.empty(width, np.int32)
+        for i in range(width):
+            ahead[i] = delays[first + i] * width + i
+        now = lines - 1
+        for t in range(steps - 1, -1, -1):
+            arriving[now] = grad[sample, t, first:end]
+            if by_delay:
+                if t:
+                    before[:] = out[sample, t - 1, first:end]
+                else:
+                    before[:] = zero
+                value = out[sample, t, first:end]
+                for i in range(width):
+                    slope[i] += arriving[now, i] * (before[i] - value[i])
+            here = np.int32(now * width)
+            for i in range(width):
+                k = here + ahead[i]
+                g[i] = flat[k if k < lines * width else k - lines * width]
+            passed = active[sample, t, first:end]
+            summed = grad_z[sample, t, first:end]
+            for i in range(width):
+                total[i] += (g[i] - following[i]) if passed[i] else zero
+                summed[i] = total[i]
+                following[i] = g[i]
+            now = now - 1 if now else lines - 1
+        grad_delay[sample, first:end] = slope
 
 
-@njit(void(int64, int64, _values), nogil=True, cache=True)
-def sigma(start, stop, z):
-    """Cumulative sum over time, in place."""
-    for i in range(start, stop):
-        total = 0.0
-        for t in range(z.shape[1]):
-            total += z[i, t]
-            z[i, t] = total
-
-
-@njit(void(int64, int64, _values, _values), nogil=True, cache=True)
-def sigma_backward(start, stop, grad, grad_z):
-    """Gradient of :func:`sigma`: the cumulative sum from the end."""
-    for i in range(start, stop):
-        total = 0.0
-        for t in range(grad.shape[1] - 1, -1, -1):
-            total += grad[i, t]
-            grad_z[i, t] = total
+@njit(nogil=True, cache=True)
+def cumulative_sum(start, stop, z, reverse):
+    """Sum over time, in place: from the first step or, if ``reverse``, from the last."""
+    steps = z.shape[1]
+    for unit in range(start, stop):
+        sample, first, end = _unit(unit, z.shape[2])
+        total = np.zeros(end - first, np.float64)
+        for step in range(steps):
+            row = z[sample, steps - 1 - step if reverse else step, first:end]
+            for i in range(end - first):
+                total[i] += row[i]
+                row[i] = total[i]

@@ -1,0 +1,108 @@
+"""Sigma-delta units on the CPU; signals are contiguous (batch, steps, neurons) float32 tensors."""
+
+import numpy as np
+import torch
+
+from spandex.kernels import loops
+
+_NOTHING = np.empty((0, 0, 0), np.float32)
+
+
+def delta(
+    x: torch.Tensor, threshold: torch.Tensor, step: float, cumulative: bool, keep: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Delta encoding: what is sent, floored to multiples of ``step``, and the change d[t] before the threshold.
+
+    Args:
+        x: signal.
+        threshold: (neurons,), or (1,) for all.
+        step: quantisation step of what is sent.
+        cumulative: hold the sum of the changes since the last event against the threshold, not each change.
+        keep: return the change, which the threshold's gradient needs; otherwise None.
+    """
+    sent = torch.empty_like(x)
+    change = torch.empty_like(x) if keep else None
+    loops.over_blocks(
+        loops.delta,
+        x.numpy(),
+        _each(threshold, x),
+        np.float32(step),
+        cumulative,
+        keep,
+        sent.numpy(),
+        change.numpy() if keep else _NOTHING,
+    )
+    return sent, change
+
+
+def sigma_relu_delta(
+    z: torch.Tensor,
+    bias: torch.Tensor | None,
+    delays: torch.Tensor,
+    threshold: torch.Tensor,
+    step: float,
+    cumulative: bool,
+    keep: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Sigma, relu, delta and delay of a synaptic current.
+
+    Args:
+        z: synaptic current.
+        bias: (neurons,), added to the sigma.
+        delays: (neurons,) int32, in steps, not below 0; longer ones than the signal silence their neuron.
+        threshold, step, cumulative, keep: as for :func:`delta`.
+
+    Returns:
+        What arrives after the delays, where the relu passed (uint8) and the change, both at the time of the neuron.
+    """
+    out = torch.empty_like(z)
+    active = torch.empty_like(z, dtype=torch.uint8)
+    change = torch.empty_like(z) if keep else None
+    loops.over_blocks(
+        loops.sigma_relu_delta,
+        z.numpy(),
+        np.zeros(z.shape[2], np.float32) if bias is None else bias.numpy(),
+        _within(delays, z),
+        _each(threshold, z),
+        np.float32(step),
+        cumulative,
+        keep,
+        out.numpy(),
+        active.numpy(),
+        change.numpy() if keep else _NOTHING,
+    )
+    return out, active, change
+
+
+def sigma_relu_delta_backward(
+    grad: torch.Tensor, out: torch.Tensor, active: torch.Tensor, delays: torch.Tensor, by_delay: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Gradients of :func:`sigma_relu_delta` for z and, if ``by_delay``, for the delays (neurons,), otherwise None."""
+    grad_z = torch.empty_like(grad)
+    grad_delay = grad.new_empty(grad.shape[0], grad.shape[2])
+    loops.over_blocks(
+        loops.sigma_relu_delta_backward,
+        grad.numpy(),
+        out.numpy(),
+        active.numpy(),
+        _within(delays, grad),
+        by_delay,
+        grad_z.numpy(),
+        grad_delay.numpy(),
+    )
+    return grad_z, grad_delay.sum(0) if by_delay else None
+
+
+def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
+    """Sum over the steps from the first or, if ``reverse``, from the last; in place. Also takes float64."""
+    loops.over_blocks(loops.cumulative_sum, z.numpy(), reverse)
+    return z
+
+
+def _each(threshold: torch.Tensor, signal: torch.Tensor) -> np.ndarray:
+    return threshold.expand(signal.shape[2]).contiguous().numpy()
+
+
+def _within(delays: torch.Tensor, signal: torch.Tensor) -> np.ndarray:
+    """Delays no longer than the signal, so that a delay line need not be longer either."""
+    return delays.clamp(max=signal.shape[1]).numpy()

@@ -1,12 +1,16 @@
 """Sparsification of lava-dl networks while they train.
 
-A method is a mask source (what to remove) and a schedule (how much, when); ``Pruner`` runs both in a training loop.
+``Pruner`` removes single weights: a mask source tells which, a schedule how many and when. ``NeuronPruner`` removes
+whole neurons, and ``shrink`` takes them out of the network. Both are ``Sparsifier``s, which is what a training loop
+needs to know of a method: one call of ``step`` an iteration, and a state dict.
 """
 
 from spandex.sparsify.gradual import GradualMagnitude
 from spandex.sparsify.magnitude import magnitude
-from spandex.sparsify.pruner import SCOPES, MaskSource, Pruner
+from spandex.sparsify.neurons import NeuronPruner, incoming_norm
+from spandex.sparsify.pruner import SCOPES, MaskSource, Pruner, Sparsifier
 from spandex.sparsify.schedule import SCHEDULES, Cubic, Iterative, Linear, OneShot, Schedule, make_schedule
+from spandex.sparsify.shrink import shrink
 from spandex.sparsify.weights import Sparsity, sparsity
 
 __all__ = [
@@ -17,11 +21,15 @@ __all__ = [
     "Iterative",
     "Linear",
     "MaskSource",
+    "NeuronPruner",
     "OneShot",
     "Pruner",
     "Schedule",
+    "Sparsifier",
     "Sparsity",
+    "incoming_norm",
     "magnitude",
     "make_schedule",
+    "shrink",
     "sparsity",
 ]

@@ -38,6 +38,13 @@ class SynapseWeight:
         return self.synapse.weight.detach() if norm is None else norm.compute_weight(self.synapse).detach()
 
     @torch.no_grad()
+    def refresh(self) -> None:
+        """Bring the attribute ``weight`` up to date under normalisation, and leave its graph behind."""
+        norm = self._norm
+        if norm is not None:
+            self.synapse.weight = norm.compute_weight(self.synapse)
+
+    @torch.no_grad()
     def hold(self, mask: torch.Tensor) -> None:
         """Set the weight to zero, exactly, where ``mask`` is False, and leave it as it is elsewhere."""
         norm = self._norm
@@ -51,7 +58,7 @@ class SynapseWeight:
         g.mul_(torch.norm_except_dim(v, 2, norm.dim) / before)
         # Where all is pruned g is zero now; v must not be, or w would be 0 / 0.
         v.masked_fill_(~_any_like(mask, g), 1.0)
-        self.synapse.weight = norm.compute_weight(self.synapse)
+        self.refresh()
 
     def mask_gradients(self, mask: Callable[[], torch.Tensor]) -> list[RemovableHandle]:
         """Zero the gradient in the backward pass where the mask, asked for each time, is False.
@@ -93,14 +100,19 @@ def synapse_weights(network: torch.nn.Module, layers: Layers | None = None) -> d
     found = {name: module for name, module in network.named_modules() if isinstance(module, PRUNABLE)}
     if not found:
         raise SpandexError(f"{type(network).__name__}: no dense or convolutional synapse of lava-dl to prune")
-    chosen = _chosen(list(found), layers)
+    chosen = choose_layers(list(found), layers)
     for name in chosen:
         if parametrize.is_parametrized(found[name]):
             raise SpandexError(f"{name}: its weights are parametrised; remove the parametrisation before pruning")
     return {name: SynapseWeight(found[name]) for name in chosen}
 
 
-def _chosen(names: list[str], layers: Layers | None) -> list[str]:
+def choose_layers(names: list[str], layers: Layers | None) -> list[str]:
+    """Those of ``names`` that ``layers`` tells, as for ``synapse_weights``, in the order of ``names``.
+
+    Raises:
+        SpandexError: none, or none for one of ``layers``.
+    """
     if layers is None:
         return names
     if callable(layers):

@@ -1,0 +1,142 @@
+"""Structured pruning: whole neurons of the hidden layers go, and ``shrink`` takes them out of the network."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+
+from spandex.errors import SpandexError
+from spandex.sparsify.chain import chain, ends
+from spandex.sparsify.magnitude import NEGLIGIBLE, magnitude
+from spandex.sparsify.pruner import Sparsifier, groups, share
+from spandex.sparsify.schedule import Schedule
+from spandex.sparsify.weights import Layers, choose_layers
+
+Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def incoming_norm(incoming: torch.Tensor, outgoing: torch.Tensor) -> torch.Tensor:
+    """Euclidean norm of each neuron's incoming weights.
+
+    Source: He et al., "Soft filter pruning for accelerating deep convolutional neural networks", 2018; Li et al.,
+    "Pruning filters for efficient convnets", 2017, take the sum of magnitudes.
+
+    Args:
+        incoming: weights into each neuron, (neurons, weights).
+        outgoing: weights to which each neuron goes, (neurons, weights).
+
+    Returns:
+        Scores (neurons,), at least 0; the lowest go first.
+    """
+    return incoming.norm(dim=1)
+
+
+class NeuronPruner(Sparsifier):
+    """Prunes whole neurons of the hidden layers while a network trains.
+
+        pruner = NeuronPruner(network, Cubic(0.5, steps=2000))
+        for batch in batches:
+            ...
+            optimizer.step()
+            pruner.step()
+        pruner.remove()
+        small = shrink(network)
+
+    Of a pruned neuron all incoming and outgoing weights and the bias are zero: it has no say in the output, and where
+    the activation of zero is zero, as relu's is, it sends no events. A neuron is a neuron of a dense block or an
+    output channel of a convolution block; the neurons of the last block stay, and one in each block.
+
+    Sparsity in the schedule is the share of hidden neurons. Blocks must feed one another in the order in which the
+    network registers them.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        schedule: Schedule,
+        *,
+        score: Score = incoming_norm,
+        scope: str = "global",
+        layers: Layers | None = None,
+    ):
+        """
+        Args:
+            network: a network of real-valued lava-dl dense and convolution blocks.
+            schedule: how many of the hidden neurons, when. It starts at the share that has only negligible incoming
+                weights (below 1e-5) if that is more than its ``initial``.
+            score: importance of each neuron, at least 0, as ``incoming_norm``.
+            scope: "global": neurons of all layers compete, by scores in units of the root mean square score of their
+                layer (after Molchanov et al., "Pruning convolutional neural networks for resource efficient
+                inference", 2017, who take the norm); "layer": each layer loses the same share.
+            layers: which hidden layers, as for ``Pruner``; all if not given.
+
+        Raises:
+            SpandexError: the network has no hidden layer, is not such a chain of blocks, is sparser than the target
+                already, or the target leaves no neuron in a layer.
+        """
+        self._links = chain(network)
+        hidden = {link.name: link for link in self._links[:-1]}
+        if not hidden:
+            raise SpandexError(f"{type(network).__name__}: no hidden layer whose neurons could go")
+        names = choose_layers(list(hidden), layers)
+        self.score = score
+        self.scope = scope
+        self._groups = groups(names, scope)
+        for group, members in self._groups.items():
+            neurons = sum(hidden[name].neurons for name in members)
+            if round(schedule.target * neurons) > neurons - len(members):
+                raise SpandexError(
+                    f"target share {schedule.target:g} of {neurons} neurons leaves {group} none to a layer"
+                )
+        negligible = {
+            name: (hidden[name].per_neuron(hidden[name].weight.value()).abs() < NEGLIGIBLE).all(dim=1) for name in names
+        }
+        super().__init__(
+            {link.name: link.weight for link in self._links},
+            schedule,
+            {group: share(negligible, members) for group, members in self._groups.items()},
+        )
+
+    def __repr__(self) -> str:
+        score = getattr(self.score, "__qualname__", None) or repr(self.score)
+        layers = [name for names in self._groups.values() for name in names]
+        return self._describe(score=score, scope=self.scope, layers=layers)
+
+    @property
+    def neurons(self) -> dict[str, torch.Tensor]:
+        """Boolean tensors (neurons,) by hidden layer; False: pruned."""
+        return {link.name: link.per_neuron(self.masks[link.name]).any(dim=1) for link in self._links[:-1]}
+
+    def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
+        """Masks of the rows and columns of the neurons with the lowest scores."""
+        keep = self.neurons
+        scores = self._scores(keep)
+        for names in self._groups.values():
+            keep |= magnitude({n: scores[n] for n in names}, {n: keep[n] for n in names}, sparsity)
+        return {
+            link.name: link.mask(rows, columns)
+            for link, (rows, columns) in zip(self._links, ends(self._links, keep), strict=True)
+        }
+
+    def _scores(self, keep: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        values = self.values()
+        scores = {}
+        for link, following in pairwise(self._links):
+            incoming = link.per_neuron(values[link.name])
+            score = self.score(incoming, following.per_input(values[following.name], link))
+            mean_square = score[keep[link.name]].square().mean()
+            if self.scope == "global" and mean_square > 0:
+                score = score / mean_square.sqrt()
+            # One neuron stays: a layer of none would cut the network.
+            score[score.masked_fill(~keep[link.name], -1).argmax()] = torch.inf
+            scores[link.name] = score
+        return scores
+
+    @torch.no_grad()
+    def _hold(self) -> None:
+        super()._hold()
+        for link in self._links[:-1]:
+            bias = getattr(link.block.neuron, "bias", None)
+            pruned = ~self.neurons[link.name]
+            if bias is not None and bias.shape[0] == link.neurons:
+                bias[pruned] = 0.0

@@ -9,72 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lava.lib.dl import slayer
-from tests.networks import hdf5_content
+from tests.chains import complex_rf, convolutional_cuba, convolutional_sdnn, dense_sdnn, exported, recurrent_alif
 
 from spandex.errors import SpandexError
 from spandex.sparsify import SCHEDULES, Cubic, Iterative, Linear, OneShot, Pruner, magnitude, make_schedule, sparsity
-
-SDNN_NEURON = {"threshold": 0.1, "activation": torch.relu}
-CUBA = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.03}
-ALIF = CUBA | {"threshold_step": 0.5, "threshold_decay": 0.25, "refractory_decay": 0.25}
-RF = {"threshold": 1.0, "period": 10, "decay": 0.1}
-
-
-class Chain(torch.nn.Module):
-    """Blocks one after the other."""
-
-    def __init__(self, *blocks):
-        super().__init__()
-        self.blocks = torch.nn.ModuleList(blocks)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-def dense_sdnn(**options):
-    block = slayer.block.sigma_delta
-    return Chain(
-        block.Dense(SDNN_NEURON, 12, 16, delay=True, **options),
-        block.Dense(SDNN_NEURON, 16, 14, **options),
-        block.Output(SDNN_NEURON, 14, 5, **options),
-    )
-
-
-def convolutional_sdnn(**options):
-    block = slayer.block.sigma_delta
-    return Chain(
-        block.Conv(SDNN_NEURON, 2, 4, 3, padding=1, delay=True, **options),
-        block.Pool(SDNN_NEURON, 2),
-        block.Conv(SDNN_NEURON, 4, 6, 3, groups=2, stride=2, padding=1, **options),
-        block.ConvT(SDNN_NEURON, 6, 3, 2, **options),
-        block.Flatten(),
-        block.Dense(SDNN_NEURON, 27, 5, **options),
-    )
-
-
-def convolutional_cuba(**options):
-    block = slayer.block.cuba
-    return Chain(
-        block.Conv(CUBA, 2, 4, 3, weight_scale=5, **options),
-        block.Flatten(),
-        block.Dense(CUBA, 64, 5, weight_scale=5, **options),
-    )
-
-
-def recurrent_alif(**options):
-    block = slayer.block.alif
-    return Chain(
-        block.Dense(ALIF, 12, 9, weight_scale=5, **options),
-        block.Recurrent(dict(ALIF), 9, 5, weight_scale=5, **options),  # it changes its argument
-    )
-
-
-def complex_rf(**options):
-    block = slayer.block.rf
-    return Chain(block.Dense(RF, 12, 9, weight_scale=5, **options), block.Dense(RF, 9, 5, weight_scale=5, **options))
-
 
 VECTOR, IMAGE = (12,), (2, 6, 6)
 NETWORKS = {
@@ -442,20 +380,13 @@ def test_nothing_is_left_after_removal(weight_norm, tmp_path):
     stock.load_state_dict(state)
     x = (torch.rand(2, *shape, 9) > 0.5).float()
     assert torch.equal(stock(x), network(x))
-    assert export(network, tmp_path / "pruned.net") == export(stock, tmp_path / "stock.net")
+    assert exported(network, tmp_path / "pruned.net") == exported(stock, tmp_path / "stock.net")
     zero = {name: weight == 0 for name, weight in used_weights(network).items()}
     for _ in range(2):
         optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
         backward(network, shape, torch.Generator().manual_seed(3))
         optimizer.step()
     assert any((weight[zero[name]] != 0).any() for name, weight in used_weights(network).items())
-
-
-def export(network, path):
-    with h5py.File(path, "w") as file:
-        for i, block in enumerate(network.blocks):
-            block.export_hdf5(file.create_group(f"layer/{i}"))
-    return hdf5_content(path)
 
 
 def test_zeros_of_normalised_weights_are_zeros_of_the_file(tmp_path):
@@ -465,7 +396,7 @@ def test_zeros_of_normalised_weights_are_zeros_of_the_file(tmp_path):
         pass
     masks = pruner.masks
     pruner.remove()
-    export(network, tmp_path / "network.net")
+    exported(network, tmp_path / "network.net")
     with h5py.File(tmp_path / "network.net") as file:
         for i in range(3):
             weight = file[f"layer/{i}/weight"][()]

@@ -1,89 +1,19 @@
-import csv
 import dataclasses
-import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from spandex.errors import SpandexError, Stopped
+from spandex.kernels import accelerate
 from spandex.metrics import si_snr
-from spandex.models import SDNN, denoise, save_state
+from spandex.models import denoise
 from spandex.sparsify import GradualMagnitude, sparsity
-from spandex.train import TrainingError, TrainSettings, fit
-
-SAMPLES = 4000
-SETTINGS = TrainSettings(epochs=3, batch_size=4, segment_s=0.25, log_every=4, threads=1, checkpoint_minutes=0.0)
-
-
-@dataclasses.dataclass
-class Clip:
-    noisy: np.ndarray
-    clean: np.ndarray
-
-
-def clip(seed: int, samples: int = SAMPLES) -> Clip:
-    """A gliding harmonic tone in white noise, float32."""
-    rng = np.random.default_rng(seed)
-    phase = np.cumsum(np.linspace(*rng.uniform(100, 400, 2), samples)) * 2 * np.pi / 16000
-    clean = sum(np.sin(k * phase) / k for k in range(1, 6)) * 0.1
-    return Clip((clean + 0.05 * rng.standard_normal(samples)).astype("f4"), clean.astype("f4"))
-
-
-class Tones:
-    """Batches of tones that depend only on their number."""
-
-    def __init__(self, batches: int = 10, size: int = 4, on_batch=lambda number: None):
-        self.batches = batches
-        self.size = size
-        self.on_batch = on_batch
-
-    def __len__(self):
-        return self.batches
-
-    def epoch(self, epoch, start_batch=0):
-        for batch in range(start_batch, self.batches):
-            number = epoch * self.batches + batch
-            self.on_batch(number)
-            seeds = range(number * self.size, (number + 1) * self.size)
-            clips = [clip(seed) for seed in seeds]
-            yield np.stack([c.noisy for c in clips]), np.stack([c.clean for c in clips]), [f"tone_{s}" for s in seeds]
-
-
-VALIDATION = [clip(10_000), clip(10_001), clip(10_002, 6000)]
-
-
-def network() -> SDNN:
-    torch.manual_seed(3)
-    return SDNN(hidden=16, max_delay=8)
-
-
-def train(directory, batches=None, settings=SETTINGS, target=0.5, **options):
-    """The network, its pruner's result and the state dict's digest of one small run."""
-    model = network()
-    pruner = GradualMagnitude(model, target, steps=19, frequency=5) if target else None
-    options.setdefault("log", lambda line: None)
-    result = fit(model, batches or Tones(), VALIDATION, settings, directory, pruner=pruner, **options)
-    save_state(model, directory / "network.pt")
-    return model, result
-
-
-def rows(path: Path) -> list[dict[str, float]]:
-    with path.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def products(directory: Path) -> dict[str, str]:
-    names = ("network.pt", "log.csv", "epochs.csv")
-    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in names}
+from spandex.train import TrainingError, choose_device, fit
+from training import SETTINGS, VALIDATION, Broken, Clip, Restless, Tones, network, products, rows, train
 
 
 @pytest.fixture(scope="module")
@@ -272,16 +202,90 @@ def test_the_time_between_checkpoints_may_change(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_clips(tmp_path):
-    class Broken(Tones):
-        def epoch(self, epoch, start_batch=0):
-            for noisy, clean, names in super().epoch(epoch, start_batch):
-                if "tone_30" in names:
-                    noisy[2, 100] = np.nan
-                yield noisy, clean, names
-
     with pytest.raises(TrainingError, match=r"loss is nan at iteration 8, .*tone_28, tone_29, tone_30, tone_31: "):
         train(tmp_path, Broken())
     assert [row["iteration"] for row in rows(tmp_path / "log.csv")] == [4]
+
+
+def test_a_batch_that_is_not_finite_is_skipped_and_named_under_a_limit(tmp_path):
+    lines, seen = [], []
+    settings = dataclasses.replace(SETTINGS, skip_nonfinite=1)
+
+    def stop(batch):
+        seen.append(batch)
+        if batch == 12 and seen.count(12) == 1 and len(seen) == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train(tmp_path, Broken(on_batch=stop), settings, kind=Restless, log=lines.append)
+    model, result = train(tmp_path, Broken(on_batch=stop), settings, kind=Restless, log=lines.append)
+    assert lines[0] == (
+        "warning: the loss is nan at iteration 8, with the clips tone_28, tone_29, tone_30, tone_31: "
+        "batch skipped (1 of at most 1)"
+    )
+    assert len([line for line in lines if "skipped" in line]) == 1
+    assert seen == list(range(30))
+    assert (result.skipped, result.iterations) == (1, 30)
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+    assert np.isfinite([list(row.values()) for row in rows(tmp_path / "log.csv")]).all()
+    assert result.sparsity == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_skipped_batch_changes_nothing_but_the_masks(tmp_path):
+    """A run without that batch, its pruner stepped in the batch's place, ends in the same weights."""
+    settings = dataclasses.replace(SETTINGS, epochs=1, skip_nonfinite=3, lr_drop_epoch=None)
+    model = network()
+    pruner = GradualMagnitude(model, 0.5, steps=8, frequency=1)
+    seen = []
+
+    def record(gradient):
+        seen.append(gradient.clone())
+
+    model.blocks[3].synapse.weight.register_hook(record)
+    fit(model, Broken(), VALIDATION, settings, tmp_path, pruner=pruner, log=lambda line: None)
+    assert len(seen) == 9  # no backward pass of the eighth
+    assert pruner.iteration == 10 and pruner.done
+    reference = network()
+    other = GradualMagnitude(reference, 0.5, steps=8, frequency=1)
+
+    class Without(Tones):
+        def epoch(self, epoch, start_batch=0):
+            for batch in super().epoch(epoch, start_batch):
+                if "tone_30" in batch[2]:
+                    other.step()
+                    continue
+                yield batch
+
+        def __len__(self):
+            return 9
+
+        def __init__(self):
+            super().__init__(batches=10)
+
+    fit(reference, Without(), VALIDATION, settings, tmp_path / "w", pruner=other, log=lambda line: None)
+    for name, tensor in reference.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+
+
+def test_one_batch_more_than_the_limit_stops(tmp_path):
+    class Often(Tones):
+        def epoch(self, epoch, start_batch=0):
+            for number, (noisy, clean, names) in enumerate(super().epoch(epoch, start_batch), start_batch):
+                noisy[0, 0] = np.inf if number in (2, 5) else noisy[0, 0]
+                yield noisy, clean, names
+
+    with pytest.raises(TrainingError, match=r"at iteration 6, .*tone_23 \(1 batches were skipped before\): check"):
+        train(tmp_path, Often(), dataclasses.replace(SETTINGS, skip_nonfinite=1))
+    seen = []
+    settings = dataclasses.replace(SETTINGS, skip_nonfinite=10)  # a higher limit goes on from there
+    assert train(tmp_path, Often(on_batch=seen.append), settings)[1].skipped == 6
+    assert seen[0] == 5
+
+
+def test_a_run_whose_every_validation_fails_says_so(tmp_path):
+    broken = [Clip(np.full_like(c.noisy, np.nan), c.clean) for c in VALIDATION]
+    with pytest.raises(TrainingError, match="no epoch ended with a finite validation SI-SNR"):
+        fit(network(), Tones(), broken, SETTINGS, tmp_path, log=lambda line: None)
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_lost(tmp_path):
@@ -334,78 +338,66 @@ def test_a_run_that_cannot_succeed_is_refused_at_once(tmp_path, batches, clips, 
 
 
 def test_global_state_is_as_before(tmp_path):
+    def draw():
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
+
     threads = torch.get_num_threads()
-    torch.manual_seed(11)
-    expected = torch.rand(3)
-    torch.manual_seed(11)
     model = network()
-    torch.manual_seed(11)
+    for seed in (torch.manual_seed, np.random.seed, random.seed):
+        seed(11)
+    expected = draw()
+    for seed in (torch.manual_seed, np.random.seed, random.seed):
+        seed(11)
     fit(model, Tones(batches=1), VALIDATION, dataclasses.replace(SETTINGS, epochs=1), tmp_path, log=lambda line: None)
-    assert torch.equal(torch.rand(3), expected)
+    assert draw() == expected
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-class RunServer:
-    """A process that has imported everything and forks a fresh run for each folder it is told."""
+def test_a_network_with_random_numbers_and_running_means_continues_to_the_same_bytes(tmp_path):
+    train(tmp_path / "whole", kind=Restless)
 
-    def __enter__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return self
+    def fail(batch):
+        if batch == 17:
+            raise OSError("disk gone")
 
-    def __exit__(self, *error):
-        self.process.communicate(timeout=60)
-
-    def start(self, directory: Path) -> int:
-        """Start a run; its process id."""
-        self.process.stdin.write(f"{directory}\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def batches(self) -> Iterator[int]:
-        """The batches that the run starts on, as it does; afterwards its exit status is in ``status``."""
-        while not (line := self.process.stdout.readline()).startswith("exit"):
-            yield int(line)
-        self.status = int(line.split()[1])
-
-    @staticmethod
-    def serve():
-        import torch._dynamo  # noqa: F401  every optimiser's first step imports it: seconds, paid here once
-
-        for line in sys.stdin:
-            pid = os.fork()
-            if pid == 0:
-                train(Path(line.rstrip()), Tones(batches=60, on_batch=lambda number: print(number, flush=True)))
-                os._exit(0)
-            print(pid, flush=True)
-            _, status = os.waitpid(pid, 0)
-            print("exit", os.waitstatus_to_exitcode(status), flush=True)
+    with pytest.raises(OSError, match="disk gone"):
+        train(tmp_path / "parts", Tones(on_batch=fail), kind=Restless)
+    train(tmp_path / "parts", kind=Restless)
+    assert products(tmp_path / "parts") == products(tmp_path / "whole")
 
 
-def test_a_run_killed_at_random_moments_continues_to_the_same_bytes(tmp_path):
-    rng = random.Random(0)
-    first = []
-    with RunServer() as server:
-        server.start(tmp_path / "whole")
-        assert list(server.batches()) == list(range(180))
-        for _ in range(20):
-            pid = server.start(tmp_path / "killed")
-            batches = server.batches()
-            first.append(next(batches))
-            for _ in range(rng.randrange(4)):
-                next(batches)
-            time.sleep(rng.uniform(0, 0.02))
-            os.kill(pid, signal.SIGKILL)
-            list(batches)
-            assert server.status == -signal.SIGKILL
-        server.start(tmp_path / "killed")
-        assert list(server.batches())[-1] == 179
-        assert server.status == 0
-    assert first == sorted(first) and first[-1] > 10  # each went on from where the one before had come to
-    assert products(tmp_path / "killed") == products(tmp_path / "whole")
+def test_fused_kernels_continue_to_the_same_bytes(tmp_path):
+    def run(directory, on_batch=lambda number: None):
+        model = accelerate(network())
+        pruner = GradualMagnitude(model, 0.5, steps=19, frequency=5)
+        fit(model, Tones(on_batch=on_batch), VALIDATION, SETTINGS, directory, pruner=pruner, log=lambda line: None)
+        return model.state_dict()
+
+    def fail(batch):
+        if batch == 17:
+            raise OSError("disk gone")
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(OSError, match="disk gone"):
+        run(tmp_path / "parts", fail)
+    parts = run(tmp_path / "parts")
+    assert all(torch.equal(parts[name], tensor) for name, tensor in whole.items())
 
 
-if __name__ == "__main__":
-    RunServer.serve()
+def test_the_device_is_the_gpu_only_where_there_is_one(monkeypatch):
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(SpandexError, match="device: 'tpu' is not one of auto, cpu, cuda"):
+        choose_device("tpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device() == torch.device("cpu")
+    with pytest.raises(SpandexError, match="device: cuda was asked for, but torch sees no GPU"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device() == choose_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(SpandexError, match="process 2 of this machine has no GPU of its own, torch sees 2"):
+        choose_device()

@@ -379,7 +379,7 @@ class _Run:
         score = self.validate()
         validation_s = time.monotonic() - clock
         row = self.row_head() | position.since_epoch.row("train_") | {"validation_si_snr_db": score} | self.row_tail()
-        eligible = self.pruner is None or self.pruner.done
+        eligible = math.isfinite(score) and (self.pruner is None or self.pruner.done)
         if eligible and (position.best is None or score > position.best["validation_si_snr_db"]):
             position.best = {
                 "epoch": position.epoch + 1,

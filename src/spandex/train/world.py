@@ -84,10 +84,9 @@ class TorchrunWorld(World):
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         if size % local:
             raise SpandexError(f"torchrun: {size} processes, {local} of them here: each machine needs as many")
-        # States of lava-dl's neurons are buffers whose shape changes from batch to batch; see copy_from_main.
-        strategy = DDPStrategy(process_group_backend="cpu:gloo,cuda:nccl", broadcast_buffers=False)
-        if device.type == "cpu":
-            strategy = DDPStrategy(process_group_backend="gloo", broadcast_buffers=False)
+        # Not before every forward pass: states of lava-dl's neurons are buffers too, of other shapes in every batch.
+        backend = "gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl"
+        strategy = DDPStrategy(process_group_backend=backend, forward_sync_buffers=False)
         self._fabric = Fabric(accelerator=device.type, devices=local, num_nodes=size // local, strategy=strategy)
         self._fabric.launch()
 

@@ -1,4 +1,5 @@
 # make            set up, rebuild a profile, print its table
+# make ablation   also compare schedules of pruning, over the range of sparsity
 # make test       set up, run the fast tests;  make test-all adds the long ones
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
@@ -19,7 +20,7 @@ UV  := .uv/bin/uv
 READY := .venv/.ready
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild setup test test-all lint format lock bench
+.PHONY: rebuild ablation setup test test-all lint format lock bench
 
 setup: $(READY)
 
@@ -49,6 +50,11 @@ rebuild: setup
 	@spandex rebuild --cores $(CORES)
 	@spandex record
 	@spandex summary
+
+ablation: setup
+	@spandex rebuild ablation --cores $(CORES)
+	@spandex record
+	@spandex summary ablation
 
 # a file's tests share what they built
 PYTEST := pytest -n 2 --dist loadfile

@@ -7,6 +7,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/deploy.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/ablation.smk"
 
 
 # no rule: every model logs to the build's run, and a new run is no reason to train one again
@@ -50,3 +51,8 @@ rule evaluate:
         expand(rules.evaluate_network.output, model=PARAMS.models),
         rules.evaluate_noisy.output,
         rules.latency.output,
+
+
+rule ablation:
+    input:
+        rules.ablation_report.output,

@@ -22,8 +22,11 @@ def tidy(params: Params, root: Path = Path()) -> list[Path]:
         root / "models" / profile / "sparsified" / ".checkpoints": set(params.fine_tuned),
         root / "models" / profile / "sparsified": set(params.fine_tuned),
         root / "models" / profile / "exported": set(params.models),
+        root / "models" / profile / "ablation" / ".checkpoints": set(params.variants),
+        root / "models" / profile / "ablation": set(params.variants),
         root / "reports" / profile / "infer": {f"{model}.json" for model in params.models},
         root / "reports" / profile / "evaluate": {f"{model}.json" for model in ["noisy", *params.models]},
+        root / "reports" / profile / "ablation" / "evaluate": {f"{model}.json" for model in params.variants},
     }
     stale = [
         path
@@ -87,13 +90,16 @@ def record(params: Params, in_file: Params) -> str:
     return "dvc.lock is up to date"
 
 
-def summary(params: Params) -> str:
+def summary(params: Params, part: str = "") -> str:
     """The table of the last build with its intervals, and where its report is.
+
+    Args:
+        part: folder of another report in the profile's, such as ``ablation``.
 
     Raises:
         SpandexError: there is no report yet.
     """
-    folder = Path("reports", params.profile)
+    folder = Path("reports", params.profile, part)
     path = folder / "summary.md"
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -103,13 +103,20 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 
 
-class Sparsify(Section):
-    """Gradual magnitude pruning while fine-tuning, and its dense control."""
+Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
+Targets = Annotated[list[Fraction], Field(min_length=1)]
 
-    targets: Annotated[list[Fraction], Field(min_length=1)]
+
+class Sparsify(Section):
+    """Magnitude pruning while fine-tuning, and its dense control; see spandex.sparsify."""
+
+    targets: Targets
+    schedule: Schedule
+    scope: Literal["global", "layer"]
     epochs: Count
     pruning_epochs: Count
-    frequency: Count  # iterations between two pruning steps
+    frequency: Count  # iterations between two pruning steps, cubic and linear only
+    rounds: Annotated[int, Field(ge=2)]  # of pruning and retraining, iterative only
     lr_factor: Positive  # on the learning rate once pruning is over
 
     @model_validator(mode="after")
@@ -119,6 +126,14 @@ class Sparsify(Section):
         if len(set(self.targets)) != len(self.targets):
             raise ValueError(f"targets: {self.targets} names one twice")
         return self
+
+
+class Ablation(Section):
+    """What ``make ablation`` compares: schedules, and one schedule over the range of sparsity."""
+
+    schedules: Annotated[list[Schedule], Field(min_length=1)]
+    targets: Targets
+    knee: Targets
 
 
 class Deploy(Section):
@@ -146,6 +161,13 @@ class Report(Section):
     team: str
 
 
+class Pruning(NamedTuple):
+    """One way to prune a network: the schedule, and the final sparsity."""
+
+    schedule: str
+    target: float
+
+
 class Params(Section):
     """All parameters of one profile."""
 
@@ -157,6 +179,7 @@ class Params(Section):
     model: Model
     train: Train
     sparsify: Sparsify
+    ablation: Ablation
     deploy: Deploy
     evaluate: Evaluate
     report: Report
@@ -172,9 +195,33 @@ class Params(Section):
         return self
 
     @property
-    def pruned(self) -> dict[str, float]:
-        """Name and target of every pruned network, in the order of ``sparsify.targets``."""
-        return {f"prune{round(100 * target, 6):g}": target for target in self.sparsify.targets}
+    def pruned(self) -> dict[str, Pruning]:
+        """How every pruned network of the table is pruned, by name, in the order of ``sparsify.targets``."""
+        return self._prunings([self.sparsify.schedule], self.sparsify.targets)
+
+    @property
+    def schedules_compared(self) -> dict[str, Pruning]:
+        """The pruned networks of the ablation, some of which may be in the table too."""
+        return self._prunings(self.ablation.schedules, self.ablation.targets)
+
+    @property
+    def knee(self) -> dict[str, Pruning]:
+        """The pruned networks from dense to nearly empty, by growing sparsity."""
+        return self._prunings([self.sparsify.schedule], sorted({*self.ablation.knee, *self.sparsify.targets}))
+
+    @property
+    def variants(self) -> dict[str, Pruning]:
+        """The pruned networks that the ablation alone needs."""
+        both = self.schedules_compared | self.knee
+        return {name: pruning for name, pruning in both.items() if name not in self.pruned}
+
+    def _prunings(self, schedules: Iterable[str], targets: Iterable[float]) -> dict[str, Pruning]:
+        prefixes = {schedule: "prune" if schedule == self.sparsify.schedule else schedule for schedule in schedules}
+        return {
+            f"{prefix}{round(100 * target, 6):g}": Pruning(schedule, target)
+            for schedule, prefix in prefixes.items()
+            for target in targets
+        }
 
     @property
     def fine_tuned(self) -> list[str]:
@@ -185,6 +232,12 @@ class Params(Section):
     def models(self) -> list[str]:
         """Every network of the table."""
         return ["baseline", *self.fine_tuned]
+
+    def folder(self, model: str) -> str:
+        """Where a network and its training logs lie, below the profile's folder of models."""
+        if model == "baseline":
+            return model
+        return f"ablation/{model}" if model in self.variants else f"sparsified/{model}"
 
     def digest(self, *keys: str, without: Collection[str] = ()) -> str:
         """SHA-256 (first 16 digits) of the named sections and keys; of all but ``mirror`` if none is named.

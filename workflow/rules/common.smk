@@ -46,5 +46,4 @@ def digest(*keys, without=()):
 
 def network_of(wildcards):
     """The trained weights of a model."""
-    folder = "baseline" if wildcards.model == "baseline" else f"sparsified/{wildcards.model}"
-    return f"{MODELS}/{folder}/network.pt"
+    return f"{MODELS}/{PARAMS.folder(wildcards.model)}/network.pt"

@@ -48,9 +48,9 @@ rule fine_tune:
             "model",
             "train",
             "sparsify",
-            without=["train.checkpoint_minutes", "train.epochs", "sparsify.targets"],
+            without=["train.checkpoint_minutes", "train.epochs", "sparsify.targets", "sparsify.schedule"],
         ),
-        target=lambda wildcards: PARAMS.pruned.get(wildcards.model),
+        pruning=lambda wildcards: (PARAMS.pruned | PARAMS.variants).get(wildcards.model),
     shell:
         "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
         " --validation {input.validation} --run {params.run} --output {output.network} 2>&1 | tee -i {log}"

@@ -1,9 +1,9 @@
-"""The command line: one subcommand for each step of the workflow, which calls nothing else, and those for a network.
+"""The command line: a subcommand for each step of the workflow, which calls nothing else, and those for one's own work.
 
 Each command imports what it needs when it runs.
 """
 
-from spandex.cli import networks, pipeline
+from spandex.cli import networks, pipeline, training
 from spandex.cli.app import app
 
-__all__ = ["app", "networks", "pipeline"]
+__all__ = ["app", "networks", "pipeline", "training"]

@@ -17,6 +17,8 @@ Network = Annotated[Path, typer.Option(help="Exported network (HDF5).")]
 FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).")]
 Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, prune50, ...")]
 Run = Annotated[Path, typer.Option(help="JSON file with the MLflow run of the build.")]
+Models = Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")]
+Reports = Annotated[Path, typer.Option(help="Folder of the profile's results.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of processes.")]
 Context = typer.Context
 
@@ -102,14 +104,27 @@ def latency(context: Context, clips: Clips, output: Output) -> None:
 @step
 def report(
     context: Context,
-    models: Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")],
-    reports: Annotated[Path, typer.Option(help="Folder of the profile's results.")],
+    models: Models,
+    reports: Reports,
     run: Run,
 ) -> None:
     """The paper's table with ours beside it, figures, and the challenge's board entry."""
     from spandex.steps import report
 
     report.report(params_of(context), models, reports, run)
+
+
+@step
+def ablation(
+    context: Context,
+    models: Models,
+    reports: Reports,
+    run: Run,
+) -> None:
+    """Schedules of pruning compared, and quality and cost over sparsity."""
+    from spandex.steps import ablation as steps
+
+    steps.ablation(params_of(context), models, reports, run)
 
 
 @step
@@ -133,6 +148,8 @@ def record(context: Context) -> None:
 
 
 @step
-def summary(context: Context) -> None:
+def summary(
+    context: Context, part: Annotated[str, typer.Argument(help="ablation, or nothing for the paper's table.")] = ""
+) -> None:
     """Print the table of the last build and where its report is."""
-    print(build.summary(params_of(context)))
+    print(build.summary(params_of(context), part))

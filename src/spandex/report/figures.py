@@ -1,9 +1,10 @@
-"""Figure 1 of the paper and the learning curves, from the training logs; equal logs give equal bytes."""
+"""Figure 1 of the paper, learning curves, and those of the ablation; equal logs and scores give equal bytes."""
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ FORMATS = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
+VALIDATION = ("iteration", "validation_si_snr_db")
 STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -25,6 +27,22 @@ STYLE = {
     "pdf.fonttype": 42,
     "savefig.dpi": 150,
 }
+
+
+class KneePoint(NamedTuple):
+    """A network in the plane of sparsity and quality.
+
+    Attributes:
+        sparsity: share of float weights that are zero.
+        change_db: SI-SNR above that of the dense control, mean over clips.
+        interval_db: of that mean, 95 %.
+        power_mops_per_s: power proxy.
+    """
+
+    sparsity: float
+    change_db: float
+    interval_db: tuple[float, float]
+    power_mops_per_s: float
 
 
 def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:
@@ -76,6 +94,64 @@ def learning_curves(epochs: Mapping[str, str | os.PathLike], path: str | os.Path
                 quality.plot(iterations, validation, marker=".", label=name)
         if quality.lines:
             quality.legend()
+        return _save(figure, Path(path))
+
+
+def schedules_figure(
+    runs: Mapping[str, Mapping[str, str | os.PathLike]], control: str | os.PathLike, path: str | os.PathLike
+) -> list[Path]:
+    """Validation SI-SNR and sparsity over training iterations; a column a target, one line a schedule.
+
+    Args:
+        runs: by target and schedule, the folder of the training logs epochs.csv and log.csv.
+        control: the folder of the dense control's logs, drawn in every column.
+        path: of the figure, without suffix.
+
+    Returns:
+        The PNG and the PDF.
+
+    Raises:
+        SpandexError: a log is missing or lacks a column.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1 + 2.4 * len(runs), 4.4), layout="constrained")
+        axes = figure.subplots(2, len(runs), sharex=True, sharey="row", squeeze=False)
+        axes[0, 0].set_ylabel("validation SI-SNR (dB)")
+        axes[1, 0].set_ylabel("sparsity (%)")
+        for (target, folders), (quality, sparsity) in zip(runs.items(), axes.T, strict=True):
+            quality.set_title(target)
+            sparsity.set_xlabel("iteration")
+            quality.plot(*_columns(Path(control) / "epochs.csv", *VALIDATION), "--", color="grey", label="not pruned")
+            for schedule, folder in folders.items():
+                quality.plot(*_columns(Path(folder) / "epochs.csv", *VALIDATION), marker=".", label=schedule)
+                iterations, values = _columns(Path(folder) / "log.csv", "iteration", "sparsity")
+                sparsity.step(iterations, [100 * value for value in values], where="post", label=schedule)
+        axes[0, 0].legend()
+        return _save(figure, Path(path))
+
+
+def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Path]:
+    """SI-SNR against that of the dense control, and power proxy, over sparsity.
+
+    Args:
+        points: networks by growing sparsity.
+        path: of the figure, without suffix.
+
+    Returns:
+        The PNG and the PDF.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5, 4.4), layout="constrained")
+        quality, power = figure.subplots(2, 1, sharex=True)
+        quality.set_ylabel("SI-SNR - dense (dB)")
+        power.set(xlabel="sparsity (%)", ylabel="power proxy (M-Ops/s)")
+        sparsity = [100 * point.sparsity for point in points]
+        low, high = ([point.interval_db[end] for point in points] for end in (0, 1))
+        quality.fill_between(sparsity, low, high, alpha=0.25, linewidth=0)
+        quality.plot(sparsity, [point.change_db for point in points], marker=".")
+        quality.axhline(0, color="grey", linestyle="--")
+        power.plot(sparsity, [point.power_mops_per_s for point in points], marker=".")
+        power.set_ylim(bottom=0)
         return _save(figure, Path(path))
 
 

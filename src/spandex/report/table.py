@@ -141,11 +141,11 @@ def with_latency(rows: Iterable[Row], models: Iterable[Metrics], enc_dec_ms: flo
     ]
 
 
-def write_tables(rows: Sequence[Row], folder: str | os.PathLike) -> list[Path]:
-    """Write table.csv, table.md and table.tex into ``folder``; return their paths."""
+def write_tables(rows: Sequence[Row], folder: str | os.PathLike, name: str = "table") -> list[Path]:
+    """Write NAME.csv, NAME.md and NAME.tex into ``folder``; return their paths."""
     written = []
     for suffix, text in (("csv", to_csv(rows)), ("md", to_markdown(rows)), ("tex", to_latex(rows))):
-        path = Path(folder) / f"table.{suffix}"
+        path = Path(folder) / f"{name}.{suffix}"
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         written.append(path)

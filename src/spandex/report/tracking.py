@@ -210,11 +210,13 @@ def finish_build(
     artifacts: Iterable[str | os.PathLike] = (),
     tags: Mapping[str, str] | None = None,
     status: str = "FINISHED",
+    folder: str | None = None,
 ) -> None:
     """Log the report of a build and close its run.
 
     Args:
         artifacts: tables and figures to keep.
+        folder: where to keep them, in the run; at its top if None.
         tags: what is known only now.
         status: FINISHED or FAILED.
 
@@ -225,7 +227,7 @@ def finish_build(
     try:
         client = MlflowClient(build.tracking_uri)
         _log_tags(client, build.run_id, tags or {})
-        _log_artifacts(client, build.run_id, artifacts)
+        _log_artifacts(client, build.run_id, artifacts, folder)
         client.set_terminated(build.run_id, status)
     except MlflowException as error:
         raise _explain(build.tracking_uri, error) from None
@@ -292,11 +294,13 @@ def _log_final(client: MlflowClient, run_id: str, metrics: Mapping[str, Any]) ->
     client.log_batch(run_id, metrics=new)
 
 
-def _log_artifacts(client: MlflowClient, run_id: str, paths: Iterable[str | os.PathLike]) -> None:
+def _log_artifacts(
+    client: MlflowClient, run_id: str, paths: Iterable[str | os.PathLike], folder: str | None = None
+) -> None:
     for path in paths:
         if not Path(path).is_file():
             raise SpandexError(f"{path}: no such file")
-        client.log_artifact(run_id, str(path))
+        client.log_artifact(run_id, str(path), folder)
 
 
 def _read_rows(path: str | os.PathLike) -> list[dict[str, float]]:

@@ -2,16 +2,13 @@
 
 import datetime
 from pathlib import Path
-from typing import Any
 
 from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
-from spandex.models import load_state
 from spandex.params import Params
 from spandex.provenance import produced_by
 from spandex.report import figures, intervals, metricsboard, table, tracking
-from spandex.sparsify import sparsity
-from spandex.steps.common import new_network
+from spandex.steps.results import log_network, network_scores, noisy_scores
 
 REFERENCE = Path("reports/reference")
 
@@ -31,10 +28,10 @@ def track(params: Params, output: Path) -> None:
 
 def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     """Write tables, figures and the board entry, and log the finished models to MLflow."""
-    noisy = read_json(reports / "evaluate" / "noisy.json")["noisy"] | {"model": "noisy"}
-    metrics = {model: _metrics(params, models, reports, model) for model in params.models}
+    noisy = noisy_scores(reports)
+    metrics = {model: network_scores(params, models, reports, model) for model in params.models}
     enc_dec_ms = read_json(reports / "times" / "latency.json")["latency_enc_dec_ms"]
-    trained = {model: network_folder(models, model) for model in params.models}
+    trained = {model: models / params.folder(model) for model in params.models}
 
     ours = table.our_rows(noisy, metrics.values())
     published = table.published_rows(REFERENCE)
@@ -66,33 +63,7 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
         ],
         reports / "metricsboard.yml",
     )
-    _log(params, tracking.Build.load(run), metrics, models, tables + drawn)
-
-
-def network_folder(models: Path, model: str) -> Path:
-    """Where a model's network.pt and training logs lie."""
-    return models / "baseline" if model == "baseline" else models / "sparsified" / model
-
-
-def _metrics(params: Params, models: Path, reports: Path, model: str) -> dict[str, Any]:
-    """What was found out about a model, with the sparsity of its float weights and what produced it."""
-    content = read_json(reports / "evaluate" / f"{model}.json")
-    network = new_network(params)
-    load_state(network, network_folder(models, model) / "network.pt")
-    about = {"model": model, "sparsity": sparsity(network).total, "produced_by": content["produced_by"]}
-    return content["networks"][model] | about
-
-
-def _log(params: Params, build: tracking.Build, scores: dict[str, dict], models: Path, files: list[Path]) -> None:
-    for model, values in scores.items():
-        folder = network_folder(models, model)
-        tracking.log_model(
-            build,
-            model,
-            metrics=values,
-            epochs=folder / "epochs.csv",
-            params={"target": params.pruned.get(model, 0), "train": params.train.model_dump()},
-            artifacts=[folder / "network.pt", models / "exported" / model / "network.net"],
-            tags={key: value for key, value in values["produced_by"].items() if isinstance(value, str)},
-        )
-    tracking.finish_build(build, files)
+    build = tracking.Build.load(run)
+    for scores in metrics.values():
+        log_network(params, build, models, scores)
+    tracking.finish_build(build, tables + drawn)

@@ -1,19 +1,18 @@
 """The baseline, and what is fine-tuned from it."""
 
-import hashlib
 from pathlib import Path
 
 from spandex.data import NoisySpeech, SegmentBatches, fetch
 from spandex.data.catalog import source
 from spandex.errors import SpandexError
 from spandex.files import sha256
-from spandex.kernels import accelerate, restore
-from spandex.models import SDNN, load_state, save_state
+from spandex.models import MaskNetwork, load_state, save_state
 from spandex.params import Params
 from spandex.report.tracking import Build, epoch_logger, model_run
-from spandex.sparsify import GradualMagnitude, Pruner
+from spandex.sparsify import Pruner, make_schedule
 from spandex.steps.common import new_network
-from spandex.train import TrainSettings, choose_device, fit, torchrun_place
+from spandex.steps.fitting import fit_accelerated
+from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
@@ -51,10 +50,7 @@ def fine_tune(
         lr_drop_epoch=sparsify.pruning_epochs,
     )
     batches = _batches(params, train)
-    pruner = None
-    if model in params.pruned:
-        steps = sparsify.pruning_epochs * len(batches) - 1
-        pruner = GradualMagnitude(network, params.pruned[model], steps, sparsify.frequency)
+    pruner = _pruner(params, model, network, sparsify.pruning_epochs * len(batches))
     _fit(model, network, settings, pruner, batches, train, validation, run, output)
 
 
@@ -79,9 +75,25 @@ def _batches(params: Params, train: Path) -> SegmentBatches:
     return SegmentBatches(clips, settings.batch_size, settings.segment_s, params.seed, settings.epoch_batches)
 
 
+def _pruner(params: Params, model: str, network: MaskNetwork, pruning_iterations: int) -> Pruner | None:
+    """What prunes a model while it is fine-tuned; nothing does the dense control.
+
+    One-shot pruning happens at the first iteration, so that all others are left to recover in.
+    """
+    if model == "dense":
+        return None
+    prunings = params.pruned | params.variants
+    if model not in prunings:
+        raise SpandexError(f"model {model!r}: the parameters name {', '.join(['dense', *prunings])}")
+    settings, (schedule, target) = params.sparsify, prunings[model]
+    steps = 0 if schedule == "one-shot" else pruning_iterations - 1
+    planned = make_schedule(schedule, target, steps, frequency=settings.frequency, rounds=settings.rounds)
+    return Pruner(network, planned, scope=settings.scope)
+
+
 def _fit(
     name: str,
-    network: SDNN,
+    network: MaskNetwork,
     settings: TrainSettings,
     pruner: Pruner | None,
     batches: SegmentBatches,
@@ -91,23 +103,17 @@ def _fit(
     output: Path,
 ) -> None:
     """Train and write the network; its checkpoints stay until the whole build is over."""
-    start = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()))
-    checkpoints = output.parents[1] / ".checkpoints" / name
     build = Build.load(run)
-    main = torchrun_place()[0] == 0  # the process that writes
-    result = fit(
-        accelerate(network),
+    result = fit_accelerated(
+        network,
         batches,
         NoisySpeech(validation.parent),
         settings,
         output.parent,
-        pruner=pruner,
-        checkpoints=checkpoints,
-        identity=f"{start.hexdigest()} {sha256(train)} {sha256(validation)}",
-        device=next(network.parameters()).device,
-        on_epoch=epoch_logger(build, model_run(build, name)) if main else None,
+        output.parents[1] / ".checkpoints" / name,
+        f"{sha256(train)} {sha256(validation)}",
+        pruner,
+        epoch_logger(build, model_run(build, name)) if torchrun_place()[0] == 0 else None,
     )
-    if not main:
-        return
-    print(f"{name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
-    save_state(restore(network), output)
+    if result is not None:
+        save_state(network, output)

@@ -1,0 +1,133 @@
+"""Commands that train and prune networks of one's own, on folders of one's own."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spandex.cli.app import command
+
+training = command("Training")
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Schedule(StrEnum):
+    CUBIC = "cubic"
+    LINEAR = "linear"
+    ONE_SHOT = "one-shot"
+    ITERATIVE = "iterative"
+
+
+class Scope(StrEnum):
+    GLOBAL = "global"
+    LAYER = "layer"
+
+
+Data = Annotated[Path, typer.Option(help="Folder with noisy/*fileid_N.wav and clean/clean_fileid_N.wav, 16 kHz.")]
+Validation = Annotated[Path, typer.Option(help="The same, to choose the best epoch by.")]
+Output = Annotated[Path, typer.Option(help="Folder for network.pt, network.net and the training logs.")]
+Factory = Annotated[
+    str | None, typer.Option(help="package.module:callable that makes the network; the SDNN if not given.")
+]
+Arguments = Annotated[str, typer.Option(help="Arguments of the factory as YAML, such as '{hidden: 64}'.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
+EpochBatches = Annotated[int | None, typer.Option(min=1, help="Batches an epoch; a pass over all clips if not given.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Segments a batch.")]
+SegmentS = Annotated[float, typer.Option(min=0.1, help="Length of a segment in seconds.")]
+Rate = Annotated[float, typer.Option(min=0, help="Learning rate of RAdam.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.")]
+Threads = Annotated[int, typer.Option(min=1, help="Of training; a part of its result.")]
+Where = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU where there is one.")]
+
+
+@training
+def train(
+    data: Data,
+    validation: Validation,
+    output: Output,
+    net: Annotated[
+        Path | None, typer.Option(help="State dict or HDF5 to start from; random weights if not given.")
+    ] = None,
+    factory: Factory = None,
+    arguments: Arguments = "{}",
+    epochs: Epochs = 5,
+    epoch_batches: EpochBatches = None,
+    batch_size: BatchSize = 8,
+    segment_s: SegmentS = 6.0,
+    lr: Rate = 0.001,
+    seed: Seed = 1,
+    threads: Threads = 2,
+    device: Where = Device.AUTO,
+) -> None:
+    """Train a network. Goes on where it was stopped.
+
+    \b
+    Examples:
+      spandex train --data train --validation validation --output trained
+      spandex train --data train --validation validation --output mine --factory my_networks:small
+    """
+    from spandex.steps import own
+
+    start = own.starting_network(net, factory, arguments, seed)
+    settings = own.Training(
+        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value
+    )
+    own.train(start, settings, output)
+
+
+@training
+def prune(
+    net: Annotated[Path, typer.Option(help="State dict or HDF5 of the network to prune.")],
+    target: Annotated[float, typer.Option(help="Final sparsity, such as 0.75.")],
+    output: Output,
+    data: Annotated[
+        Path | None, typer.Option(help="Training clips, as for train; without them nothing is trained.")
+    ] = None,
+    validation: Annotated[Path | None, typer.Option(help="Validation clips, as for train.")] = None,
+    schedule: Annotated[Schedule, typer.Option(help="How sparsity grows while training.")] = Schedule.CUBIC,
+    scope: Annotated[Scope, typer.Option(help="Rank weights over the network or within each layer.")] = Scope.GLOBAL,
+    neurons: Annotated[
+        bool, typer.Option("--neurons", help="Prune whole hidden neurons; the layers shrink by them.")
+    ] = False,
+    frequency: Annotated[int, typer.Option(min=1, help="Iterations between steps, cubic and linear.")] = 30,
+    rounds: Annotated[int, typer.Option(min=2, help="Of pruning and retraining, iterative.")] = 5,
+    pruning_epochs: Annotated[int, typer.Option(min=1, help="Of the epochs, those in which sparsity grows.")] = 2,
+    lr_factor: Annotated[float, typer.Option(min=0, help="On the learning rate once pruning is over.")] = 0.7,
+    factory: Factory = None,
+    arguments: Arguments = "{}",
+    epochs: Epochs = 5,
+    epoch_batches: EpochBatches = None,
+    batch_size: BatchSize = 8,
+    segment_s: SegmentS = 6.0,
+    lr: Rate = 0.001,
+    seed: Seed = 1,
+    threads: Threads = 2,
+    device: Where = Device.AUTO,
+) -> None:
+    """Prune a network, while it is fine-tuned if there are clips. Goes on where it was stopped.
+
+    \b
+    Examples:
+      spandex prune --net network.net --target 0.75 --output pruned
+      spandex prune --net network.pt --target 0.75 --output pruned --data train --validation validation
+      spandex prune --net network.pt --target 0.5 --output smaller --neurons --data train --validation validation
+    """
+    from spandex.steps import own
+
+    if (data is None) != (validation is None):
+        raise typer.BadParameter("--data and --validation go together")
+    start = own.starting_network(net, factory, arguments, seed)
+    pruning = own.Pruning(target, schedule.value, scope.value, neurons, frequency, rounds)
+    if data is None or validation is None:
+        own.prune_at_once(start, pruning, output)
+        return
+    settings = own.Training(
+        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value
+    )
+    own.prune(start, pruning, pruning_epochs, lr_factor, settings, output)

@@ -1,0 +1,52 @@
+"""Train a network and write it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from spandex.kernels import accelerate, restore
+from spandex.sparsify import Sparsifier
+from spandex.train import Batches, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
+from spandex.train.logs import Row
+
+
+def fit_accelerated(
+    network: torch.nn.Module,
+    batches: Batches,
+    validation: Sequence[NoisyClip],
+    settings: TrainSettings,
+    directory: Path,
+    checkpoints: Path,
+    data_digest: str,
+    pruner: Sparsifier | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> FitResult | None:
+    """``spandex.train.fit`` through the fused kernels, from the weights as they are; logs go to ``directory``.
+
+    Args:
+        data_digest: of the clips; checkpoints of other clips or starting weights are not continued.
+
+    Returns:
+        None in the processes of torchrun that write nothing.
+    """
+    start = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()))
+    main = torchrun_place()[0] == 0  # the process that writes
+    result = fit(
+        accelerate(network),
+        batches,
+        validation,
+        settings,
+        directory,
+        pruner=pruner,
+        checkpoints=checkpoints,
+        identity=f"{start.hexdigest()} {data_digest}",
+        device=next(network.parameters()).device,
+        on_epoch=on_epoch if main else None,
+    )
+    restore(network)
+    if not main:
+        return None
+    print(f"{directory.name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
+    return result

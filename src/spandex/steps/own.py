@@ -1,0 +1,146 @@
+"""Training and pruning of networks of one's own, on clips of one's own."""
+
+import hashlib
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import yaml
+
+from spandex.data import NoisySpeech, SegmentBatches
+from spandex.errors import SpandexError
+from spandex.models import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
+from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, make_schedule, shrink, sparsity
+from spandex.steps.fitting import fit_accelerated
+from spandex.train import TrainSettings, choose_device
+
+FRAME = (512, 128)  # samples of a frame and of a step, where the network does not tell
+
+
+@dataclass(frozen=True)
+class Training:
+    """Clips, and how to train on them; see ``spandex.train.TrainSettings``."""
+
+    data: Path
+    validation: Path
+    epochs: int
+    epoch_batches: int | None
+    batch_size: int
+    segment_s: float
+    lr: float
+    seed: int
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How far to prune and how; see ``spandex.sparsify``.
+
+    Attributes:
+        target: final share of weights at zero, or of hidden neurons removed.
+        neurons: prune whole neurons.
+    """
+
+    target: float
+    schedule: str
+    scope: str
+    neurons: bool
+    frequency: int
+    rounds: int
+
+    def pruner(self, network: torch.nn.Module, iterations: int) -> Sparsifier:
+        """What prunes ``network`` within so many iterations; one-shot at the first of them."""
+        steps = 0 if self.schedule == "one-shot" else iterations - 1
+        schedule = make_schedule(self.schedule, self.target, steps, frequency=self.frequency, rounds=self.rounds)
+        return (NeuronPruner if self.neurons else Pruner)(network, schedule, scope=self.scope)
+
+
+def starting_network(net: Path | None, factory: str | None, arguments: str, seed: int) -> MaskNetwork:
+    """The network of a file, or of a factory, or the SDNN; weights that no file gives are drawn with the seed.
+
+    Raises:
+        SpandexError: the file or the factory cannot be used.
+    """
+    torch.manual_seed(seed)
+    if factory is None:
+        return SDNN(*FRAME) if net is None else load_network(net)
+    try:
+        values = yaml.safe_load(arguments)
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, dict):
+        raise SpandexError(f"--arguments {arguments!r}: not of the form {{name: value, ...}}")
+    network = from_factory(factory, values, *FRAME)
+    if net is not None:
+        load_state(network, net)
+    return network
+
+
+def train(network: MaskNetwork, settings: Training, output: Path) -> None:
+    """Train, and write network.pt, network.net and the logs into ``output``."""
+    _fit(network, settings, output, TrainSettings(**_shared(settings)))
+
+
+def prune(
+    network: MaskNetwork, pruning: Pruning, pruning_epochs: int, lr_factor: float, settings: Training, output: Path
+) -> None:
+    """Prune while fine-tuning, and write the same files.
+
+    Raises:
+        SpandexError: pruning would not end within the epochs, or a file cannot be used.
+    """
+    if pruning_epochs > settings.epochs:
+        raise SpandexError(f"{pruning_epochs} pruning epochs are more than {settings.epochs} epochs")
+    train_settings = TrainSettings(**_shared(settings), lr_factor=lr_factor, lr_drop_epoch=pruning_epochs)
+    _fit(network, settings, output, train_settings, pruning, pruning_epochs)
+
+
+def prune_at_once(network: MaskNetwork, pruning: Pruning, output: Path) -> None:
+    """Prune without training, and write network.pt and network.net into ``output``."""
+    pruner = replace(pruning, schedule="one-shot").pruner(network, 1)
+    pruner.step()
+    pruner.remove()
+    _write(shrink(network) if pruning.neurons else network, output)
+
+
+def _fit(
+    network: MaskNetwork,
+    settings: Training,
+    output: Path,
+    train_settings: TrainSettings,
+    pruning: Pruning | None = None,
+    pruning_epochs: int = 0,
+) -> None:
+    network.to(choose_device(settings.device))
+    clips, validation = NoisySpeech(settings.data), NoisySpeech(settings.validation)
+    batches = SegmentBatches(clips, settings.batch_size, settings.segment_s, settings.seed, settings.epoch_batches)
+    pruner = pruning.pruner(network, pruning_epochs * len(batches)) if pruning else None
+    checkpoints = output / ".checkpoints"
+    data = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)}"
+    result = fit_accelerated(network, batches, validation, train_settings, output, checkpoints, data, pruner)
+    if result is None:
+        return
+    if pruner is not None:
+        pruner.remove()
+    _write(shrink(network) if pruning is not None and pruning.neurons else network, output)
+    shutil.rmtree(checkpoints)
+
+
+def _names_and_sizes(clips: NoisySpeech) -> str:
+    """What a folder of clips is known by; its contents would take minutes to read."""
+    lines = [f"{file.name} {file.stat().st_size}\n" for file in (*clips.noisy_files, *clips.clean_files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _shared(settings: Training) -> dict[str, float]:
+    names = ("epochs", "batch_size", "segment_s", "lr", "seed", "threads")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _write(network: MaskNetwork, output: Path) -> None:
+    save_state(network, output / "network.pt")
+    export_hdf5(network.cpu(), output / "network.net")
+    widths = " - ".join(str(block.synapse.out_channels) for block in network.blocks[1:])
+    print(f"{output / 'network.net'}: layers of {widths} neurons, {sparsity(network).total:.1%} of the weights at zero")

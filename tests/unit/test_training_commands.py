@@ -1,0 +1,115 @@
+"""``spandex train`` and ``spandex prune`` on folders of real files."""
+
+import csv
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from commands import refusal, spandex
+from spandex.deploy.network_file import deployed_weights
+from spandex.models import SDNN, load_network, save_state
+
+SHORT = ["--batch-size", 2, "--segment-s", 0.5, "--threads", 1, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Folders train and validation: tones in noise, a second long."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("validation", 1)):
+        for kind in ("noisy", "clean"):
+            (folder / split / kind).mkdir(parents=True)
+        for i in range(count):
+            clean = 0.3 * np.sin(2 * np.pi * rng.uniform(200, 900) * np.arange(16000) / 16000)
+            noisy = clean + 0.1 * rng.standard_normal(16000)
+            soundfile.write(folder / split / "clean" / f"clean_fileid_{i}.wav", clean, 16000)
+            soundfile.write(folder / split / "noisy" / f"noisy_fileid_{i}.wav", noisy, 16000)
+    return folder
+
+
+@pytest.fixture
+def data(clips):
+    return ["--data", clips / "train", "--validation", clips / "validation"]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("network") / "network.pt"
+    save_state(SDNN(hidden=12, max_delay=4), path)
+    return path
+
+
+def test_network_of_a_factory_is_trained_and_exported(tmp_path, data):
+    output = tmp_path / "trained"
+    factory = ["--factory", "own_network:two_layers", "--arguments", "{hidden: 6}"]
+    done = spandex("train", *data, "--output", output, *factory, "--epochs", 2, *SHORT)
+    assert done.exit_code == 0, done.output
+    assert "layers of 6 - 257 neurons" in done.stdout
+    with (output / "epochs.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2
+    assert not (output / ".checkpoints").exists()
+    magnitude = torch.rand(1, 257, 30)
+    before, after = (load_network(output / f"network.{kind}") for kind in ("pt", "net"))
+    with torch.no_grad():
+        assert torch.allclose(before(magnitude), after(magnitude), atol=1e-5)
+
+
+def test_pruning_while_fine_tuning_reaches_the_target_exactly(tmp_path, data, network):
+    output = tmp_path / "pruned"
+    rules = ["--target", 0.75, "--schedule", "iterative", "--rounds", 2, "--epochs", 3, "--pruning-epochs", 2]
+    done = spandex("prune", "--net", network, *rules, *data, "--output", output, *SHORT)
+    assert done.exit_code == 0, done.output
+    weights = [block.synapse.weight for block in load_network(output / "network.pt").blocks[1:]]
+    total = sum(weight.numel() for weight in weights)
+    assert sum(int((weight == 0).sum()) for weight in weights) == round(0.75 * total)
+
+
+def test_pruning_without_clips_keeps_the_largest_weights(tmp_path, network):
+    done = spandex("prune", "--net", network, "--target", 0.5, "--scope", "layer", "--output", tmp_path / "pruned")
+    assert done.exit_code == 0, done.output
+    before, after = load_network(network), load_network(tmp_path / "pruned/network.pt")
+    for old, new in zip(before.blocks[1:], after.blocks[1:], strict=True):
+        old, new = old.synapse.weight.flatten(), new.synapse.weight.flatten()
+        kept = new != 0
+        assert int((~kept).sum()) == round(0.5 * len(old))
+        assert torch.equal(new[kept], old[kept])
+        assert old[~kept].abs().max() <= old[kept].abs().min()
+
+
+def test_pruned_neurons_leave_the_exported_network(tmp_path, data, network):
+    output = tmp_path / "smaller"
+    rules = ["--neurons", "--target", 0.5, "--frequency", 1, "--epochs", 2, "--pruning-epochs", 1]
+    done = spandex("prune", "--net", network, *rules, *data, "--output", output, *SHORT)
+    assert done.exit_code == 0, done.output
+    shapes = [layer.weights.shape for layer in deployed_weights(output / "network.net")]
+    assert shapes[0][1] == shapes[-1][0] == 257
+    assert shapes[0][0] + shapes[1][0] == 12
+    again = spandex("prune", "--net", output / "network.pt", "--target", 0.5, "--output", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        (["--target", 1.5], "1.5"),
+        (["--target", -0.5], "-0.5"),
+        (["--target", 0.5, "--net", "missing.net"], "missing.net: no such file"),
+        (["--target", 0.5, "--factory", "own_network:missing"], "own_network has no callable missing"),
+        (["--target", 0.5, "--factory", "own_network:two_layers", "--arguments", "[1"], "--arguments '[1'"),
+        (["--target", 0.5, "--factory", "own_network:two_layers"], "does not fit the network"),
+    ],
+)
+def test_what_cannot_be_pruned_is_one_line_and_leaves_nothing(tmp_path, network, options, reason):
+    assert reason in refusal("prune", "--net", network, *options, "--output", tmp_path / "pruned")
+    assert not (tmp_path / "pruned").exists()
+
+
+def test_clips_for_training_alone_are_refused(tmp_path, data, network):
+    command = ["prune", "--net", network, "--target", 0.5, "--output", tmp_path / "pruned"]
+    assert "--data and --validation go together" in refusal(*command, *data[:2], status=2)
+    more = [*data, "--epochs", 1, "--pruning-epochs", 2]
+    assert "2 pruning epochs are more than 1 epochs" in refusal(*command, *more)

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from spandex.deploy.network_file import network_layers
+
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ["Makefile", "Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"]
 TREES = [".dvc", "workflow", "src", "reports/reference"]
@@ -26,6 +28,7 @@ TOY = {
     "sparsify": {"epochs": 6, "pruning_epochs": 2},
     "deploy": {"clips": 1, "clip_s": 1.0},
 }
+ABLATION = {"schedules": ["cubic", "one-shot"], "targets": [0.5], "knee": [0.9]}
 
 
 def new_project(folder: Path) -> Path:
@@ -41,6 +44,7 @@ def new_project(folder: Path) -> Path:
     params["profiles"]["embedded"]["data"]["source"] = "embedded"
     params["data"]["clip_s"] = 4.0
     params["model"]["hidden"] = 32
+    params["ablation"] = ABLATION
     params["sparsify"]["frequency"] = 2
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -52,13 +56,30 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in unwanted}
 
 
-def make_command(*assignments: str) -> list[str]:
+def make_command(*assignments: str, target: str = "rebuild") -> list[str]:
     binaries = Path(sys.executable).parent
-    return ["make", "--old-file=setup", f"BIN={binaries}", "CORES=2", "rebuild", *assignments]
+    return ["make", "--old-file=setup", f"BIN={binaries}", "CORES=2", target, *assignments]
 
 
-def make(project: Path, *assignments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(make_command(*assignments), cwd=project, env=environment(), capture_output=True, text=True)
+def make(project: Path, *assignments: str, target: str = "rebuild") -> subprocess.CompletedProcess:
+    command = make_command(*assignments, target=target)
+    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+
+
+def our_rows(table: Path) -> list[dict[str, str]]:
+    """The rows of a table.csv that this build made."""
+    with table.open() as file:
+        return [row for row in csv.DictReader(file) if row["source"] == "this run"]
+
+
+def dry_run(project: Path, settings: str) -> str:
+    """What Snakemake would run."""
+    command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default", "--nolock", "-n"]
+    done = subprocess.run(
+        [*command, "--config", f"set={settings}"], cwd=project, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def dvc(project: Path, *arguments: str) -> str:
@@ -98,8 +119,7 @@ def test_make_prints_the_table_and_where_the_report_is(built, project):
     assert "The report is in reports/embedded" in built.stdout
     for model in ["noisy", *MODELS, "50% Sparse SDNN"]:
         assert f"| {model} " in built.stdout
-    with (project / "reports/embedded/table.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["source"] == "this run"]
+    rows = our_rows(project / "reports/embedded/table.csv")
     assert [row["model"] for row in rows] == ["noisy", *MODELS]
     assert [float(row["sparsity_percent"]) for row in rows[1:]] == pytest.approx([0, 0, 50, 75], abs=0.1)
     assert all(row["mos_ovrl"] for row in rows)
@@ -154,6 +174,50 @@ def test_impossible_value_is_one_line_and_loses_nothing(built, project):
     assert "spandex rebuild: params.yaml: train.lrr: unknown key" in done.stderr
     assert "Traceback" not in done.stderr
     assert modified(project) == before
+
+
+@pytest.mark.slow
+def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project):
+    before = modified(project)
+    done = make(project, target="ablation")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| cubic 50 % " in done.stdout and "| one-shot 50 % " in done.stdout
+    folder = project / "reports/embedded/ablation"
+    assert [row["model"] for row in our_rows(folder / "table.csv")] == ["noisy", "dense", "cubic 50 %", "one-shot 50 %"]
+    knee = our_rows(folder / "knee.csv")
+    assert [row["model"] for row in knee] == ["dense", "cubic 50 %", "cubic 75 %", "cubic 90 %"]
+    assert [float(row["sparsity_percent"]) for row in knee] == pytest.approx([0, 50, 75, 90], abs=0.1)
+    powers = [float(row["power_proxy_mops_per_s"]) for row in knee]
+    assert powers == sorted(powers, reverse=True)
+    for figure in ("schedules", "knee"):
+        assert all((folder / f"figures/{figure}.{suffix}").stat().st_size > 1000 for suffix in ("png", "pdf"))
+    after = modified(project)
+    assert all(after[path] == before[path] for path in before)
+    new = {path.relative_to(project).parts[3] for path in after.keys() - before.keys()}
+    assert new == {"one-shot50", "prune90"}
+    runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
+    assert {"one-shot50", "prune90"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
+    assert "Nothing to be done" in (again := make(project)).stdout + again.stderr
+
+
+@pytest.mark.slow
+def test_network_of_ones_own_goes_through_every_phase(tmp_path):
+    project = new_project(tmp_path / "project")
+    shutil.copy(REPOSITORY / "tests/own_network.py", project)
+    settings = "model.factory=own_network:two_layers model.arguments={hidden:6} sparsify.targets=[0.5]"
+    done = make(project, f"SET={settings}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = our_rows(project / "reports/embedded/table.csv")
+    assert [row["model"] for row in rows] == ["noisy", "baseline", "dense", "prune50"]
+    for row in rows[1:]:
+        layers = network_layers(project / f"models/embedded/exported/{row['model']}/network.net")
+        assert [layer.neurons for layer in layers] == [257, 6, 257]
+        assert row["float_si_snr_db"] and row["power_proxy_mops_per_s"]
+    assert float(rows[-1]["sparsity_percent"]) == pytest.approx(50, abs=0.1)
+    with (project / "own_network.py").open("a") as file:
+        file.write("\n# another version\n")
+    plan = dry_run(project, settings)
+    assert "train_baseline" in plan and "synthesize" not in plan
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from lava.lib.dl.slayer.block import sigma_delta
 from lava.lib.dl.slayer.synapse import layer as synapse
 
+from spandex.errors import SpandexError
 from spandex.kernels.functions import Delta, Sigma, SigmaReluDelta, Synapse, kernels
 
 
@@ -42,9 +43,8 @@ class FusedDense(sigma_delta.Dense):
         if self.delay is not None:
             self.delay.clamp()
             delay = self.delay.delay
-        z = Synapse.apply(_steps_first(x), _matrix(self.synapse))
         out = SigmaReluDelta.apply(
-            z,
+            _current(self, x),
             bias,
             delay,
             int(self.delay_shift is True),
@@ -61,14 +61,14 @@ class FusedOutput(sigma_delta.Output):
         if not (_covered(self, x) and _plain_synapse(self.synapse)):
             return super().forward(x)
         _take_shape(self, super().forward, x)
-        return _neurons_first(Sigma.apply(Synapse.apply(_steps_first(x), _matrix(self.synapse))))
+        return _neurons_first(Sigma.apply(_current(self, x)))
 
 
 _FUSED = {sigma_delta.Input: FusedInput, sigma_delta.Dense: FusedDense, sigma_delta.Output: FusedOutput}
 _STOCK = {fused: stock for stock, fused in _FUSED.items()}
 
 
-def accelerate(network: torch.nn.Module) -> torch.nn.Module:
+def accelerate(network: torch.nn.Module, gradient_dtype: torch.dtype = torch.float32) -> torch.nn.Module:
     """Run the Input, Dense and Output sigma-delta blocks in ``network`` through fused kernels.
 
     Events are those of lava-dl and gradients equal its gradients up to the order of float32 sums; runs with the
@@ -80,20 +80,33 @@ def accelerate(network: torch.nn.Module) -> torch.nn.Module:
     activation other than relu, a synapse mask, an event log, input that is not (batch, neurons, steps), or a hook on
     one of its modules.
 
+    Args:
+        network: lava-dl blocks, anywhere in it; blocks of other types are left alone.
+        gradient_dtype: torch.bfloat16 rounds the factors of the matrix products that give gradients, which is faster
+            on processors and GPUs that multiply it. What the network computes stays float32, and so do its gradients
+            but for that rounding.
+
     Returns:
-        ``network`` itself. Blocks of other types are left alone; calling it again changes nothing.
+        ``network`` itself. Calling it again changes nothing but the precision.
+
+    Raises:
+        SpandexError: ``gradient_dtype`` is neither torch.float32 nor torch.bfloat16.
     """
-    return _exchange(network, _FUSED)
+    if gradient_dtype not in (torch.float32, torch.bfloat16):
+        raise SpandexError(f"gradient_dtype must be torch.float32 or torch.bfloat16, got {gradient_dtype}")
+    for module in network.modules():
+        module.__class__ = _FUSED.get(type(module), type(module))
+        if type(module) in _STOCK:
+            module.gradient_dtype = gradient_dtype
+    return network
 
 
 def restore(network: torch.nn.Module) -> torch.nn.Module:
     """Undo :func:`accelerate`; returns ``network`` itself."""
-    return _exchange(network, _STOCK)
-
-
-def _exchange(network: torch.nn.Module, classes: dict[type, type]) -> torch.nn.Module:
     for module in network.modules():
-        module.__class__ = classes.get(type(module), type(module))
+        if type(module) in _STOCK:
+            del module.gradient_dtype
+            module.__class__ = _STOCK[type(module)]
     return network
 
 
@@ -142,9 +155,10 @@ def _take_shape(block: torch.nn.Module, forward: Callable[[torch.Tensor], torch.
         delta.cum_error = cumulative
 
 
-def _matrix(layer: synapse.Dense) -> torch.Tensor:
+def _current(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    layer = block.synapse
     weight = layer.weight if layer.pre_hook_fx is None else layer.pre_hook_fx(layer.weight)
-    return weight.flatten(1)
+    return Synapse.apply(_steps_first(x), weight.flatten(1), block.gradient_dtype)
 
 
 def _delta_settings(neuron: torch.nn.Module) -> tuple[torch.Tensor, float, bool, float, float]:

@@ -27,22 +27,23 @@ def kernels(device: str) -> ModuleType | None:
 
 
 class Synapse(torch.autograd.Function):
-    """Synaptic current (batch, steps, out) of x (batch, steps, in) and weight (out, in)."""
+    """Synaptic current (batch, steps, out) of x (batch, steps, in) and weight (out, in).
+
+    Third input: the precision of the factors in the products that give the gradients.
+    """
 
     @staticmethod
-    def forward(ctx, x, weight):
+    def forward(ctx, x, weight, gradient_dtype):
         ctx.save_for_backward(x, weight)
+        ctx.gradient_dtype = gradient_dtype
         return products.currents(x, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        return (
-            products.gradient_for_input(grad, weight) if ctx.needs_input_grad[0] else None,
-            products.gradient_for_weight(grad, x) if ctx.needs_input_grad[1] else None,
-        )
+        needs = ctx.needs_input_grad[:2]
+        return *products.gradients(grad.contiguous(), x, weight, needs, ctx.gradient_dtype), None
 
 
 class Sigma(torch.autograd.Function):

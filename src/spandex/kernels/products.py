@@ -15,13 +15,24 @@ def currents(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return _signal(F.conv2d(_image(x), weight[:, :, None, None]), x)
 
 
-def gradient_for_input(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Gradient (batch, steps, in) for the input from that of the currents (batch, steps, out)."""
-    return currents(grad, weight.T)
+def gradients(
+    grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, needs: tuple[bool, bool], dtype: torch.dtype
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Gradients for x (batch, steps, in) and for the weight (out, in) from that of the currents (batch, steps, out).
+
+    Args:
+        needs: which of the two are wanted; the other is None.
+        dtype: the factors are rounded to it; the sums are float32 at least.
+    """
+    if dtype == torch.bfloat16:
+        rounded = grad.flatten(0, 1).to(dtype)
+        for_x = (rounded @ weight.to(dtype)).to(x.dtype).view_as(x) if needs[0] else None
+        for_weight = (rounded.T @ x.flatten(0, 1).to(dtype)).to(x.dtype) if needs[1] else None
+        return for_x, for_weight
+    return currents(grad, weight.T) if needs[0] else None, _weight_gradient(grad, x) if needs[1] else None
 
 
-def gradient_for_weight(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Gradient (out, in) for the weight from that of the currents (batch, steps, out) and x (batch, steps, in)."""
+def _weight_gradient(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     if not _by_convolution(x):
         return grad.flatten(0, 1).T @ x.flatten(0, 1)
     weight = x.new_empty(1).expand(grad.shape[2], x.shape[2], 1, 1)  # only its shape counts

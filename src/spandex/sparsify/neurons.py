@@ -42,9 +42,10 @@ class NeuronPruner(Sparsifier):
         pruner.remove()
         small = shrink(network)
 
-    Of a pruned neuron all incoming and outgoing weights and the bias are zero: it has no say in the output, and where
-    the activation of zero is zero, as relu's is, it sends no events. A neuron is a neuron of a dense block or an
-    output channel of a convolution block; the neurons of the last block stay, and one in each block.
+    Of a pruned neuron all incoming and outgoing weights, the bias and the mean of its normalisation are zero: it has
+    no say in the output, and where the activation of zero is zero, as relu's is, it sends no events. A neuron is a
+    neuron of a dense block or an output channel of a convolution block; the neurons of the last block stay, and one
+    in each block.
 
     Sparsity in the schedule is the share of hidden neurons. Blocks must feed one another in the order in which the
     network registers them.
@@ -86,7 +87,7 @@ class NeuronPruner(Sparsifier):
             neurons = sum(hidden[name].neurons for name in members)
             if round(schedule.target * neurons) > neurons - len(members):
                 raise SpandexError(
-                    f"target share {schedule.target:g} of {neurons} neurons leaves {group} none to a layer"
+                    f"target share {schedule.target:g} of {neurons} neurons: each layer of {group} keeps one"
                 )
         negligible = {
             name: (hidden[name].per_neuron(hidden[name].weight.value()).abs() < NEGLIGIBLE).all(dim=1) for name in names
@@ -122,13 +123,12 @@ class NeuronPruner(Sparsifier):
         values = self.values()
         scores = {}
         for link, following in pairwise(self._links):
-            incoming = link.per_neuron(values[link.name])
-            score = self.score(incoming, following.per_input(values[following.name], link))
-            mean_square = score[keep[link.name]].square().mean()
-            if self.scope == "global" and mean_square > 0:
-                score = score / mean_square.sqrt()
+            kept = keep[link.name]
+            score = self.score(link.per_neuron(values[link.name]), following.per_input(values[following.name], link))
+            mean_square = score[kept].square().mean() if self.scope == "global" else score.new_zeros(())
+            score = score / mean_square.sqrt() if mean_square > 0 else score.clone()
             # One neuron stays: a layer of none would cut the network.
-            score[score.masked_fill(~keep[link.name], -1).argmax()] = torch.inf
+            score[score.masked_fill(~kept, -1).argmax()] = torch.inf
             scores[link.name] = score
         return scores
 
@@ -136,7 +136,8 @@ class NeuronPruner(Sparsifier):
     def _hold(self) -> None:
         super()._hold()
         for link in self._links[:-1]:
-            bias = getattr(link.block.neuron, "bias", None)
             pruned = ~self.neurons[link.name]
-            if bias is not None and bias.shape[0] == link.neurons:
-                bias[pruned] = 0.0
+            neuron = link.block.neuron
+            for shift in (getattr(neuron, "bias", None), getattr(getattr(neuron, "norm", None), "running_mean", None)):
+                if shift is not None and shift.shape[0] == link.neurons:
+                    shift[pruned] = 0.0

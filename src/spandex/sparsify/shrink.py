@@ -33,7 +33,7 @@ def shrink(network: torch.nn.Module) -> torch.nn.Module:
         link.weight.refresh()  # torch refuses to copy a tensor with a graph
     small = copy.deepcopy(network)
     links = chain(small)
-    for link, (neurons, inputs) in zip(links, ends(links, _reaching_output(links)), strict=True):
+    for link, (neurons, inputs) in zip(links, ends(links, _worth_keeping(links)), strict=True):
         _cut_weight(link, neurons, inputs)
         if not neurons.all():
             for block in (link.block, *link.following):
@@ -41,18 +41,17 @@ def shrink(network: torch.nn.Module) -> torch.nn.Module:
     return small
 
 
-def _reaching_output(links: list[Link]) -> dict[str, torch.Tensor]:
-    """Boolean tensors (neurons,) by hidden layer: False for what has no way to the output."""
-    reaching = {}
-    heard_by = torch.ones(links[-1].neurons, dtype=torch.bool, device=links[-1].block.synapse.weight.device)
+def _worth_keeping(links: list[Link]) -> dict[str, torch.Tensor]:
+    """Boolean tensors (neurons,) by hidden layer: True for what has a way to the output, or is the last one there."""
+    kept = {}
+    reaching = torch.ones(links[-1].neurons, dtype=torch.bool, device=links[-1].block.synapse.weight.device)
     for link, following in reversed(list(pairwise(links))):
-        inputs = heard_by.new_ones(following.inputs)
-        used = (following.weight.value() != 0) & following.mask(heard_by, inputs)
-        heard_by = following.per_input(used, link).any(dim=1)
-        if not heard_by.any():
-            heard_by[0] = True  # a layer of no neurons would cut the network
-        reaching[link.name] = heard_by
-    return reaching
+        inputs = reaching.new_ones(following.inputs)
+        used = (following.weight.value() != 0) & following.mask(reaching, inputs)
+        reaching = following.per_input(used, link).any(dim=1)
+        kept[link.name] = reaching.clone()
+        kept[link.name][0] |= ~reaching.any()  # a layer of no neurons would cut the network
+    return kept
 
 
 def _cut_weight(link: Link, neurons: torch.Tensor, inputs: torch.Tensor) -> None:

@@ -94,3 +94,20 @@ def test_digest_of_keys_leaves_out_their_neighbours():
     assert plain.digest("data.source") == more_clips.digest("data.source")
     assert plain.digest("data") != more_clips.digest("data")
     assert plain.digest("data", without=["data.clips"]) == more_clips.digest("data", without=["data.clips"])
+
+
+def test_ablation_trains_what_the_table_does_not_have():
+    ablation = {"schedules": ["cubic", "one-shot"], "targets": [0.5, 0.9], "knee": [0.95]}
+    loaded = params.load(FILE, {"ablation": ablation, "sparsify": {"targets": [0.5]}})
+    assert list(loaded.schedules_compared) == ["prune50", "prune90", "one-shot50", "one-shot90"]
+    assert list(loaded.knee) == ["prune50", "prune95"]
+    assert list(loaded.variants) == ["prune90", "one-shot50", "one-shot90", "prune95"]
+    assert loaded.variants["one-shot90"] == ("one-shot", 0.9)
+    folders = [loaded.folder(model) for model in ("baseline", "dense", "prune50", "prune90")]
+    assert folders == ["baseline", "sparsified/dense", "sparsified/prune50", "ablation/prune90"]
+
+
+def test_prune_stands_for_the_schedule_of_the_table():
+    loaded = params.load(FILE, {"ablation": {"schedules": ["linear", "cubic"]}, "sparsify": {"schedule": "linear"}})
+    assert loaded.pruned["prune50"].schedule == "linear"
+    assert "cubic50" in loaded.variants and "prune90" in loaded.variants and "linear90" not in loaded.variants

@@ -117,7 +117,7 @@ def schedules_figure(
         figure = Figure(figsize=(1 + 2.4 * len(runs), 4.4), layout="constrained")
         axes = figure.subplots(2, len(runs), sharex=True, sharey="row", squeeze=False)
         axes[0, 0].set_ylabel("validation SI-SNR (dB)")
-        axes[1, 0].set_ylabel("sparsity (%)")
+        axes[1, 0].set(ylabel="sparsity (%)", ylim=(-2, 102))
         for (target, folders), (quality, sparsity) in zip(runs.items(), axes.T, strict=True):
             quality.set_title(target)
             sparsity.set_xlabel("iteration")

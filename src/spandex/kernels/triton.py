@@ -1,9 +1,10 @@
 """Loops over time on the GPU, in Triton.
 
 Signals are (batch, steps, neurons), float32, contiguous. A program walks through time with one warp of neurons of
-one sample, so that its threads read and write neighbouring addresses, and asynchronous copies fetch what the next
-steps read; batch 64 with 512 neurons makes 1024 programs. Nothing is shared between programs and nothing is added up
-atomically, so results are bitwise reproducible.
+one sample, so that its threads read and write neighbouring addresses. It asks for what the next steps read all at
+once, so that it waits for the memory once for so many steps; batch 64 with 512 neurons makes 1024 programs, which
+wait in turns. Nothing is shared between programs and nothing is added up atomically, so results are bitwise
+reproducible.
 
 Sigma and the gradients add up in float64, as on the CPU: the sum of thousands of steps decides which events cross
 the threshold, and rounding it in float32 moves events. That takes three double-precision instructions a step. By
@@ -21,16 +22,26 @@ import triton
 import triton.language as tl
 
 BLOCK = 32  # neurons of a program: a warp
-STAGES = 16  # steps fetched ahead
+CHUNK = 16  # steps fetched at once
 # Rounding is the CPU's only without fused multiply-adds.
 OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}
 
 
 @triton.jit
 def _place(steps, neurons, BLOCK: tl.constexpr):  # noqa: N803  Triton's convention for constants
-    """The program's neurons, which of them exist, and where they stand at step 0."""
+    """The program's neurons, whether they exist, how many steps they have, and where they stand at step 0."""
     neuron = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    return neuron, neuron < neurons, tl.program_id(0).to(tl.int64) * steps * neurons + neuron
+    exists = neuron < neurons
+    return neuron, exists, tl.where(exists, steps, 0), tl.program_id(0).to(tl.int64) * steps * neurons + neuron
+
+
+@triton.jit
+def _fetch(ptr, stride, left, CHUNK: tl.constexpr):  # noqa: N803
+    """The values at ``ptr + k * stride`` for k below CHUNK; zeros from k = ``left`` (neurons,) on."""
+    values = ()
+    for k in tl.static_range(CHUNK):
+        values = values + (tl.load(ptr + k * stride, k < left, 0),)  # noqa: RUF005  no unpacking in Triton
+    return values
 
 
 @triton.jit
@@ -64,21 +75,22 @@ def _delta(
     CUMULATIVE: tl.constexpr,  # noqa: N803
     KEEP: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-    STAGES: tl.constexpr,  # noqa: N803
+    CHUNK: tl.constexpr,  # noqa: N803
 ):
-    neuron, mask, place = _place(steps, neurons, BLOCK)
-    threshold = tl.load(threshold_ptr + neuron * threshold_stride, mask, 0.0)
+    neuron, exists, length, place = _place(steps, neurons, BLOCK)
+    threshold = tl.load(threshold_ptr + neuron * threshold_stride, exists, 0.0)
     previous = tl.zeros([BLOCK], tl.float32)
     residual = tl.zeros([BLOCK], tl.float32)
     error = tl.zeros([BLOCK], tl.float32)
-    for t in tl.range(0, steps, num_stages=STAGES):
-        at = place + t * neurons
-        x = tl.load(x_ptr + at, mask, 0.0)
-        change, sent, residual, error = _delta_step(x, previous, residual, error, threshold, CUMULATIVE)
-        previous = x
-        tl.store(sent_ptr + at, _floor(sent, step), mask)
-        if KEEP:
-            tl.store(change_ptr + at, change, mask)
+    for start in range(0, steps, CHUNK):
+        chunk = _fetch(x_ptr + place + start * neurons, neurons, length - start, CHUNK)
+        for k in tl.static_range(CHUNK):
+            change, sent, residual, error = _delta_step(chunk[k], previous, residual, error, threshold, CUMULATIVE)
+            previous = chunk[k]
+            at = place + (start + k) * neurons
+            tl.store(sent_ptr + at, _floor(sent, step), start + k < length)
+            if KEEP:
+                tl.store(change_ptr + at, change, start + k < length)
 
 
 @triton.jit
@@ -98,34 +110,35 @@ def _sigma_relu_delta(
     CUMULATIVE: tl.constexpr,  # noqa: N803
     KEEP: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-    STAGES: tl.constexpr,  # noqa: N803
+    CHUNK: tl.constexpr,  # noqa: N803
 ):
-    neuron, mask, place = _place(steps, neurons, BLOCK)
-    threshold = tl.load(threshold_ptr + neuron * threshold_stride, mask, 0.0)
-    delay = tl.minimum(tl.load(delay_ptr + neuron, mask, 0), steps)
+    neuron, exists, length, place = _place(steps, neurons, BLOCK)
+    threshold = tl.load(threshold_ptr + neuron * threshold_stride, exists, 0.0)
+    delay = tl.minimum(tl.load(delay_ptr + neuron, exists, 0), length)
     for t in range(0, tl.max(delay)):
-        tl.store(out_ptr + place + t * neurons, 0.0, mask & (t < delay))
-    arrival = place + delay * neurons
+        tl.store(out_ptr + place + t * neurons, 0.0, t < delay)
     current = tl.zeros([BLOCK], tl.float64)
     previous = tl.zeros([BLOCK], tl.float32)
     residual = tl.zeros([BLOCK], tl.float32)
     error = tl.zeros([BLOCK], tl.float32)
     if BIAS:
-        bias = tl.load(bias_ptr + neuron, mask, 0.0)
-    for t in tl.range(0, steps, num_stages=STAGES):
-        at = place + t * neurons
-        current += tl.load(z_ptr + at, mask, 0.0)
-        x = current.to(tl.float32)
-        if BIAS:
-            x += bias
-        x = tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
-        change, sent, residual, error = _delta_step(x, previous, residual, error, threshold, CUMULATIVE)
-        previous = x
-        tl.store(active_ptr + at, (x > 0).to(tl.uint8), mask)
-        # Neurons of a warp store to different steps; the cache gathers them into whole lines.
-        tl.store(out_ptr + arrival + t * neurons, _floor(sent, step), mask & (t + delay < steps))
-        if KEEP:
-            tl.store(change_ptr + at, change, mask)
+        bias = tl.load(bias_ptr + neuron, exists, 0.0)
+    for start in range(0, steps, CHUNK):
+        chunk = _fetch(z_ptr + place + start * neurons, neurons, length - start, CHUNK)
+        for k in tl.static_range(CHUNK):
+            current += chunk[k]
+            x = current.to(tl.float32)
+            if BIAS:
+                x += bias
+            x = tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+            change, sent, residual, error = _delta_step(x, previous, residual, error, threshold, CUMULATIVE)
+            previous = x
+            at = place + (start + k) * neurons
+            tl.store(active_ptr + at, (x > 0).to(tl.uint8), start + k < length)
+            # Neurons of a warp store to different steps; the cache gathers them into whole lines.
+            tl.store(out_ptr + at + delay * neurons, _floor(sent, step), start + k + delay < length)
+            if KEEP:
+                tl.store(change_ptr + at, change, start + k < length)
 
 
 @triton.jit
@@ -140,48 +153,58 @@ def _sigma_relu_delta_backward(
     neurons,
     BY_DELAY: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-    STAGES: tl.constexpr,  # noqa: N803
+    CHUNK: tl.constexpr,  # noqa: N803
 ):
-    neuron, mask, place = _place(steps, neurons, BLOCK)
-    delay = tl.minimum(tl.load(delay_ptr + neuron, mask, 0), steps)
-    arrival = place + delay * neurons
+    neuron, exists, length, place = _place(steps, neurons, BLOCK)
+    delay = tl.minimum(tl.load(delay_ptr + neuron, exists, 0), length)
     following = tl.zeros([BLOCK], tl.float32)
+    later = tl.zeros([BLOCK], tl.float32)
     total = tl.zeros([BLOCK], tl.float64)
     by_delay = tl.zeros([BLOCK], tl.float64)
-    later = tl.zeros([BLOCK], tl.float32)
-    for k in tl.range(0, steps, num_stages=STAGES):
-        t = steps - 1 - k
-        at = place + t * neurons
-        g = tl.load(grad_ptr + arrival + t * neurons, mask & (t + delay < steps), 0.0)
-        active = tl.load(active_ptr + at, mask, 0)
-        total += tl.where(active != 0, g - following, 0.0)
-        following = g
-        tl.store(grad_z_ptr + at, total.to(tl.float32), mask)
+    for start in range(0, steps, CHUNK):  # counted from the last step
+        left = length - start
+        at = place + (steps - 1 - start) * neurons
+        grads = ()
+        for k in tl.static_range(CHUNK):
+            arrives = (delay <= start + k) & (k < left)
+            grads = grads + (tl.load(grad_ptr + at + (delay - k) * neurons, arrives, 0.0),)  # noqa: RUF005
+        actives = _fetch(active_ptr + at, -neurons, left, CHUNK)
         if BY_DELAY:
-            # sum of grad[t] (out[t-1] - out[t]), by parts
-            arrived = tl.load(grad_ptr + at, mask, 0.0)
-            by_delay += tl.load(out_ptr + at, mask, 0.0) * (later - arrived)
-            later = arrived
+            arrivals = _fetch(grad_ptr + at, -neurons, left, CHUNK)
+            outs = _fetch(out_ptr + at, -neurons, left, CHUNK)
+        for k in tl.static_range(CHUNK):
+            total += tl.where(actives[k] != 0, grads[k] - following, 0.0)
+            following = grads[k]
+            tl.store(grad_z_ptr + at - k * neurons, total.to(tl.float32), k < left)
+            if BY_DELAY:
+                # sum of grad[t] (out[t-1] - out[t]), by parts
+                by_delay += outs[k] * (later - arrivals[k])
+                later = arrivals[k]
     if BY_DELAY:
-        tl.store(grad_delay_ptr + tl.program_id(0).to(tl.int64) * neurons + neuron, by_delay, mask)
+        tl.store(grad_delay_ptr + tl.program_id(0).to(tl.int64) * neurons + neuron, by_delay, exists)
 
 
 @triton.jit
 def _cumulative_sum(
     z_ptr,
-    first,
-    stride,
     steps,
     neurons,
+    REVERSE: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-    STAGES: tl.constexpr,  # noqa: N803
+    CHUNK: tl.constexpr,  # noqa: N803
 ):
-    _, mask, place = _place(steps, neurons, BLOCK)
+    _, _, length, place = _place(steps, neurons, BLOCK)
+    stride = neurons
+    if REVERSE:
+        place += (steps - 1) * neurons
+        stride = -neurons
     total = tl.zeros([BLOCK], tl.float64)
-    for k in tl.range(0, steps, num_stages=STAGES):
-        at = place + (first + k * stride) * neurons
-        total += tl.load(z_ptr + at, mask, 0.0)
-        tl.store(z_ptr + at, total.to(tl.float32), mask)
+    for start in range(0, steps, CHUNK):
+        at = place + start * stride
+        chunk = _fetch(z_ptr + at, stride, length - start, CHUNK)
+        for k in tl.static_range(CHUNK):
+            total += chunk[k]
+            tl.store(z_ptr + at + k * stride, total.to(tl.float32), start + k < length)
 
 
 def delta(
@@ -275,8 +298,7 @@ def sigma_relu_delta_backward(
 
 def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
     """Cumulative sum of z (batch, steps, neurons) over the steps, from the last one if ``reverse``; in place."""
-    first, stride = (z.shape[1] - 1, -1) if reverse else (0, 1)
-    _launch(_cumulative_sum, z, z, first, stride)
+    _launch(_cumulative_sum, z, z, REVERSE=reverse)
     return z
 
 
@@ -288,4 +310,4 @@ def _launch(kernel: triton.JITFunction, signal: torch.Tensor, *arguments, **cons
     batch, steps, neurons = signal.shape
     grid = (batch, triton.cdiv(neurons, BLOCK))
     with torch.cuda.device_of(signal):
-        kernel[grid](*arguments, steps, neurons, **constants, BLOCK=BLOCK, STAGES=STAGES, **OPTIONS)
+        kernel[grid](*arguments, steps, neurons, **constants, BLOCK=BLOCK, CHUNK=CHUNK, **OPTIONS)

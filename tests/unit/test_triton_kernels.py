@@ -1,0 +1,229 @@
+"""CUDA kernels without a GPU: run by Triton's interpreter, and compiled ahead of time for two generations."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from lava.lib.dl import slayer
+
+triton = pytest.importorskip("triton")
+
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from spandex.kernels import triton as kernels  # noqa: E402
+
+STEP = 1 / 4096
+# The interpreter is chosen when triton is imported, so it gets a process of its own; small chunks make it faster.
+CALLS = """
+import sys, torch
+from spandex.kernels import triton as kernels
+kernels.CHUNK = 4
+calls = torch.load(sys.argv[1], weights_only=True)
+torch.save([getattr(kernels, name)(*arguments) for name, arguments in calls], sys.argv[2])
+"""
+SHAPES = [(2, 9, 33), (1, 1, 1), (1, 14, 3)]  # batch, steps, neurons
+MODES = [(False, False), (True, False), (False, True), (True, True)]  # cumulative error, threshold for each neuron
+
+
+def signal(shape, seed):
+    """Slowly changing, in steps of 1/64."""
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.round(64 * 0.3 * noise) / 64
+
+
+def case(shape, seed, per_neuron):
+    """Current, bias, delays from 0 to more than the clip, and threshold."""
+    _, steps, neurons = shape
+    rng = torch.Generator().manual_seed(seed + 100)
+    bias = torch.randn(neurons, generator=rng) / 8
+    delays = torch.randint(0, steps + 4, (neurons,), generator=rng, dtype=torch.int32)
+    threshold = 0.1 + 0.3 * torch.rand(neurons if per_neuron else 1, generator=rng)
+    return signal(shape, seed), bias, delays, threshold
+
+
+def delta_by_steps(x, threshold, step, cumulative):
+    """(sent, change) as lava-dl's documentation of Delta gives them, one step after another."""
+    previous = residual = error = torch.zeros_like(x[:, 0])
+    sent, changes = [], []
+    for now in x.unbind(1):
+        change = now - previous + residual
+        error = error + change if cumulative else change
+        events = torch.where(error.abs() >= threshold, change, 0 * change)
+        error = torch.where(events != 0, 0 * error, error)
+        previous, residual = now, change - events
+        sent.append(torch.floor(events / step) * step)
+        changes.append(change)
+    return torch.stack(sent, 1), torch.stack(changes, 1)
+
+
+def delayed(x, delays):
+    out = torch.zeros_like(x)
+    for i, delay in enumerate(delays.tolist()):
+        out[:, delay:, i] = x[:, : max(x.shape[1] - delay, 0), i]
+    return out
+
+
+def sent_before_delay(shape):
+    return signal(shape, 9)
+
+
+def calls():
+    """Name and arguments of every call that the tests below look up by its key."""
+    found = {}
+    for shape in SHAPES:
+        for cumulative, per_neuron in MODES:
+            z, bias, delays, threshold = case(shape, len(found), per_neuron)
+            key = shape, cumulative, per_neuron
+            found["delta", *key] = "delta", (z.cumsum(1), threshold, STEP, cumulative, True)
+            arguments = z, bias if per_neuron else None, delays, threshold, STEP, cumulative, cumulative
+            found["neuron", *key] = "sigma_relu_delta", arguments
+        for by_delay in (False, True):
+            _, _, delays, _ = case(shape, 7, False)
+            grad, out = signal(shape, 8), delayed(sent_before_delay(shape), delays)
+            active = (signal(shape, 10) > 0).to(torch.uint8)
+            found["backward", shape, by_delay] = "sigma_relu_delta_backward", (grad, out, active, delays, by_delay)
+        for reverse in (False, True):
+            found["sum", shape, reverse] = "cumulative_sum", (signal(shape, 11), reverse)
+    torn = signal((1, 6, 2), 12)
+    torn[0, 3, 0] = torch.nan
+    no_delay = torch.zeros(2, dtype=torch.int32)
+    found["nan"] = "sigma_relu_delta", (torn, None, no_delay, torch.tensor([0.1]), STEP, False, False)
+    long = torch.full((1, 100, 1), 0.1)
+    long[0, 0] = 2e4  # float32 steps of 0.002 from here on
+    found["long sum"] = "cumulative_sum", (long.clone(), False)  # in place
+    found["long neuron"] = "sigma_relu_delta", (long, None, no_delay[:1], torch.tensor([0.1]), STEP, False, False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """By key: arguments of the call, and what the interpreted kernel returned."""
+    folder = tmp_path_factory.mktemp("interpreter")
+    made = calls()
+    torch.save([(name, arguments) for name, arguments in made.values()], folder / "calls.pt")
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, str(folder / "calls.pt"), str(folder / "results.pt")],
+        env=os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    returned = torch.load(folder / "results.pt", weights_only=True)
+    return {key: (made[key][1], result) for key, result in zip(made, returned, strict=True)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("cumulative", "per_neuron"), MODES)
+def test_delta_sends_what_the_equations_send(results, shape, cumulative, per_neuron):
+    (x, threshold, step, *_), (sent, change) = results["delta", shape, cumulative, per_neuron]
+    expected_sent, expected_change = delta_by_steps(x, threshold, step, cumulative)
+    assert torch.equal(sent, expected_sent)
+    assert torch.equal(change, expected_change)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("cumulative", "per_neuron"), MODES)
+def test_neuron_sums_rectifies_sends_and_delays(results, shape, cumulative, per_neuron):
+    (z, bias, delays, threshold, step, _, keep), (out, active, change) = results[
+        "neuron", shape, cumulative, per_neuron
+    ]
+    x = torch.relu(z.double().cumsum(1).float() + (0 if bias is None else bias))
+    sent, expected_change = delta_by_steps(x, threshold, step, cumulative)
+    assert torch.equal(out, delayed(sent, delays))
+    assert torch.equal(active, (x > 0).to(torch.uint8))
+    assert torch.equal(change, expected_change) if keep else change is None
+
+
+def lava_delay(delays, steps):
+    """lava-dl's module, which cannot delay by more than the clip."""
+    delay = slayer.axon.Delay()
+    delay.delay.data, delay.init = delays.clamp(max=steps).float(), True
+    return delay
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_neuron_sends_the_events_of_lava_dl(results, shape):
+    (z, _, delays, threshold, *_), (out, _, _) = results["neuron", shape, False, False]
+    neuron = slayer.neuron.sigma_delta.Neuron(0.1, torch.relu)
+    neuron.delta.threshold.data = threshold
+    expected = lava_delay(delays, z.shape[1])(neuron(z.mT))
+    assert (out.mT != expected).float().mean() <= 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_are_those_of_lava_dl(results, shape):
+    (grad, _, active, delays, _), (grad_z, grad_delay) = results["backward", shape, True]
+    z = torch.zeros_like(grad).requires_grad_()
+    x = torch.where(active.bool(), z.cumsum(1), 0)
+    lava_delay(delays, shape[1])(slayer.axon.Delta(threshold=0.1)(x.mT)).backward(grad.mT)
+    torch.testing.assert_close(grad_z, z.grad, rtol=1e-5, atol=1e-5)
+    delay = lava_delay(delays, shape[1])
+    delay(sent_before_delay(shape).mT).backward(grad.mT)
+    torch.testing.assert_close(grad_delay, delay.delay.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradient_for_delays_is_left_out_if_not_wanted(results, shape):
+    (_, with_delay), (_, without) = results["backward", shape, True], results["backward", shape, False]
+    assert without[1] is None
+    assert torch.equal(without[0], with_delay[0])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_cumulative_sum_from_either_end(results, shape, reverse):
+    (z, _), total = results["sum", shape, reverse]
+    expected = z.double().flip(1).cumsum(1).flip(1) if reverse else z.double().cumsum(1)
+    assert torch.equal(total, expected.float())
+
+
+def test_sum_of_many_steps_is_rounded_once(results):
+    (z, _), total = results["long sum"]
+    expected = z.double().cumsum(1).float()
+    assert torch.equal(total, expected)
+    _, (out, _, _) = results["long neuron"]
+    assert torch.equal(out, delta_by_steps(expected, torch.tensor([0.1]), STEP, False)[0])
+
+
+def test_nan_stays_in_the_signal(results):
+    _, (out, _, _) = results["nan"]
+    assert out[0, 3:, 0].isnan().all()
+    assert not out[0, :3].isnan().any()
+    assert not out[..., 1].isnan().any()
+
+
+POINTERS = {"active_ptr": "*u8", "delay_ptr": "*i32", "grad_delay_ptr": "*fp64"}
+KERNELS = [
+    kernels._delta,
+    kernels._sigma_relu_delta,
+    kernels._sigma_relu_delta_backward,
+    kernels._cumulative_sum,
+]
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("flags", [False, True])
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.__name__)
+def test_kernel_compiles_for_a_gpu(kernel, flags, capability, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    constants = {name: flags for name in kernel.arg_names if name.isupper()}
+    constants |= {"BLOCK": kernels.BLOCK, "CHUNK": kernels.CHUNK}
+    if not flags:
+        constants |= dict.fromkeys({"bias_ptr", "change_ptr"} & set(kernel.arg_names))
+    signature = {}
+    for name in kernel.arg_names:
+        kind = "fp32" if name == "step" else "i32"
+        signature[name] = POINTERS.get(name, "*fp32") if name.endswith("_ptr") else kind
+    signature |= dict.fromkeys(constants, "constexpr")
+    compiled = triton.compile(
+        ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32), options=kernels.OPTIONS
+    )
+    assert f".target sm_{capability}" in compiled.asm["ptx"]
+    assert compiled.asm["cubin"].startswith(b"\x7fELF")
+    memory = re.findall(r"\s(ld\.global|st\.global|atom|red)\.", compiled.asm["ptx"])
+    assert "ld.global " * kernels.CHUNK in " ".join(memory)  # a chunk is on its way before any of it is used
+    assert not {"atom", "red"} & set(memory)

@@ -339,6 +339,24 @@ def test_neurons_that_lead_only_to_unheard_ones_go_too():
     assert torch.equal(small(inputs(shape)), network(inputs(shape)))
 
 
+@pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])
+def test_neurons_that_only_lost_their_outgoing_weights_go_without_a_trace(weight_norm):
+    """The rows of a transposed convolution that are cut share their norms with those that stay."""
+
+    def outgoing(weights, masks, sparsity):
+        (mask,) = (mask.clone() for mask in masks.values())
+        mask[:, 2:] = False
+        return dict.fromkeys(masks, mask)
+
+    network, shape = make("convolutional", weight_norm=weight_norm)
+    Pruner(network, OneShot(0.6, steps=0), source=outgoing, layers="blocks.3").step()
+    assert network.blocks[2].synapse.weight.all()
+    small = shrink(network)
+    assert small.blocks[2].synapse.weight.shape[1] == 2
+    torch.testing.assert_close(small.blocks[2].synapse.weight, network.blocks[2].synapse.weight[:, :2])
+    assert torch.equal(small(inputs(shape)), network(inputs(shape)))
+
+
 def test_a_network_that_hears_nothing_keeps_a_neuron_a_layer():
     network, shape = make("sdnn")
     with torch.no_grad():

@@ -1,4 +1,9 @@
-import itertools
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -149,8 +154,8 @@ def test_only_the_segment_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(
         soundfile.SoundFile, "read", lambda self, *args, **kwargs: frames.append(args[0]) or read(self, *args, **kwargs)
     )
-    next(itertools.islice(batches.epoch(0), 1))
-    assert frames == [4000, 4000]
+    assert len(list(batches.epoch(0))) == 5
+    assert frames == [4000] * 10
 
 
 def test_short_epochs_walk_through_the_passes_without_a_gap(tmp_path):
@@ -163,3 +168,143 @@ def test_short_epochs_walk_through_the_passes_without_a_gap(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(passes, epochs, strict=True))
     resumed = [noisy for noisy, _, _ in short.epoch(2, start_batch=1)]
     assert all(np.array_equal(a, b) for a, b in zip(resumed, epochs[9:12], strict=True))
+
+
+def assert_same_batches(some, others):
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+        assert one[2] == other[2]
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_processes_share_the_rows_of_each_batch(tmp_path, world_size):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 20000, 1: 20000, 2: 20000}))
+    whole = SegmentBatches(dataset, 5, 0.25, seed=0)
+    shares = [SegmentBatches(dataset, 5, 0.25, seed=0, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert {len(share) for share in shares} == {len(whole)}
+    for rank, share in enumerate(shares):
+        assert_same_batches(
+            share.epoch(1, start_batch=1),
+            [tuple(part[rank::world_size] for part in batch) for batch in whole.epoch(1, start_batch=1)],
+        )
+
+
+def test_a_process_reads_only_its_own_rows(tmp_path, monkeypatch):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 20000, 1: 20000}))
+    share = SegmentBatches(dataset, 5, 0.25, seed=0, rank=1, world_size=3)
+    reads = []
+    monkeypatch.setattr(
+        NoisySpeech, "read", lambda self, *args, read=NoisySpeech.read: reads.append(args) or read(self, *args)
+    )
+    assert [len(noisy) for noisy, _, _ in share.epoch(0)] == [2, 2]
+    assert len(reads) == 4
+
+
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 3), (2, 2), (-1, 2)])
+def test_processes_without_a_row_are_refused(tmp_path, rank, world_size):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 20000}))
+    with pytest.raises(SpandexError, match=f"rank {rank} of {world_size} processes with batches of 2"):
+        SegmentBatches(dataset, 2, 0.25, seed=0, rank=rank, world_size=world_size)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_threads_do_not_change_the_order(tmp_path, workers):
+    dataset = NoisySpeech(make_clips(tmp_path, {index: 20000 for index in range(6)}))
+    assert_same_batches(
+        SegmentBatches(dataset, 2, 0.25, seed=3, workers=workers).epoch(0),
+        SegmentBatches(dataset, 2, 0.25, seed=3).epoch(0),
+    )
+
+
+class Counting:
+    """Clips in memory, each a constant; ``reads`` counts what was asked for."""
+
+    def __init__(self, clips, fail_at=None):
+        self.clips = clips
+        self.fail_at = fail_at
+        self.reads = 0
+
+    def __len__(self):
+        return self.clips
+
+    def lengths(self):
+        return np.full(self.clips, 16000)
+
+    def name(self, index):
+        return f"clip {index}"
+
+    def read(self, index, start=0, samples=-1):
+        self.reads += 1
+        if index == self.fail_at:
+            raise SpandexError(f"clip {index} is broken")
+        return np.full(samples, index, np.float32), np.full(samples, index, np.float32)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_reading_ahead_is_bounded(workers):
+    dataset = Counting(50)
+    with contextlib.closing(SegmentBatches(dataset, 1, 1.0, seed=0, workers=workers).epoch(0)) as epoch:
+        for taken in range(1, 11):
+            next(epoch)
+            time.sleep(0.005)  # time for threads to run away
+            assert dataset.reads <= taken + 2 * workers
+
+
+def test_closing_in_the_middle_stops_reading_and_its_threads():
+    dataset = Counting(1000)
+    before = threading.active_count()
+    epoch = SegmentBatches(dataset, 1, 1.0, seed=0, workers=2).epoch(0)
+    next(epoch)
+    epoch.close()
+    reads = dataset.reads
+    assert threading.active_count() == before
+    time.sleep(0.01)
+    assert dataset.reads == reads < 10
+
+
+def test_error_of_a_thread_reaches_the_consumer_in_its_turn():
+    batches = SegmentBatches(Counting(20, fail_at=7), 1, 1.0, seed=0)
+    sound = []
+    with pytest.raises(SpandexError, match="clip 7 is broken"):
+        sound.extend(batches.epoch(0))
+    whole = [names for _, _, names in SegmentBatches(Counting(20), 1, 1.0, seed=0).epoch(0)]
+    assert [names for _, _, names in sound] == whole[: whole.index(["clip 7"])]
+
+
+def test_a_program_that_leaves_an_epoch_ends(tmp_path):
+    make_clips(tmp_path, {index: 20000 for index in range(6)})
+    program = (
+        "from spandex.data import NoisySpeech, SegmentBatches\n"
+        f"epoch = SegmentBatches(NoisySpeech({str(tmp_path)!r}), 1, 0.25, seed=0, workers=2).epoch(0)\n"
+        "next(epoch)\n"
+        "raise SystemExit(7)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 7
+
+
+def draw_json(directory, clip_s):
+    settings = {"sample_rate_hz": 16000, "clip_s": clip_s}
+    (directory / "draw.json").write_text(json.dumps({"settings": settings}))
+
+
+def test_lengths_of_mixed_clips_are_known_without_opening_them(tmp_path, monkeypatch):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 8000, 1: 8000}))
+    from_headers = dataset.lengths()
+    draw_json(tmp_path, 0.5)
+    monkeypatch.setattr(soundfile, "SoundFile", lambda *args: pytest.fail("opened a file"))
+    np.testing.assert_array_equal(dataset.lengths(), from_headers)
+
+
+def test_clip_shorter_than_its_record_is_named_when_read(tmp_path):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 8000, 1: 7999}))
+    draw_json(tmp_path, 0.5)
+    with pytest.raises(AudioError, match=r"fileid_1\.wav: samples 0 to 8000 of its 7999"):
+        list(SegmentBatches(dataset, 1, 0.5, seed=0).epoch(0))
+
+
+def test_foreign_record_is_refused(tmp_path):
+    dataset = NoisySpeech(make_clips(tmp_path, {0: 8000}))
+    (tmp_path / "draw.json").write_text('{"settings": {"colour": "blue"}}')
+    with pytest.raises(SpandexError, match=r"draw\.json: not the record of a synthesis"):
+        dataset.lengths()

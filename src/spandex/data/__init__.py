@@ -7,6 +7,7 @@ from spandex.data.dataset import Clip, NoisySpeech, SegmentBatches
 from spandex.data.download import DownloadError, Retry, fetch
 from spandex.data.embedded import build_embedded
 from spandex.data.linked import link_clips
+from spandex.data.mixed import MixedSpeech
 from spandex.data.public import fetch_published, find_test_set, prepare_corpus
 from spandex.data.synthesis import MixedClip, SkippedFile, Sources, SynthesisSettings, make_clip, mix, synthesize
 
@@ -17,6 +18,7 @@ __all__ = [
     "DownloadError",
     "Entry",
     "MixedClip",
+    "MixedSpeech",
     "NoisySpeech",
     "Retry",
     "SegmentBatches",

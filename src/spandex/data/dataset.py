@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soundfile
 
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError
+from spandex.data.synthesis import SynthesisSettings
 from spandex.errors import SpandexError
+from spandex.files import read_json
+from spandex.threads import map_in_order
 
 _FILE_ID = re.compile(r"fileid_(\d+)\.wav$")
 SNR = re.compile(r"_snr(-?\d+)_tl")
@@ -26,6 +30,28 @@ class Clip:
     file_id: int
     name: str  # of the noisy file
     snr_db: int | None  # None where the name does not say it
+
+
+class NoisyClips(Protocol):
+    """Where segments come from: ``NoisySpeech`` or ``MixedSpeech``. Threads call it side by side."""
+
+    def __len__(self) -> int: ...
+
+    def __str__(self) -> str:
+        """What to call it in an error."""
+        ...
+
+    def lengths(self) -> np.ndarray:
+        """Samples of every clip, (clips,)."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Name of a clip's noisy file."""
+        ...
+
+    def read(self, index: int, start: int = 0, samples: int = -1) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy and clean as float32 (samples,), from ``start`` on; -1 means all."""
+        ...
 
 
 class NoisySpeech:
@@ -63,17 +89,38 @@ class NoisySpeech:
     def __len__(self) -> int:
         return len(self.file_ids)
 
+    def __str__(self) -> str:
+        return str(self.directory)
+
     def __getitem__(self, index: int) -> Clip:
         noisy, clean = self.read(index)
-        file = self.noisy_files[index]
-        snr = SNR.search(file.name)
-        return Clip(noisy, clean, self.file_ids[index], file.name, int(snr[1]) if snr else None)
+        name = self.name(index)
+        snr = SNR.search(name)
+        return Clip(noisy, clean, self.file_ids[index], name, int(snr[1]) if snr else None)
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))
 
-    def samples(self, index: int) -> int:
-        """Length of a clip, from its headers."""
+    def name(self, index: int) -> str:
+        """Name of a clip's noisy file."""
+        return self.noisy_files[index].name
+
+    def lengths(self) -> np.ndarray:
+        """Samples of every clip, (clips,).
+
+        All clips that were mixed here have the length that ``draw.json`` says, so that no file needs to be opened;
+        elsewhere their headers are read.
+        """
+        record = self.directory / "draw.json"
+        if record.is_file():
+            try:
+                samples = SynthesisSettings(**read_json(record)["settings"]).samples
+            except (KeyError, TypeError) as error:
+                raise SpandexError(f"{record}: not the record of a synthesis ({error})") from None
+            return np.full(len(self), samples)
+        return np.array([self._samples(index) for index in range(len(self))])
+
+    def _samples(self, index: int) -> int:
         noisy, clean = (_frames(file) for file in (self.noisy_files[index], self.clean_files[index]))
         self._check_lengths(index, noisy, clean)
         return noisy
@@ -97,27 +144,51 @@ class SegmentBatches:
     whatever the offset; the segments of all clips are shuffled and the last, incomplete batch is dropped. Passes
     follow each other without end, and an epoch is the next ``epoch_batches`` of their batches: one pass if not
     given, less of more clips otherwise. Batches depend on ``seed`` and their place alone, so a run can go on
-    anywhere.
+    anywhere. Threads read up to two batches each ahead of what is asked for.
+
+    Args:
+        dataset: the clips.
+        batch_size: segments of a batch, of all processes together.
+        segment_s: length of a segment in seconds.
+        seed: of the order and the offsets.
+        epoch_batches: batches of an epoch; None: one pass.
+        rank, world_size: of the process among those that train together. It gets, and reads, rows
+            ``rank::world_size`` of every batch.
+        workers: threads that read ahead.
 
     Raises:
-        SpandexError: there are fewer segments than one batch.
+        SpandexError: there are fewer segments than one batch, or fewer rows in it than processes.
     """
 
     def __init__(
-        self, dataset: NoisySpeech, batch_size: int, segment_s: float, seed: int, epoch_batches: int | None = None
+        self,
+        dataset: NoisyClips,
+        batch_size: int,
+        segment_s: float,
+        seed: int,
+        epoch_batches: int | None = None,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 1,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.workers = workers
         self.segment = round(segment_s * SAMPLE_RATE_HZ)
         self.seed = seed
         if self.segment < 1 or batch_size < 1:
             raise SpandexError(f"batches of {batch_size} segments of {segment_s} s: both must be positive")
-        self._lengths = np.array([dataset.samples(index) for index in range(len(dataset))])
+        if not 0 <= rank < world_size <= batch_size:
+            raise SpandexError(f"rank {rank} of {world_size} processes with batches of {batch_size}: each needs a row")
+        self._lengths = dataset.lengths()
         self._counts = self._lengths // self.segment
         self._pass_batches = int(self._counts.sum()) // batch_size
         if not self._pass_batches:
             found = f"{self._counts.sum()} segments of {segment_s:g} s"
-            raise SpandexError(f"{dataset.directory}: {found} do not fill a batch of {batch_size}")
+            raise SpandexError(f"{dataset}: {found} do not fill a batch of {batch_size}")
         self._epoch_batches = epoch_batches or self._pass_batches
 
     def __len__(self) -> int:
@@ -126,6 +197,10 @@ class SegmentBatches:
 
     def epoch(self, k: int, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
         """Yield (noisy, clean, names of the noisy files) of epoch ``k``, from batch ``start_batch`` on."""
+        return map_in_order(self._read, self._epoch(k, start_batch), self.workers)
+
+    def _epoch(self, k: int, start_batch: int) -> Iterator[list[tuple[int, int]]]:
+        """Clip and first sample of every segment, batch by batch."""
         batch, end = k * len(self) + start_batch, (k + 1) * len(self)
         while batch < end:
             number, first = divmod(batch, self._pass_batches)
@@ -133,21 +208,21 @@ class SegmentBatches:
             yield from self._pass(number, first, last)
             batch += last - first
 
-    def _pass(self, number: int, first: int, last: int) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
+    def _pass(self, number: int, first: int, last: int) -> Iterator[list[tuple[int, int]]]:
         rng = np.random.default_rng([self.seed, number])
         offsets = rng.integers(self._lengths - self._counts * self.segment + 1)
         clips = np.repeat(np.arange(len(self._counts)), self._counts)
         within = np.arange(len(clips)) - np.repeat(np.cumsum(self._counts) - self._counts, self._counts)
         order = rng.permutation(len(clips))
         for batch in range(first, last):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size][self.rank :: self.world_size]
             starts = offsets[clips[chosen]] + within[chosen] * self.segment
-            parts = [
-                self.dataset.read(int(clip), int(start), self.segment)
-                for clip, start in zip(clips[chosen], starts, strict=True)
-            ]
-            noisy, clean = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-            yield noisy, clean, [self.dataset.noisy_files[clip].name for clip in clips[chosen]]
+            yield list(zip(clips[chosen].tolist(), starts.tolist(), strict=True))
+
+    def _read(self, segments: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        parts = [self.dataset.read(clip, start, self.segment) for clip, start in segments]
+        noisy, clean = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+        return noisy, clean, [self.dataset.name(clip) for clip, _ in segments]
 
 
 @contextlib.contextmanager

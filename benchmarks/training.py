@@ -2,12 +2,16 @@
 
 A step is that of the challenge's baseline (spectra, network, loss, backward, gradient clip, RAdam). Stock is lava-dl's
 own blocks with ``torch.stft`` and ``torch.istft`` on angles, as in the challenge's code; SPANDEX is the same network
-accelerated, with its own spectra. The best of the repeats counts: other load on the machine only adds time.
+accelerated, with its own spectra, in float32 and with bfloat16 factors in the gradients. The matrix products are those
+a step cannot do without, by ``torch.mm`` in float32 and nothing around them. The best of the repeats counts: other load
+on the machine only adds time.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +23,19 @@ from spandex.models import SDNN, istft, stft
 from spandex.train.losses import denoising_loss
 
 RATE = 16000  # samples per second
-WINDOW = torch.ones(512)
 
 Spectrum = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 Synthesis = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
 def challenge_stft(audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    spectrum = torch.stft(audio, 512, window=WINDOW, return_complex=True)
+    spectrum = torch.stft(audio, 512, window=torch.ones(512, device=audio.device), return_complex=True)
     return spectrum.abs(), spectrum.angle()
 
 
 def challenge_istft(magnitude: torch.Tensor, angle: torch.Tensor, length: int) -> torch.Tensor:
     spectrum = torch.complex(magnitude * torch.cos(angle), magnitude * torch.sin(angle))
-    return torch.istft(spectrum, 512, window=WINDOW, length=length)
+    return torch.istft(spectrum, 512, window=torch.ones(512, device=angle.device), length=length)
 
 
 def clips(batch: int, seconds: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,47 +64,129 @@ def train_step(
     optimizer.step()
 
 
-def measure(shapes: str = "4x30,8x6", repeats: int = 3, threads: int | None = None) -> dict[str, Any]:
-    """Seconds of audio per second and their ratio for every shape, ``batch x seconds`` of a clip."""
+def matrix_products(network: SDNN, rows: int, device: torch.device) -> Callable[[], None]:
+    """The products of a step: currents and gradients for weights and, but for the first synapse, for its input."""
+    weights = [block.synapse.weight.detach().flatten(1) for block in network.blocks[1:]]
+    signals = [torch.randn(rows, weight.shape[1], device=device) for weight in weights]
+    grads = [torch.randn(rows, weight.shape[0], device=device) for weight in weights]
+
+    def run() -> None:
+        for layer, (weight, x, grad) in enumerate(zip(weights, signals, grads, strict=True)):
+            torch.mm(x, weight.T)
+            torch.mm(grad.T, x)
+            if layer:
+                torch.mm(grad, weight)
+
+    return run
+
+
+def measure(
+    batch: int = 4,
+    seconds: int = 30,
+    repeats: int = 5,
+    threads: int | None = None,
+    device: str = "cpu",
+    shapes: Sequence[tuple[int, int]] = (),
+) -> dict[str, Any]:
+    """Seconds of audio per second of every side, and their ratios.
+
+    Args:
+        batch: clips of a step.
+        seconds: length of a clip.
+        repeats: how often each side is timed, after one turn to warm up.
+        threads: torch's, by default as many as it chooses.
+        device: where to train.
+        shapes: further batches and clip lengths in s, for which SPANDEX alone is timed.
+    """
     torch.set_num_threads(threads or torch.get_num_threads())
     torch.manual_seed(0)
-    network = SDNN()
+    place = torch.device(device)
+    network = SDNN().to(place)
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-5, weight_decay=1e-5)
-    sides = {"stock": (restore, challenge_stft, challenge_istft), "spandex": (accelerate, stft, istft)}
-    figures: dict[str, Any] = {"threads": torch.get_num_threads()}
-    for shape in shapes.split(","):
-        batch, seconds = map(int, shape.split("x"))
-        noisy, clean = clips(batch, seconds)
-        best = dict.fromkeys(sides, 0.0)
-        for repeat in range(repeats + 1):
-            for side, (prepare, *spectra) in sides.items():
-                prepare(network)
-                start = time.perf_counter()
-                train_step(network, optimizer, noisy, clean, *spectra)
-                if repeat:  # the first of each warms up
-                    best[side] = max(best[side], batch * seconds / (time.perf_counter() - start))
-        figures[shape] = best | {"ratio": best["spandex"] / best["stock"]}
-    return figures
+
+    def step(audio: tuple[torch.Tensor, torch.Tensor], analyse: Spectrum, synthesise: Synthesis) -> Callable[[], None]:
+        return partial(train_step, network, optimizer, *audio, analyse, synthesise)
+
+    audio = [clip.to(place) for clip in clips(batch, seconds)]
+    ours = step(audio, stft, istft)
+    sides = {
+        "stock": (restore, step(audio, challenge_stft, challenge_istft)),
+        "spandex": (accelerate, ours),
+        "bfloat16_gradients": (partial(accelerate, gradient_dtype=torch.bfloat16), ours),
+        "matmul": (restore, matrix_products(network, batch * (1 + seconds * RATE // network.hop), place)),
+    }
+    best = dict.fromkeys(sides, math.inf)
+    for repeat in range(repeats + 1):
+        for side, (prepare, run) in sides.items():
+            prepare(network)
+            took = timed(run, place)
+            if repeat:
+                best[side] = min(best[side], took)
+    accelerate(network)
+    steps = {}
+    for count, length in shapes:
+        run = step([clip.to(place) for clip in clips(count, length)], stft, istft)
+        steps[f"{count}x{length}"] = min([timed(run, place) for _ in range(repeats + 1)][1:])
+    rates = {side: batch * seconds / took for side, took in best.items()}
+    return {
+        "batch": batch,
+        "clip_s": seconds,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+        "stock_audio_s_per_s": rates["stock"],
+        "audio_s_per_s": rates["spandex"],
+        "ratio": rates["spandex"] / rates["stock"],
+        "matmul_audio_s_per_s": rates["matmul"],
+        "ratio_to_matmul": rates["matmul"] / rates["spandex"],
+        "bfloat16_gradients_audio_s_per_s": rates["bfloat16_gradients"],
+        "bfloat16_gradients_ratio": rates["bfloat16_gradients"] / rates["stock"],
+        "step_s": steps,
+    }
+
+
+def timed(run: Callable[[], None], device: torch.device) -> float:
+    """Seconds that ``run`` takes, to the end of what it started on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def shape(text: str) -> tuple[int, int]:
+    batch, seconds = text.split("x")
+    return int(batch), int(seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="spandex bench training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shapes", default="4x30,8x6", help="batch x seconds of a clip, separated by commas")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=4, help="clips of a step")
+    parser.add_argument("--seconds", type=int, default=30, help="length of a clip")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--shapes", type=shape, nargs="*", default=(), metavar="BxS", help="also time SPANDEX on B clips of S s"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
     arguments = parser.parse_args(argv)
-    figures = measure(arguments.shapes, arguments.repeats, arguments.threads)
-    for shape in arguments.shapes.split(","):
-        batch, seconds = shape.split("x")
-        rates = figures[shape]
-        print(
-            f"training, {batch} clips of {seconds} s, {figures['threads']} threads: "
-            f"stock lava-dl {rates['stock']:.0f}, spandex {rates['spandex']:.0f} s of audio per s, "
-            f"ratio {rates['ratio']:.2f}"
-        )
+    figures = measure(**{name: value for name, value in vars(arguments).items() if name != "json"})
+    print(
+        f"training, {figures['batch']} clips of {figures['clip_s']} s, {figures['device']}, "
+        f"{figures['threads']} threads, in s of audio per s: stock lava-dl {figures['stock_audio_s_per_s']:.0f}, "
+        f"spandex {figures['audio_s_per_s']:.0f} (ratio {figures['ratio']:.2f}), "
+        f"matrix products alone {figures['matmul_audio_s_per_s']:.0f} "
+        f"({figures['ratio_to_matmul']:.2f} times their time), "
+        f"with bfloat16 gradients {figures['bfloat16_gradients_audio_s_per_s']:.0f} "
+        f"(ratio {figures['bfloat16_gradients_ratio']:.2f})"
+    )
+    for name, took in figures["step_s"].items():
+        batch, seconds = shape(name)
+        print(f"{batch} clips of {seconds} s: {1000 * took:.0f} ms a step, {1000 * took / batch / seconds:.2f} ms a s")
     if arguments.json is not None:
         write_json(arguments.json, figures)
 

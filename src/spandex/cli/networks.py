@@ -27,6 +27,7 @@ class Benchmark(StrEnum):
     TRAINING = "training"
     DNSMOS = "dnsmos"
     SYNTHESIS = "synthesis"
+    LOADER = "loader"
 
 
 Net = Annotated[Path, typer.Argument(metavar="NET", help="Network as lava-dl exports it (HDF5).")]

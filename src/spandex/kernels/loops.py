@@ -14,33 +14,29 @@ import numpy as np
 import torch
 from numba import njit
 
-BLOCK_NEURONS = 256  # at most; fewer cost more turns of the loop over time, more leave short batches without a unit
+BLOCK_NEURONS = 512  # at most: the state of more would leave the first-level cache
 
 
 def over_blocks(loop: Callable[..., None], signal: np.ndarray, *arguments: Any) -> None:
-    """Run ``loop(start, stop, signal, *arguments)`` over all units of ``signal``, on as many threads as torch uses."""
+    """Run ``loop(start, stop, blocks, signal, *arguments)`` over all units, on as many threads as torch uses."""
     batch, _, neurons = signal.shape
-    units = batch * _blocks(neurons)
-    threads = min(torch.get_num_threads(), units)
+    threads = torch.get_num_threads()
+    blocks = min(max(-(-neurons // BLOCK_NEURONS), -(-threads // batch)), neurons)  # of a sample
+    units = batch * blocks
+    threads = min(threads, units)
     if threads < 2:
-        loop(0, units, signal, *arguments)
+        loop(0, units, blocks, signal, *arguments)
         return
     bounds = [units * i // threads for i in range(threads + 1)]
     # The loops release the GIL. A pool made for the call costs some 0.1 ms and survives a fork.
     with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(loop, *bounds[i : i + 2], signal, *arguments) for i in range(threads)]:
+        for future in [pool.submit(loop, *bounds[i : i + 2], blocks, signal, *arguments) for i in range(threads)]:
             future.result()
 
 
-@njit
-def _blocks(neurons):
-    return -(-neurons // BLOCK_NEURONS)
-
-
 @njit(inline="always")
-def _unit(unit, neurons):
+def _unit(unit, blocks, neurons):
     """Sample, first neuron and end of the neurons of a unit."""
-    blocks = _blocks(neurons)
     block = unit % blocks
     return unit // blocks, neurons * block // blocks, neurons * (block + 1) // blocks
 
@@ -71,10 +67,10 @@ def _delta(x, previous, residual, error, threshold, step, cumulative, d, sent):
 
 
 @njit(nogil=True, cache=True)
-def delta(start, stop, x, threshold, step, cumulative, keep, out, change):
+def delta(start, stop, blocks, x, threshold, step, cumulative, keep, out, change):
     """Delta encoding of ``x``; ``change`` receives d if ``keep``."""
     for unit in range(start, stop):
-        sample, first, end = _unit(unit, x.shape[2])
+        sample, first, end = _unit(unit, blocks, x.shape[2])
         previous, residual, error, d = np.zeros((4, end - first), np.float32)
         limit = threshold[first:end].copy()
         for t in range(x.shape[1]):
@@ -94,12 +90,12 @@ def delta(start, stop, x, threshold, step, cumulative, keep, out, change):
 
 
 @njit(nogil=True, cache=True)
-def sigma_relu_delta(start, stop, z, bias, delays, threshold, step, cumulative, keep, out, active, change):
+def sigma_relu_delta(start, stop, blocks, z, bias, delays, threshold, step, cumulative, keep, out, active, change):
     """Sigma, relu, delta and a delay of ``delays`` steps; ``active`` receives where the relu passed its input."""
     zero = np.float32(0)
     lines = delays.max() + 1
     for unit in range(start, stop):
-        sample, first, end = _unit(unit, z.shape[2])
+        sample, first, end = _unit(unit, blocks, z.shape[2])
         width = end - first
         total = np.zeros(width, np.float64)
         x, previous, residual, error, d = np.zeros((5, width), np.float32)
@@ -131,21 +127,21 @@ def sigma_relu_delta(start, stop, z, bias, delays, threshold, step, cumulative, 
 
 
 @njit(nogil=True, cache=True)
-def sigma_relu_delta_backward(start, stop, grad, out, active, delays, by_delay, grad_z, grad_delay):
+def sigma_relu_delta_backward(start, stop, blocks, grad, out, active, delays, by_delay, grad_z, grad_delay):
     """Gradients of :func:`sigma_relu_delta` for z and, if ``by_delay``, for the delays of each sample.
 
     With g[t] = grad[t + delay]: relu and delta give a[t] = active[t] (g[t] - g[t+1]) and sigma sums a from t
-    to the end. The delay's gradient is sum_t grad[t] (out[t-1] - out[t]) (lava-dl: slayer/axon/delay.py).
+    to the end. The delay's gradient is sum_t grad[t] (out[t-1] - out[t]) (lava-dl: slayer/axon/delay.py), here
+    summed as out[t] (grad[t+1] - grad[t]).
     """
     zero = np.float32(0)
     steps = grad.shape[1]
     lines = delays.max() + 1
     for unit in range(start, stop):
-        sample, first, end = _unit(unit, grad.shape[2])
+        sample, first, end = _unit(unit, blocks, grad.shape[2])
         width = end - first
         total, slope = np.zeros((2, width), np.float64)
-        g, following = np.zeros((2, width), np.float32)
-        before = np.zeros(width, np.float32)
+        g, following, later = np.zeros((3, width), np.float32)
         # The gradients of the next steps, one line a step, the present one in line ``now``.
         arriving = np.zeros((lines, width), np.float32)
         flat = arriving.reshape(-1)
@@ -154,15 +150,14 @@ def sigma_relu_delta_backward(start, stop, grad, out, active, delays, by_delay, 
             ahead[i] = delays[first + i] * width + i
         now = lines - 1
         for t in range(steps - 1, -1, -1):
-            arriving[now] = grad[sample, t, first:end]
+            incoming, line = grad[sample, t, first:end], arriving[now]
             if by_delay:
-                if t:
-                    before[:] = out[sample, t - 1, first:end]
-                else:
-                    before[:] = zero
                 value = out[sample, t, first:end]
                 for i in range(width):
-                    slope[i] += arriving[now, i] * (before[i] - value[i])
+                    slope[i] += value[i] * (later[i] - incoming[i])
+                    later[i] = incoming[i]
+            for i in range(width):
+                line[i] = incoming[i]
             here = np.int32(now * width)
             for i in range(width):
                 k = here + ahead[i]
@@ -178,11 +173,11 @@ def sigma_relu_delta_backward(start, stop, grad, out, active, delays, by_delay, 
 
 
 @njit(nogil=True, cache=True)
-def cumulative_sum(start, stop, z, reverse):
+def cumulative_sum(start, stop, blocks, z, reverse):
     """Sum over time, in place: from the first step or, if ``reverse``, from the last."""
     steps = z.shape[1]
     for unit in range(start, stop):
-        sample, first, end = _unit(unit, z.shape[2])
+        sample, first, end = _unit(unit, blocks, z.shape[2])
         total = np.zeros(end - first, np.float64)
         for step in range(steps):
             row = z[sample, steps - 1 - step if reverse else step, first:end]

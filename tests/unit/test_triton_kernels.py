@@ -99,19 +99,23 @@ def calls():
     return found
 
 
+def run_interpreted(program, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """By key: arguments of the call, and what the interpreted kernel returned."""
     folder = tmp_path_factory.mktemp("interpreter")
     made = calls()
     torch.save([(name, arguments) for name, arguments in made.values()], folder / "calls.pt")
-    done = subprocess.run(
-        [sys.executable, "-c", CALLS, str(folder / "calls.pt"), str(folder / "results.pt")],
-        env=os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_interpreted(CALLS, folder / "calls.pt", folder / "results.pt")
     returned = torch.load(folder / "results.pt", weights_only=True)
     return {key: (made[key][1], result) for key, result in zip(made, returned, strict=True)}
 
@@ -227,3 +231,35 @@ def test_kernel_compiles_for_a_gpu(kernel, flags, capability, tmp_path, monkeypa
     memory = re.findall(r"\s(ld\.global|st\.global|atom|red)\.", compiled.asm["ptx"])
     assert "ld.global " * kernels.CHUNK in " ".join(memory)  # a chunk is on its way before any of it is used
     assert not {"atom", "red"} & set(memory)
+
+
+NETWORK = """
+import sys, torch
+from spandex.kernels import accelerate, cpu, functions
+from spandex.kernels import triton as kernels
+from spandex.models import SDNN
+kernels.CHUNK = 4
+functions.kernels = lambda device: kernels
+for name in ("delta", "sigma_relu_delta", "sigma_relu_delta_backward", "cumulative_sum"):
+    delattr(cpu, name)
+torch.manual_seed(0)
+network = SDNN(n_fft=16, hop=4, hidden=12, max_delay=6)
+magnitude = 2 * torch.rand(2, 9, 15)
+sides = []
+for prepare in (lambda network: network, accelerate):
+    prepare(network).zero_grad()
+    out = network(magnitude)
+    out.square().sum().backward()
+    sides.append((out.detach(), {name: p.grad for name, p in network.named_parameters() if p.requires_grad}))
+torch.save(sides, sys.argv[1])
+"""
+
+
+def test_accelerated_network_gives_the_output_and_gradients_of_lava_dl(tmp_path):
+    run_interpreted(NETWORK, tmp_path / "sides.pt")
+    (stock, stock_gradients), (ours, our_gradients) = torch.load(tmp_path / "sides.pt", weights_only=True)
+    torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-5)
+    assert our_gradients.keys() == stock_gradients.keys() and stock_gradients
+    for name, gradient in stock_gradients.items():
+        assert gradient.norm() > 0
+        assert (our_gradients[name] - gradient).norm() <= 1e-4 * gradient.norm(), name

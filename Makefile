@@ -3,7 +3,7 @@
 # make test       set up, run the fast tests;  make test-all adds the long ones
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
-# make bench      speed: inference against stock Lava, training against stock lava-dl, DNSMOS against speechmos
+# make bench      speed: inference against stock Lava, training against stock lava-dl, loading, DNSMOS against speechmos
 
 PROFILE ?=
 MIRROR  ?=
@@ -79,6 +79,7 @@ format: setup
 bench: setup
 	spandex bench inference
 	spandex bench training
+	spandex bench loader
 	spandex bench dnsmos
 	spandex bench synthesis
 

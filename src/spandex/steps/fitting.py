@@ -3,13 +3,21 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from spandex.data import NoisySpeech, SegmentBatches
 from spandex.kernels import accelerate, restore
 from spandex.sparsify import Sparsifier
 from spandex.train import Batches, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
 from spandex.train.logs import Row
+
+
+def own_batches(clips: NoisySpeech, *settings: Any) -> SegmentBatches:
+    """This process's share of the batches, as ``SegmentBatches`` has them: all of them, but under torchrun."""
+    rank, size = torchrun_place()
+    return SegmentBatches(clips, *settings, rank=rank, world_size=size)
 
 
 def fit_accelerated(

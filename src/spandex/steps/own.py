@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 import yaml
 
-from spandex.data import NoisySpeech, SegmentBatches
+from spandex.data import NoisySpeech
 from spandex.errors import SpandexError
 from spandex.models import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
 from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, make_schedule, shrink, sparsity
-from spandex.steps.fitting import fit_accelerated
+from spandex.steps.fitting import fit_accelerated, own_batches
 from spandex.train import TrainSettings, choose_device
 
 FRAME = (512, 128)  # samples of a frame and of a step, where the network does not tell
@@ -115,7 +115,7 @@ def _fit(
 ) -> None:
     network.to(choose_device(settings.device))
     clips, validation = NoisySpeech(settings.data), NoisySpeech(settings.validation)
-    batches = SegmentBatches(clips, settings.batch_size, settings.segment_s, settings.seed, settings.epoch_batches)
+    batches = own_batches(clips, settings.batch_size, settings.segment_s, settings.seed, settings.epoch_batches)
     pruner = pruning.pruner(network, pruning_epochs * len(batches)) if pruning else None
     checkpoints = output / ".checkpoints"
     data = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)}"

@@ -11,7 +11,7 @@ from spandex.params import Params
 from spandex.report.tracking import Build, epoch_logger, model_run
 from spandex.sparsify import Pruner, make_schedule
 from spandex.steps.common import new_network
-from spandex.steps.fitting import fit_accelerated
+from spandex.steps.fitting import fit_accelerated, own_batches
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
@@ -72,7 +72,7 @@ def _pretrained(params: Params) -> Path:
 def _batches(params: Params, train: Path) -> SegmentBatches:
     settings = params.train
     clips = NoisySpeech(train.parent)
-    return SegmentBatches(clips, settings.batch_size, settings.segment_s, params.seed, settings.epoch_batches)
+    return own_batches(clips, settings.batch_size, settings.segment_s, params.seed, settings.epoch_batches)
 
 
 def _pruner(params: Params, model: str, network: MaskNetwork, pruning_iterations: int) -> Pruner | None:

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from spandex.kernels import accelerate
 from spandex.models import SDNN, save_state
 from spandex.sparsify import GradualMagnitude
 from spandex.train import FitResult, TrainSettings, fit, torchrun_place
+from spandex.train.checkpoint import read_checkpoint
 
 SAMPLES = 4000
 SETTINGS = TrainSettings(epochs=3, batch_size=4, segment_s=0.25, log_every=4, threads=1, checkpoint_minutes=0.0)
@@ -149,6 +151,26 @@ def products(directory: Path) -> dict[str, str]:
     return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in PRODUCTS}
 
 
+def checkpoint(directory: Path) -> dict:
+    """The newest state of a run."""
+    return read_checkpoint(directory / "checkpoints" / "checkpoint.ckpt")["state"]
+
+
+def same_training(one: Path, other: Path) -> None:
+    """Assert that two runs saw the same losses and gradients, but for rounding."""
+    for name in ("log.csv", "epochs.csv"):
+        expected = rows(one / name)
+        for row, reference in zip(rows(other / name), expected, strict=True):
+            assert row == pytest.approx(reference, rel=2e-5, abs=1e-4, nan_ok=True)
+    first, second = checkpoint(one), checkpoint(other)
+    for layer, mask in first["pruner"]["masks"].items():
+        assert (mask == second["pruner"]["masks"][layer]).float().mean() > 0.9999
+    torch.testing.assert_close(second["network"], first["network"], rtol=1e-3, atol=1e-4)
+    for number, state in first["optimizer"]["state"].items():
+        difference = second["optimizer"]["state"][number]["exp_avg"] - state["exp_avg"]
+        assert difference.norm() <= 1e-3 * state["exp_avg"].norm()
+
+
 def run(
     directory: str,
     epochs: int = 3,
@@ -157,6 +179,7 @@ def run(
     data: str = "Tones",
     restless: bool = False,
     fused: bool = False,
+    again: bool = False,
     stop: tuple[int, int, int] | None = None,
     **settings,
 ) -> None:
@@ -171,6 +194,7 @@ def run(
         data: class of the batches.
         restless: a network that depends on random numbers.
         fused: with the fused kernels.
+        again: once more afterwards, in the folder ``again``.
         stop: rank, batch and signal that ends it, once.
         settings: others of ``TrainSettings``.
     """
@@ -208,6 +232,9 @@ def run(
     save_state(model, folder / f"network_{rank}.pt")
     if rank == 0:
         save_state(model, folder / "network.pt")
+    if again:
+        options = {"restless": restless, "fused": fused, "stop": stop, **settings}
+        run(f"{directory}/again", epochs, batches, size, data, **options)
 
 
 class RunServer:

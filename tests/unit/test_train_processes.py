@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spandex.train.checkpoint import read_checkpoint
-from training import RunServer, products, rows
+from training import RunServer, checkpoint, products, rows, same_training
 
 
 @pytest.fixture(scope="module")
@@ -38,31 +37,12 @@ def pair(server: RunServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def checkpoint(directory: Path) -> dict:
-    return read_checkpoint(directory / "checkpoints" / "checkpoint.ckpt")["state"]
-
-
-def same_training(one: Path, other: Path) -> None:
-    """Two runs saw the same losses and gradients, but for rounding."""
-    for name in ("log.csv", "epochs.csv"):
-        expected = rows(one / name)
-        for row, reference in zip(rows(other / name), expected, strict=True):
-            assert row == pytest.approx(reference, rel=2e-5, abs=1e-4, nan_ok=True)
-    first, second = checkpoint(one), checkpoint(other)
-    for layer, mask in first["pruner"]["masks"].items():
-        assert (mask == second["pruner"]["masks"][layer]).float().mean() > 0.9999
-    torch.testing.assert_close(second["network"], first["network"], rtol=1e-3, atol=1e-4)
-    for number, state in first["optimizer"]["state"].items():
-        difference = second["optimizer"]["state"][number]["exp_avg"] - state["exp_avg"]
-        assert difference.norm() <= 1e-3 * state["exp_avg"].norm()
-
-
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"data": "Pauses"},
-        {"data": "Pauses", "size": 5},
+        {"data": "Pauses", "size": 5, "lam": 100.0},
         {"data": "Broken", "skip_nonfinite": 1},
         {"data": "OwnRows"},
         {"fused": True},

@@ -1,6 +1,7 @@
 """The processes that train one network together: one alone, or those that torchrun started."""
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 
 from spandex.errors import SpandexError
+
+_connections = itertools.count()  # of this process
 
 
 def torchrun_place() -> tuple[int, int]:
@@ -84,8 +87,9 @@ class TorchrunWorld(World):
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         if size % local:
             raise SpandexError(f"torchrun: {size} processes, {local} of them here: each machine needs as many")
-        # Not before every forward pass: states of lava-dl's neurons are buffers too, of other shapes in every batch.
         backend = "gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl"
+        _connect(backend)
+        # Not before every forward pass: states of lava-dl's neurons are buffers too, of other shapes in every batch.
         strategy = DDPStrategy(process_group_backend=backend, forward_sync_buffers=False)
         self._fabric = Fabric(accelerator=device.type, devices=local, num_nodes=size // local, strategy=strategy)
         self._fabric.launch()
@@ -118,6 +122,21 @@ class TorchrunWorld(World):
     def _reduce(values: torch.Tensor, operation: torch.distributed.ReduceOp) -> list:
         torch.distributed.all_reduce(values, operation)
         return values.tolist()
+
+
+def _connect(backend: str) -> None:
+    """Make the process group that Fabric will find, unless there is one.
+
+    Under names of its own: torchrun keeps its store when it starts the processes again, and in it are the addresses of
+    the dead ones (torch 2.15), as are those of an earlier group of this process.
+    """
+    if torch.distributed.is_initialized():
+        return
+    store, rank, size = next(torch.distributed.rendezvous("env://"))
+    name = f"spandex/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_connections)}"
+    torch.distributed.init_process_group(
+        backend, store=torch.distributed.PrefixStore(name, store), rank=rank, world_size=size
+    )
 
 
 @contextlib.contextmanager

@@ -96,7 +96,8 @@ def measure(
         repeats: how often each side is timed, after one turn to warm up.
         threads: torch's, by default as many as it chooses.
         device: where to train.
-        shapes: further batches and clip lengths in s, for which SPANDEX alone is timed.
+        shapes: further batches and clip lengths in s, for which SPANDEX alone is timed, in seconds that pass
+            and in processor time, which other load on the machine changes less.
     """
     torch.set_num_threads(threads or torch.get_num_threads())
     torch.manual_seed(0)
@@ -126,7 +127,9 @@ def measure(
     steps = {}
     for count, length in shapes:
         run = step([clip.to(place) for clip in clips(count, length)], stft, istft)
-        steps[f"{count}x{length}"] = min([timed(run, place) for _ in range(repeats + 1)][1:])
+        timed(run, place)
+        took = [(timed(run, place), timed(run, place, time.process_time)) for _ in range(repeats)]
+        steps[f"{count}x{length}"] = dict(zip(("s", "cpu_s"), map(min, zip(*took, strict=True)), strict=True))
     rates = {side: batch * seconds / took for side, took in best.items()}
     return {
         "batch": batch,
@@ -140,19 +143,19 @@ def measure(
         "ratio_to_matmul": rates["matmul"] / rates["spandex"],
         "bfloat16_gradients_audio_s_per_s": rates["bfloat16_gradients"],
         "bfloat16_gradients_ratio": rates["bfloat16_gradients"] / rates["stock"],
-        "step_s": steps,
+        "steps": steps,
     }
 
 
-def timed(run: Callable[[], None], device: torch.device) -> float:
+def timed(run: Callable[[], None], device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that ``run`` takes, to the end of what it started on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    start = time.perf_counter()
+    start = clock()
     run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def shape(text: str) -> tuple[int, int]:
@@ -184,9 +187,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"with bfloat16 gradients {figures['bfloat16_gradients_audio_s_per_s']:.0f} "
         f"(ratio {figures['bfloat16_gradients_ratio']:.2f})"
     )
-    for name, took in figures["step_s"].items():
+    for name, took in figures["steps"].items():
         batch, seconds = shape(name)
-        print(f"{batch} clips of {seconds} s: {1000 * took:.0f} ms a step, {1000 * took / batch / seconds:.2f} ms a s")
+        print(
+            f"{batch} clips of {seconds} s: {1000 * took['s']:.0f} ms a step, {1000 * took['cpu_s']:.0f} ms of the "
+            f"processor, {1000 * took['cpu_s'] / batch / seconds:.2f} ms of it per s of audio"
+        )
     if arguments.json is not None:
         write_json(arguments.json, figures)
 

@@ -1,0 +1,36 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location(
+    "training_benchmark", Path(__file__).parents[2] / "benchmarks" / "training.py"
+)
+training = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(training)
+
+
+def test_training_benchmark_writes_its_ratios(tmp_path, capsys):
+    out = tmp_path / "training.json"
+    training.main(["--batch", "1", "--seconds", "1", "--repeats", "1", "--shapes", "2x1", "--json", str(out)])
+    figures = json.loads(out.read_text())
+    assert figures["ratio"] == figures["audio_s_per_s"] / figures["stock_audio_s_per_s"]
+    assert figures["ratio_to_matmul"] == figures["matmul_audio_s_per_s"] / figures["audio_s_per_s"]
+    assert min(figures["steps"]["2x1"].values()) > 0
+    assert f"ratio {figures['ratio']:.2f}" in capsys.readouterr().out
+
+
+def test_matrix_products_are_those_of_a_step(monkeypatch):
+    flops = []
+    monkeypatch.setattr(training.torch, "mm", lambda a, b: flops.append(2 * a.numel() * b.shape[1]))
+    training.matrix_products(training.SDNN(hidden=32), rows=10, device=training.torch.device("cpu"))()
+    first, middle, last = 257 * 32, 32 * 32, 32 * 257
+    assert sum(flops) == 2 * 10 * (2 * first + 3 * middle + 3 * last)
+    assert len(flops) == 8
+
+
+def test_shapes_are_batch_by_seconds():
+    assert training.shape("4x30") == (4, 30)
+    with pytest.raises(ValueError, match="unpack"):
+        training.shape("4")

@@ -100,6 +100,7 @@ class Train(Section):
     gradient_clip: Positive
     skip_nonfinite: Annotated[int, Field(ge=0)]  # batches of non-finite loss or gradient passed over before it stops
     checkpoint_minutes: Positive
+    gradient_dtype: Literal["float32", "bfloat16"]  # of the factors of the products that give gradients
     device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 
 

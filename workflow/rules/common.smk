@@ -8,6 +8,7 @@ from spandex.references import source_file
 PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
+RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
 CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives"]
 
 DATA = f"data/{PROFILE}"

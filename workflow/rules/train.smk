@@ -15,7 +15,7 @@ rule train_baseline:
     threads: workflow.cores
     params:
         run=TRACKING,
-        digest=digest("seed", "threads", "model", "train", without=["train.checkpoint_minutes"]),
+        digest=digest("seed", "threads", "model", "train", without=RUN_ONLY),
     shell:
         "spandex baseline --train {input.train} --validation {input.validation} --run {params.run}"
         " --output {output.network} 2>&1 | tee -i {log}"
@@ -48,7 +48,7 @@ rule fine_tune:
             "model",
             "train",
             "sparsify",
-            without=["train.checkpoint_minutes", "train.epochs", "sparsify.targets", "sparsify.schedule"],
+            without=[*RUN_ONLY, "train.epochs", "sparsify.targets", "sparsify.schedule"],
         ),
         pruning=lambda wildcards: (PARAMS.pruned | PARAMS.variants).get(wildcards.model),
     shell:

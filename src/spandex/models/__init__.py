@@ -3,7 +3,7 @@
 from spandex.models.factory import from_factory
 from spandex.models.files import export_hdf5, from_hdf5, load_network, load_state, save_state
 from spandex.models.sdnn import SDNN, MaskNetwork, denoise
-from spandex.models.spectrum import istft, stft
+from spandex.models.spectrum import istft, magnitudes, stft
 
 __all__ = [
     "SDNN",
@@ -15,6 +15,7 @@ __all__ = [
     "istft",
     "load_network",
     "load_state",
+    "magnitudes",
     "save_state",
     "stft",
 ]

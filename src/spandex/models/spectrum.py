@@ -19,9 +19,13 @@ def stft(audio: torch.Tensor, n_fft: int = 512, hop: int = 128) -> tuple[torch.T
         (batch, n_fft / 2 + 1, 1 + samples // hop). Angles, and their sines again, would cost more time than a
         layer of the network.
     """
-    window = torch.ones(n_fft, dtype=audio.dtype, device=audio.device)
-    spectrum = torch.stft(audio, n_fft, hop, window=window, return_complex=True)
+    spectrum = _spectrum(audio, n_fft, hop)
     return spectrum.abs(), spectrum.sgn()
+
+
+def magnitudes(audio: torch.Tensor, n_fft: int = 512, hop: int = 128) -> torch.Tensor:
+    """The magnitude of :func:`stft` alone."""
+    return _spectrum(audio, n_fft, hop).abs()
 
 
 def istft(
@@ -50,6 +54,11 @@ def istft(
         length = (frames.shape[1] - 1) * hop
     audio = audio[:, n_fft // 2 : n_fft // 2 + length]
     return torch.nn.functional.pad(audio, (0, length - audio.shape[1]))
+
+
+def _spectrum(audio: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
+    window = torch.ones(n_fft, dtype=audio.dtype, device=audio.device)
+    return torch.stft(audio, n_fft, hop, window=window, return_complex=True)
 
 
 def _overlap_add(frames: torch.Tensor) -> torch.Tensor:

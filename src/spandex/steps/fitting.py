@@ -30,11 +30,13 @@ def fit_accelerated(
     data_digest: str,
     pruner: Sparsifier | None = None,
     on_epoch: Callable[[Row], None] | None = None,
+    gradient_dtype: torch.dtype = torch.float32,
 ) -> FitResult | None:
     """``spandex.train.fit`` through the fused kernels, from the weights as they are; logs go to ``directory``.
 
     Args:
         data_digest: of the clips; checkpoints of other clips or starting weights are not continued.
+        gradient_dtype: see ``spandex.kernels.accelerate``.
 
     Returns:
         None in the processes of torchrun that write nothing.
@@ -42,14 +44,14 @@ def fit_accelerated(
     start = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()))
     main = torchrun_place()[0] == 0  # the process that writes
     result = fit(
-        accelerate(network),
+        accelerate(network, gradient_dtype),
         batches,
         validation,
         settings,
         directory,
         pruner=pruner,
         checkpoints=checkpoints,
-        identity=f"{start.hexdigest()} {data_digest}",
+        identity=f"{start.hexdigest()} {data_digest} {gradient_dtype}",
         device=next(network.parameters()).device,
         on_epoch=on_epoch if main else None,
     )

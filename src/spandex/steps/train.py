@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from spandex.data import NoisySpeech, SegmentBatches, fetch
 from spandex.data.catalog import source
 from spandex.errors import SpandexError
@@ -30,7 +32,7 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
         settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
-        _fit("baseline", network, settings, None, _batches(params, train), train, validation, run, output)
+        _fit(params, "baseline", network, settings, None, _batches(params, train), train, validation, run, output)
     else:
         CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
         save_state(network, output)
@@ -51,11 +53,11 @@ def fine_tune(
     )
     batches = _batches(params, train)
     pruner = _pruner(params, model, network, sparsify.pruning_epochs * len(batches))
-    _fit(model, network, settings, pruner, batches, train, validation, run, output)
+    _fit(params, model, network, settings, pruner, batches, train, validation, run, output)
 
 
 def _shared_settings(params: Params) -> dict[str, float]:
-    shared = params.train.model_dump(exclude={"epochs", "epoch_batches", "device"})
+    shared = params.train.model_dump(exclude={"epochs", "epoch_batches", "gradient_dtype", "device"})
     return shared | {"seed": params.seed, "threads": params.threads}
 
 
@@ -92,6 +94,7 @@ def _pruner(params: Params, model: str, network: MaskNetwork, pruning_iterations
 
 
 def _fit(
+    params: Params,
     name: str,
     network: MaskNetwork,
     settings: TrainSettings,
@@ -114,6 +117,7 @@ def _fit(
         f"{sha256(train)} {sha256(validation)}",
         pruner,
         epoch_logger(build, model_run(build, name)) if torchrun_place()[0] == 0 else None,
+        getattr(torch, params.train.gradient_dtype),
     )
     if result is not None:
         save_state(network, output)

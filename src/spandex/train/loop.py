@@ -15,8 +15,8 @@ import torch
 from tqdm import tqdm
 
 from spandex.errors import SpandexError, Stopped
-from spandex.models import denoise, istft, stft
-from spandex.sparsify import Pruner, sparsity
+from spandex.models import denoise, istft, magnitudes, stft
+from spandex.sparsify import Sparsifier, sparsity
 from spandex.train.checkpoint import Checkpoints
 from spandex.train.logs import CsvLog, Row
 from spandex.train.losses import audible, denoising_loss
@@ -82,7 +82,7 @@ def fit(
     settings: TrainSettings,
     directory: str | os.PathLike,
     *,
-    pruner: Pruner | None = None,
+    pruner: Sparsifier | None = None,
     checkpoints: str | os.PathLike | None = None,
     identity: str = "",
     device: str | torch.device = "cpu",
@@ -185,7 +185,7 @@ class _Run:
     network: torch.nn.Module
     clips: Sequence[NoisyClip]
     settings: TrainSettings
-    pruner: Pruner | None
+    pruner: Sparsifier | None
     world: World
     directory: Path
     checkpoints: Checkpoints
@@ -306,7 +306,7 @@ class _Run:
         magnitude, phase = stft(noisy, n_fft, hop)
         denoised = self.model(magnitude)
         audio = istft(denoised, phase, noisy.shape[-1], n_fft, hop)
-        clean_magnitude = stft(clean, n_fft, hop)[0]
+        clean_magnitude = magnitudes(clean, n_fft, hop)
         loss, scores = denoising_loss(
             denoised, clean_magnitude, audio, clean, self.settings.lam, self.loss_weights(clean)
         )

@@ -6,13 +6,13 @@ from lava.lib.dl.slayer.block import sigma_delta
 NEURON = {"threshold": 0.1, "tau_grad": 0.1, "scale_grad": 0.8, "activation": torch.relu}
 
 
-def two_layers(hidden=8, bins=257, activation=torch.relu, delay_shift=True):
+def two_layers(hidden=8, bins=257, weight_norm=False, neuron=NEURON, **dense):
     """Two layers of synapses."""
-    neuron = NEURON | {"activation": activation}
+    options = {"delay": True, "delay_shift": True} | dense
     return [
         sigma_delta.Input(NEURON),
-        sigma_delta.Dense(neuron, bins, hidden, delay=True, delay_shift=delay_shift),
-        sigma_delta.Output(NEURON, hidden, bins),
+        sigma_delta.Dense(neuron, bins, hidden, weight_norm=weight_norm, **options),
+        sigma_delta.Output(NEURON, hidden, bins, weight_norm=weight_norm),
     ]
 
 
@@ -29,11 +29,23 @@ def without_end():
 
 
 def sigmoid():
-    return two_layers(activation=torch.sigmoid)
+    return two_layers(neuron=NEURON | {"activation": torch.sigmoid})
 
 
 def unshifted():
     return two_layers(delay_shift=False)
+
+
+def cumulative():
+    return two_layers(neuron=NEURON | {"cum_error": True})
+
+
+def by_channel():
+    return two_layers(neuron=NEURON | {"shared_param": False})
+
+
+def logging():
+    return two_layers(count_log=True)
 
 
 def narrow():

@@ -191,6 +191,13 @@ class Params(Section):
             raise ValueError(f"model.hop: {self.model.hop} does not divide n_fft: {self.model.n_fft}")
         if self.train.segment_s > self.data.clip_s:
             raise ValueError(f"train.segment_s: {self.train.segment_s} is more than data.clip_s: {self.data.clip_s}")
+        if self.model.factory is None and self.model.arguments:
+            raise ValueError("model.arguments: there is no model.factory to take them")
+        if self.model.factory is not None and self.model.pretrained and not Path(self.model.pretrained).suffix:
+            raise ValueError(
+                f"model.pretrained: {self.model.pretrained} is no network of model.factory; "
+                "give a state dict of that, or null and train.epochs"
+            )
         if self.train.epochs == 0 and self.model.pretrained is None:
             raise ValueError("train.epochs: 0 leaves random weights, unless model.pretrained names a network")
         return self
@@ -233,6 +240,22 @@ class Params(Section):
     def models(self) -> list[str]:
         """Every network of the table."""
         return ["baseline", *self.fine_tuned]
+
+    def pruning(self, model: str) -> dict[str, Any] | None:
+        """How a model is pruned, with the settings that its schedule has; None for one that is not.
+
+        Raises:
+            SpandexError: there is no such model.
+        """
+        if model in ("baseline", "dense"):
+            return None
+        prunings = self.pruned | self.variants
+        if model not in prunings:
+            raise SpandexError(f"model {model!r}: the parameters name {', '.join([*self.fine_tuned, *self.variants])}")
+        schedule, target = prunings[model]
+        steps = {"rounds": self.sparsify.rounds} if schedule == "iterative" else {"frequency": self.sparsify.frequency}
+        own = {} if schedule == "one-shot" else steps
+        return {"schedule": schedule, "target": target, "scope": self.sparsify.scope} | own
 
     def folder(self, model: str) -> str:
         """Where a network and its training logs lie, below the profile's folder of models."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.errors import SpandexError
+from spandex.files import sha256
 
 
 def resolve(name: str) -> Callable[..., Any]:
@@ -34,9 +35,15 @@ def source_file(name: str) -> Path | None:
     _look_here_first()
     try:
         spec = importlib.util.find_spec(name.partition(":")[0])
-    except (ImportError, ValueError):
+    except Exception:  # whatever a package above it raises; resolve tells of it
         return None
     return Path(spec.origin) if spec is not None and spec.has_location else None
+
+
+def source_digest(name: str | None) -> str:
+    """SHA-256 of the file of a name's module; empty where there is none."""
+    source = source_file(name) if name else None
+    return sha256(source) if source else ""
 
 
 def _look_here_first() -> None:

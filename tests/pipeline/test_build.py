@@ -204,7 +204,7 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project)
 def test_network_of_ones_own_goes_through_every_phase(tmp_path):
     project = new_project(tmp_path / "project")
     shutil.copy(REPOSITORY / "tests/own_network.py", project)
-    settings = "model.factory=own_network:two_layers model.arguments={hidden:6} sparsify.targets=[0.5]"
+    settings = "model.factory=own_network:two_layers model.arguments.hidden=6 sparsify.targets=[0.5]"
     done = make(project, f"SET={settings}")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = our_rows(project / "reports/embedded/table.csv")

@@ -5,7 +5,7 @@ import torch
 
 import own_network
 from spandex.errors import SpandexError
-from spandex.models import from_factory
+from spandex.models import export_hdf5, from_factory, from_hdf5
 from spandex.references import source_file
 
 
@@ -31,7 +31,10 @@ def test_blocks_of_a_factory_mask_a_spectrum(name):
         ("own_network:without_end", "expected the sigma-delta blocks Input, Dense, ..., Output, not Input, Dense"),
         ("own_network:sigmoid", "block 1 has the activation sigmoid; Lava runs relu"),
         ("own_network:unshifted", "block 1 has no delay_shift"),
-        ("own_network:narrow", "its blocks do not map 257 values to 257"),
+        ("own_network:cumulative", "block 1 has cumulative error, which lava-dl's export leaves out"),
+        ("own_network:by_channel", "block 1 has a threshold for every neuron"),
+        ("own_network:logging", "block 1 logs its events"),
+        ("own_network:narrow", "it takes 100 values, a spectrum of 512 samples has 257"),
     ],
 )
 def test_factory_that_cannot_be_used_is_refused_in_one_line(name, reason):
@@ -49,3 +52,17 @@ def test_wrong_argument_is_refused():
 def test_source_file_of_a_factory_is_known():
     assert source_file("own_network:two_layers") == Path(own_network.__file__)
     assert source_file("no_such_module:network") is None
+
+
+def test_normalised_weights_are_exported_as_they_are_now(tmp_path):
+    network = from_factory("own_network:two_layers", {"weight_norm": True}, n_fft=512, hop=128)
+    network(torch.rand(1, 257, 5)).sum().backward()  # leaves weights with a graph
+    with torch.no_grad():
+        for block in network.blocks[1:]:
+            block.synapse.weight_g *= 1.5
+    export_hdf5(network, tmp_path / "network.net")
+    magnitude = torch.rand(1, 257, 40)
+    with torch.no_grad():
+        expected = network(magnitude)
+        assert torch.allclose(from_hdf5(tmp_path / "network.net")(magnitude), expected, atol=1e-5)
+    assert all(block.synapse.weight_norm_enabled for block in network.blocks[1:])

@@ -122,6 +122,14 @@ def test_hdf5_returns_as_a_network_that_computes_the_same(tmp_path, settings):
     assert (other.n_fft, other.hop) == (network.n_fft, network.n_fft // 4)
 
 
+def test_long_delays_of_a_state_dict_are_kept(tmp_path):
+    network = build(1, max_delay=120)
+    network.blocks[1].delay.delay.data[0] = 100.5
+    save_state(network, tmp_path / "network.pt")
+    noisy = 3 * torch.rand(2, 257, 150)
+    assert torch.equal(load_network(tmp_path / "network.pt")(noisy), network(noisy))
+
+
 def test_load_network_takes_both_formats_and_any_width(tmp_path):
     network = build(1, hidden=11)
     save_state(network, tmp_path / "network.pt")

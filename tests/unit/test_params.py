@@ -1,9 +1,13 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from spandex import params
+from spandex.cli import training
+from spandex.errors import SpandexError
 from spandex.params import ParamsError
+from spandex.sparsify import SCHEDULES
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 
@@ -111,3 +115,30 @@ def test_prune_stands_for_the_schedule_of_the_table():
     loaded = params.load(FILE, {"ablation": {"schedules": ["linear", "cubic"]}, "sparsify": {"schedule": "linear"}})
     assert loaded.pruned["prune50"].schedule == "linear"
     assert "cubic50" in loaded.variants and "prune90" in loaded.variants and "linear90" not in loaded.variants
+
+
+def test_schedules_of_parameters_commands_and_library_are_the_same():
+    names = set(get_args(params.Schedule))
+    assert names == set(SCHEDULES) == {schedule.value for schedule in training.Schedule}
+
+
+def test_pruning_settings_are_those_that_a_schedule_has():
+    loaded = params.load(FILE)
+    assert loaded.pruning("dense") is None
+    assert loaded.pruning("prune50") == {"schedule": "cubic", "target": 0.5, "scope": "global", "frequency": 30}
+    assert loaded.pruning("one-shot90") == {"schedule": "one-shot", "target": 0.9, "scope": "global"}
+    assert loaded.pruning("iterative95")["rounds"] == 5 and "frequency" not in loaded.pruning("iterative95")
+    with pytest.raises(SpandexError, match="'prune42'"):
+        loaded.pruning("prune42")
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("model.arguments.hidden=6", "model.arguments: there is no model.factory"),
+        ("profile=mini model.factory=mine:net", "model.pretrained: ndns-baseline-pt is no network of model.factory"),
+    ],
+)
+def test_factory_settings_that_do_not_go_together_are_refused(text, reason):
+    with pytest.raises(ParamsError, match=reason):
+        params.load(FILE, {"set": text})

@@ -34,7 +34,8 @@ use rule evaluate_network as evaluate_variant with:
 rule ablation_report:
     """Schedules compared, and quality and cost over sparsity."""
     input:
-        rules.report.output,
+        report=rules.report.output.summary,
+        baseline=rules.train_baseline.output.epochs,
         variants=expand(rules.evaluate_variant.output, model=PARAMS.variants),
         epochs=expand(rules.fine_tune_variant.output, model=PARAMS.variants),
     output:
@@ -53,7 +54,7 @@ rule ablation_report:
     params:
         run=TRACKING,
         digest=digest("ablation", "sparsify.targets", "sparsify.schedule"),
-        models=MODELS,
-        reports=REPORTS,
+        models=lambda wildcards, input: Path(input.baseline).parents[1],
+        reports=lambda wildcards, input: Path(input.report).parent,
     shell:
         "spandex ablation --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"

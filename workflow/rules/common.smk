@@ -2,8 +2,7 @@ import os
 from pathlib import Path
 
 from spandex import params
-from spandex.files import sha256
-from spandex.references import source_file
+from spandex.references import source_digest
 
 PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
@@ -41,8 +40,8 @@ wildcard_constraints:
 
 def digest(*keys, without=()):
     """Of the parameters that a rule depends on, and of the user's file that makes the network, if there is one."""
-    source = source_file(PARAMS.model.factory) if "model" in keys and PARAMS.model.factory else None
-    return PARAMS.digest(*keys, without=without) + (f" {sha256(source)}" if source else "")
+    made_by = source_digest(PARAMS.model.factory) if "model" in keys else ""
+    return f"{PARAMS.digest(*keys, without=without)} {made_by}"
 
 
 def network_of(wildcards):

@@ -12,7 +12,7 @@ rule evaluate_noisy:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("evaluate", "model"),
+        digest=digest("evaluate", "model.n_fft", "model.hop"),
         options=EVALUATE,
     shell:
         "spandex evaluate {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
@@ -57,6 +57,6 @@ rule latency:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("model"),
+        digest=digest("model.n_fft", "model.hop"),
     shell:
         "spandex latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"

@@ -3,6 +3,7 @@ rule train_baseline:
     input:
         train=f"{DATA}/train/clips.json",
         validation=f"{DATA}/validation/clips.json",
+        pretrained=[PARAMS.model.pretrained] if Path(PARAMS.model.pretrained or "").suffix else [],
     output:
         network=f"{MODELS}/baseline/network.pt",
         epochs=f"{MODELS}/baseline/epochs.csv",
@@ -47,10 +48,12 @@ rule fine_tune:
             "threads",
             "model",
             "train",
-            "sparsify",
-            without=[*RUN_ONLY, "train.epochs", "sparsify.targets", "sparsify.schedule"],
+            "sparsify.epochs",
+            "sparsify.pruning_epochs",
+            "sparsify.lr_factor",
+            without=[*RUN_ONLY, "train.epochs"],
         ),
-        pruning=lambda wildcards: (PARAMS.pruned | PARAMS.variants).get(wildcards.model),
+        pruning=lambda wildcards: PARAMS.pruning(wildcards.model),
     shell:
         "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
         " --validation {input.validation} --run {params.run} --output {output.network} 2>&1 | tee -i {log}"

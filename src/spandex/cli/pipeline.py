@@ -134,7 +134,12 @@ def rebuild(
     cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
 ) -> None:
     """Check the parameters, remove networks that they no longer name, and bring a target up to date."""
-    for path in build.tidy(params_of(context)):
+    params = params_of(context)
+    if params.model.factory is not None:
+        from spandex.steps.common import new_network
+
+        new_network(params)  # refused here rather than after the data
+    for path in build.tidy(params):
         print(f"removed {path}, which the parameters no longer name")
     build.run(target, cores, context.meta["overrides"]["set"])
 

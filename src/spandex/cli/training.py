@@ -52,7 +52,8 @@ def train(
     validation: Validation,
     output: Output,
     net: Annotated[
-        Path | None, typer.Option(help="State dict or HDF5 to start from; random weights if not given.")
+        Path | None,
+        typer.Option(help="State dict, or HDF5 without --factory, to start from; random weights if not given."),
     ] = None,
     factory: Factory = None,
     arguments: Arguments = "{}",
@@ -74,16 +75,16 @@ def train(
     """
     from spandex.steps import own
 
-    start = own.starting_network(net, factory, arguments, seed)
-    settings = own.Training(
-        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value
+    start, made_by = own.starting_network(net, factory, arguments, seed)
+    settings = own.TrainOptions(
+        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value, made_by
     )
     own.train(start, settings, output)
 
 
 @training
 def prune(
-    net: Annotated[Path, typer.Option(help="State dict or HDF5 of the network to prune.")],
+    net: Annotated[Path, typer.Option(help="State dict, or HDF5 without --factory, of the network to prune.")],
     target: Annotated[float, typer.Option(help="Final sparsity, such as 0.75.")],
     output: Output,
     data: Annotated[
@@ -122,12 +123,12 @@ def prune(
 
     if (data is None) != (validation is None):
         raise typer.BadParameter("--data and --validation go together")
-    start = own.starting_network(net, factory, arguments, seed)
-    pruning = own.Pruning(target, schedule.value, scope.value, neurons, frequency, rounds)
+    start, made_by = own.starting_network(net, factory, arguments, seed)
+    pruning = own.PruneOptions(target, schedule.value, scope.value, neurons, frequency, rounds)
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)
         return
-    settings = own.Training(
-        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value
+    settings = own.TrainOptions(
+        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value, made_by
     )
     own.prune(start, pruning, pruning_epochs, lr_factor, settings, output)

@@ -121,8 +121,13 @@ def _covered(block: torch.nn.Module, x: torch.Tensor) -> bool:
         and neuron.delta.threshold.dtype == torch.float32
         and not block.count_log
         and not neuron.persistent_state
-        and not any(m._forward_hooks or m._forward_pre_hooks for m in block.modules() if m is not block)
+        and not any(_hooked(module) for module in block.modules() if module is not block)
     )
+
+
+def _hooked(module: torch.nn.Module) -> bool:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
 
 
 def _dense_covered(block: sigma_delta.Dense) -> bool:

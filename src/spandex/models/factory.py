@@ -1,12 +1,15 @@
 """A user's own lava-dl network in the place of the SDNN."""
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from lava.lib.dl.slayer.block import sigma_delta
 
 from spandex.errors import SpandexError
+from spandex.models.files import export_hdf5
 from spandex.models.sdnn import MaskNetwork
 from spandex.references import resolve
 
@@ -32,12 +35,16 @@ def from_factory(name: str, arguments: Mapping[str, Any], n_fft: int, hop: int) 
     except Exception as error:  # whatever the user's code raises
         raise SpandexError(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}") from None
     _check(name, blocks)
+    size = n_fft // 2 + 1
+    for end, found in (("takes", blocks[1].synapse.in_channels), ("gives", blocks[-1].synapse.out_channels)):
+        if found != size:
+            raise SpandexError(f"{name}: it {end} {found} values, a spectrum of {n_fft} samples has {size}")
     try:
-        return MaskNetwork(blocks, n_fft, hop)
-    except RuntimeError as error:  # shapes that do not fit
-        size = n_fft // 2 + 1
-        reason = " ".join(str(error).split())
-        raise SpandexError(f"{name}: its blocks do not map {size} values to {size} ({reason})") from None
+        network = MaskNetwork(blocks, n_fft, hop)
+        _check_deployable(network)
+    except Exception as error:  # whatever lava-dl raises of these blocks
+        raise SpandexError(f"{name}: {' '.join(str(error).split())}") from None
+    return network
 
 
 def _check(name: str, blocks: list[Any]) -> None:
@@ -47,7 +54,13 @@ def _check(name: str, blocks: list[Any]) -> None:
         raise SpandexError(
             f"{name}: expected the sigma-delta blocks Input, Dense, ..., Output, not {found or 'nothing'}"
         )
+    logging = [str(number) for number, block in enumerate(blocks) if getattr(block, "count_log", False)]
+    if logging:
+        raise SpandexError(f"{name}: block {logging[0]} logs its events (count_log) and returns them beside its output")
     for number, block in enumerate(blocks[1:-1], start=1):
+        if block.neuron.delta.cum_error or not block.neuron.delta.shared_param:
+            kind = "cumulative error" if block.neuron.delta.cum_error else "a threshold for every neuron"
+            raise SpandexError(f"{name}: block {number} has {kind}, which lava-dl's export leaves out")
         if block.delay_shift is not True:
             raise SpandexError(
                 f"{name}: block {number} has no delay_shift, the step that Lava takes from layer to layer"
@@ -55,3 +68,16 @@ def _check(name: str, blocks: list[Any]) -> None:
         if block.neuron.activation not in (torch.relu, torch.nn.functional.relu):
             activation = getattr(block.neuron.activation, "__name__", block.neuron.activation)
             raise SpandexError(f"{name}: block {number} has the activation {activation}; Lava runs relu")
+
+
+def _check_deployable(network: MaskNetwork) -> None:
+    """Export once and read it, so that what cannot be deployed is refused before it is trained."""
+    from spandex.deploy.network_file import network_layers  # deploy needs this package
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.net"
+        export_hdf5(network, path)
+        try:
+            network_layers(path)
+        except SpandexError as error:
+            raise SpandexError(str(error).removeprefix(f"{path}: ")) from None

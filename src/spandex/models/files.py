@@ -3,11 +3,12 @@
 Both are written so that equal networks give equal bytes, and read without running anything in them.
 """
 
+import copy
 import io
 import math
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -49,7 +50,21 @@ def export_hdf5(network: torch.nn.Module, path: str | os.PathLike) -> None:
     with atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
         layers = file.create_group("layer")
         for i, block in enumerate(network.blocks):
-            block.export_hdf5(layers.create_group(str(i)))
+            _plain(block).export_hdf5(layers.create_group(str(i)))
+
+
+def _plain(block: torch.nn.Module) -> torch.nn.Module:
+    """The block, or a copy with plain weights of one that normalises them: some write those of their last forward."""
+    normalised = [module for module in block.modules() if getattr(module, "weight_norm_enabled", False)]
+    if not normalised:
+        return block
+    for module in normalised:
+        module.weight = module.weight.detach()  # torch copies no tensor with a graph; the next forward makes it anew
+    copied = copy.deepcopy(block)
+    for module in copied.modules():
+        if getattr(module, "weight_norm_enabled", False):
+            module.disable_weight_norm()
+    return copied
 
 
 def load_network(path: str | os.PathLike) -> MaskNetwork:
@@ -73,8 +88,8 @@ def load_network(path: str | os.PathLike) -> MaskNetwork:
         if len(shape) != 5 or 0 in shape:
             raise SpandexError(f"{path}: not a state dict of a mask network: {key} has shape {shape}")
     widths = [next(iter(shapes.values()))[1], *(shape[0] for shape in shapes.values())]
-    delayed = [f"blocks.{i}.delay.delay" in state for i in range(1, len(shapes))]
-    network = _mask_network(path, widths, delayed)
+    delays = {i: state[f"blocks.{i}.delay.delay"] for i in range(1, len(shapes)) if f"blocks.{i}.delay.delay" in state}
+    network = _mask_network(path, widths, [i in delays for i in range(1, len(shapes))], _longest(delays.values()))
     _apply_state(network, state, path)
     return network
 
@@ -102,10 +117,8 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
             raise SpandexError(f"{path}: no mask network: layer/{biased[0]} has a bias")
         hidden = range(1, len(found) - 1)
         delays = {i: _dataset(layers, f"{i}/delay", path) for i in hidden if "delay" in layers[str(i)]}
-        # 64 is the challenge's limit; a network trained with a higher one keeps its delays.
-        longest = max([64, *(math.ceil(delay.max()) for delay in delays.values())])
         widths = [layer.neurons for layer in found]
-        network = _mask_network(path, widths, [i in delays for i in hidden], longest)
+        network = _mask_network(path, widths, [i in delays for i in hidden], _longest(delays.values()))
         state = {}
         for i, block in enumerate(network.blocks):
             scale = block.neuron.w_scale
@@ -120,8 +133,13 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
     return network
 
 
+def _longest(delays: Iterable[np.ndarray | torch.Tensor]) -> int:
+    """The limit of a network's delays: 64 is the challenge's; one trained with a higher limit keeps its delays."""
+    return max([64, *(math.ceil(delay.max()) for delay in delays)])
+
+
 def _mask_network(
-    path: str | os.PathLike, widths: Sequence[int], delayed: Sequence[bool], max_delay: int = 64
+    path: str | os.PathLike, widths: Sequence[int], delayed: Sequence[bool], max_delay: int
 ) -> MaskNetwork:
     bins = widths[0]
     if bins < 3 or bins != widths[-1]:

@@ -9,7 +9,7 @@ import torch
 
 from spandex.data import NoisySpeech, SegmentBatches
 from spandex.kernels import accelerate, restore
-from spandex.sparsify import Sparsifier
+from spandex.sparsify import Pruner, Sparsifier, make_schedule
 from spandex.train import Batches, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
 from spandex.train.logs import Row
 
@@ -20,6 +20,23 @@ def own_batches(clips: NoisySpeech, *settings: Any) -> SegmentBatches:
     return SegmentBatches(clips, *settings, rank=rank, world_size=size)
 
 
+def pruner_within(
+    iterations: int,
+    network: torch.nn.Module,
+    schedule: str,
+    target: float,
+    scope: str,
+    method: type[Sparsifier] = Pruner,
+    **settings: int,
+) -> Sparsifier:
+    """What prunes a network to its target within so many iterations, by a schedule's name and settings.
+
+    One-shot pruning happens at the first iteration, so that all others are left to recover in.
+    """
+    steps = 0 if schedule == "one-shot" else iterations - 1
+    return method(network, make_schedule(schedule, target, steps, **settings), scope=scope)
+
+
 def fit_accelerated(
     network: torch.nn.Module,
     batches: Batches,
@@ -27,7 +44,7 @@ def fit_accelerated(
     settings: TrainSettings,
     directory: Path,
     checkpoints: Path,
-    data_digest: str,
+    digest: str,
     pruner: Sparsifier | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     gradient_dtype: torch.dtype = torch.float32,
@@ -35,7 +52,7 @@ def fit_accelerated(
     """``spandex.train.fit`` through the fused kernels, from the weights as they are; logs go to ``directory``.
 
     Args:
-        data_digest: of the clips; checkpoints of other clips or starting weights are not continued.
+        digest: of the clips, and of what weights do not tell of a network; checkpoints of others are not continued.
         gradient_dtype: see ``spandex.kernels.accelerate``.
 
     Returns:
@@ -51,7 +68,7 @@ def fit_accelerated(
         directory,
         pruner=pruner,
         checkpoints=checkpoints,
-        identity=f"{start.hexdigest()} {data_digest} {gradient_dtype}",
+        identity=f"{start.hexdigest()} {digest} {gradient_dtype}",
         device=next(network.parameters()).device,
         on_epoch=on_epoch if main else None,
     )

@@ -5,22 +5,28 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import h5py
 import torch
 import yaml
 
 from spandex.data import NoisySpeech
 from spandex.errors import SpandexError
 from spandex.models import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
-from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, make_schedule, shrink, sparsity
-from spandex.steps.fitting import fit_accelerated, own_batches
+from spandex.references import source_digest
+from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, shrink, sparsity
+from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
 from spandex.train import TrainSettings, choose_device
 
 FRAME = (512, 128)  # samples of a frame and of a step, where the network does not tell
 
 
 @dataclass(frozen=True)
-class Training:
-    """Clips, and how to train on them; see ``spandex.train.TrainSettings``."""
+class TrainOptions:
+    """Clips, and how to train on them; see ``spandex.train.TrainSettings``.
+
+    Attributes:
+        made_by: what made the network; checkpoints of another are not continued.
+    """
 
     data: Path
     validation: Path
@@ -32,10 +38,11 @@ class Training:
     seed: int
     threads: int
     device: str
+    made_by: str
 
 
 @dataclass(frozen=True)
-class Pruning:
+class PruneOptions:
     """How far to prune and how; see ``spandex.sparsify``.
 
     Attributes:
@@ -51,40 +58,52 @@ class Pruning:
     rounds: int
 
     def pruner(self, network: torch.nn.Module, iterations: int) -> Sparsifier:
-        """What prunes ``network`` within so many iterations; one-shot at the first of them."""
-        steps = 0 if self.schedule == "one-shot" else iterations - 1
-        schedule = make_schedule(self.schedule, self.target, steps, frequency=self.frequency, rounds=self.rounds)
-        return (NeuronPruner if self.neurons else Pruner)(network, schedule, scope=self.scope)
+        """What prunes ``network`` within so many iterations."""
+        method = NeuronPruner if self.neurons else Pruner
+        settings = {"frequency": self.frequency, "rounds": self.rounds}
+        return pruner_within(iterations, network, self.schedule, self.target, self.scope, method, **settings)
 
 
-def starting_network(net: Path | None, factory: str | None, arguments: str, seed: int) -> MaskNetwork:
+def starting_network(net: Path | None, factory: str | None, arguments: str, seed: int) -> tuple[MaskNetwork, str]:
     """The network of a file, or of a factory, or the SDNN; weights that no file gives are drawn with the seed.
+
+    Returns:
+        The network, and what made it, which its weights need not tell.
 
     Raises:
         SpandexError: the file or the factory cannot be used.
     """
     torch.manual_seed(seed)
-    if factory is None:
-        return SDNN(*FRAME) if net is None else load_network(net)
     try:
         values = yaml.safe_load(arguments)
     except yaml.YAMLError:
         values = None
     if not isinstance(values, dict):
         raise SpandexError(f"--arguments {arguments!r}: not of the form {{name: value, ...}}")
+    if factory is None:
+        if values:
+            raise SpandexError(f"--arguments {arguments!r}: there is no --factory to take them")
+        return (SDNN(*FRAME) if net is None else load_network(net)), ""
+    if net is not None and net.is_file() and h5py.is_hdf5(net):
+        raise SpandexError(f"{net}: a factory's network starts from a state dict, not from HDF5")
     network = from_factory(factory, values, *FRAME)
     if net is not None:
         load_state(network, net)
-    return network
+    return network, f"{factory} {values} {source_digest(factory)}"
 
 
-def train(network: MaskNetwork, settings: Training, output: Path) -> None:
+def train(network: MaskNetwork, settings: TrainOptions, output: Path) -> None:
     """Train, and write network.pt, network.net and the logs into ``output``."""
     _fit(network, settings, output, TrainSettings(**_shared(settings)))
 
 
 def prune(
-    network: MaskNetwork, pruning: Pruning, pruning_epochs: int, lr_factor: float, settings: Training, output: Path
+    network: MaskNetwork,
+    pruning: PruneOptions,
+    pruning_epochs: int,
+    lr_factor: float,
+    settings: TrainOptions,
+    output: Path,
 ) -> None:
     """Prune while fine-tuning, and write the same files.
 
@@ -97,7 +116,7 @@ def prune(
     _fit(network, settings, output, train_settings, pruning, pruning_epochs)
 
 
-def prune_at_once(network: MaskNetwork, pruning: Pruning, output: Path) -> None:
+def prune_at_once(network: MaskNetwork, pruning: PruneOptions, output: Path) -> None:
     """Prune without training, and write network.pt and network.net into ``output``."""
     pruner = replace(pruning, schedule="one-shot").pruner(network, 1)
     pruner.step()
@@ -107,10 +126,10 @@ def prune_at_once(network: MaskNetwork, pruning: Pruning, output: Path) -> None:
 
 def _fit(
     network: MaskNetwork,
-    settings: Training,
+    settings: TrainOptions,
     output: Path,
     train_settings: TrainSettings,
-    pruning: Pruning | None = None,
+    pruning: PruneOptions | None = None,
     pruning_epochs: int = 0,
 ) -> None:
     network.to(choose_device(settings.device))
@@ -118,8 +137,8 @@ def _fit(
     batches = own_batches(clips, settings.batch_size, settings.segment_s, settings.seed, settings.epoch_batches)
     pruner = pruning.pruner(network, pruning_epochs * len(batches)) if pruning else None
     checkpoints = output / ".checkpoints"
-    data = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)}"
-    result = fit_accelerated(network, batches, validation, train_settings, output, checkpoints, data, pruner)
+    known_by = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)} {settings.made_by}"
+    result = fit_accelerated(network, batches, validation, train_settings, output, checkpoints, known_by, pruner)
     if result is None:
         return
     if pruner is not None:
@@ -134,13 +153,13 @@ def _names_and_sizes(clips: NoisySpeech) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _shared(settings: Training) -> dict[str, float]:
+def _shared(settings: TrainOptions) -> dict[str, float]:
     names = ("epochs", "batch_size", "segment_s", "lr", "seed", "threads")
     return {name: getattr(settings, name) for name in names}
 
 
 def _write(network: MaskNetwork, output: Path) -> None:
-    save_state(network, output / "network.pt")
     export_hdf5(network.cpu(), output / "network.net")
+    save_state(network, output / "network.pt")
     widths = " - ".join(str(block.synapse.out_channels) for block in network.blocks[1:])
     print(f"{output / 'network.net'}: layers of {widths} neurons, {sparsity(network).total:.1%} of the weights at zero")

@@ -10,10 +10,11 @@ from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.models import MaskNetwork, load_state, save_state
 from spandex.params import Params
+from spandex.references import source_digest
 from spandex.report.tracking import Build, epoch_logger, model_run
-from spandex.sparsify import Pruner, make_schedule
+from spandex.sparsify import Sparsifier
 from spandex.steps.common import new_network
-from spandex.steps.fitting import fit_accelerated, own_batches
+from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
@@ -52,7 +53,8 @@ def fine_tune(
         lr_drop_epoch=sparsify.pruning_epochs,
     )
     batches = _batches(params, train)
-    pruner = _pruner(params, model, network, sparsify.pruning_epochs * len(batches))
+    pruning = params.pruning(model)
+    pruner = pruner_within(sparsify.pruning_epochs * len(batches), network, **pruning) if pruning else None
     _fit(params, model, network, settings, pruner, batches, train, validation, run, output)
 
 
@@ -77,28 +79,12 @@ def _batches(params: Params, train: Path) -> SegmentBatches:
     return own_batches(clips, settings.batch_size, settings.segment_s, params.seed, settings.epoch_batches)
 
 
-def _pruner(params: Params, model: str, network: MaskNetwork, pruning_iterations: int) -> Pruner | None:
-    """What prunes a model while it is fine-tuned; nothing does the dense control.
-
-    One-shot pruning happens at the first iteration, so that all others are left to recover in.
-    """
-    if model == "dense":
-        return None
-    prunings = params.pruned | params.variants
-    if model not in prunings:
-        raise SpandexError(f"model {model!r}: the parameters name {', '.join(['dense', *prunings])}")
-    settings, (schedule, target) = params.sparsify, prunings[model]
-    steps = 0 if schedule == "one-shot" else pruning_iterations - 1
-    planned = make_schedule(schedule, target, steps, frequency=settings.frequency, rounds=settings.rounds)
-    return Pruner(network, planned, scope=settings.scope)
-
-
 def _fit(
     params: Params,
     name: str,
     network: MaskNetwork,
     settings: TrainSettings,
-    pruner: Pruner | None,
+    pruner: Sparsifier | None,
     batches: SegmentBatches,
     train: Path,
     validation: Path,
@@ -114,7 +100,7 @@ def _fit(
         settings,
         output.parent,
         output.parents[1] / ".checkpoints" / name,
-        f"{sha256(train)} {sha256(validation)}",
+        f"{sha256(train)} {sha256(validation)} {params.digest('model')} {source_digest(params.model.factory)}",
         pruner,
         epoch_logger(build, model_run(build, name)) if torchrun_place()[0] == 0 else None,
         getattr(torch, params.train.gradient_dtype),

@@ -157,6 +157,7 @@ def fit(
         denoise(network, torch.zeros(1, network.n_fft, device=device))
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         place = f"{processes.size} x {device.type}"
+        rhythm = len(train_batches), network.n_fft, network.hop
         run = _Run(
             network=network,
             clips=validation_clips,
@@ -166,7 +167,7 @@ def fit(
             directory=Path(directory),
             checkpoints=Checkpoints(
                 checkpoints or Path(directory) / "checkpoints",
-                settings.digest(identity, repr(pruner), repr(shapes), place),
+                settings.digest(identity, repr(pruner), repr(shapes), place, repr(rhythm)),
                 log,
             ),
             signals=signals,

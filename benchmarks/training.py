@@ -117,10 +117,15 @@ def measure(
         "matmul": (restore, matrix_products(network, batch * (1 + seconds * RATE // network.hop), place)),
     }
     best = dict.fromkeys(sides, math.inf)
+    memory = {}  # of a GPU, bytes
     for repeat in range(repeats + 1):
         for side, (prepare, run) in sides.items():
             prepare(network)
+            if place.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(place)
             took = timed(run, place)
+            if place.type == "cuda":
+                memory[side] = torch.cuda.max_memory_allocated(place)
             if repeat:
                 best[side] = min(best[side], took)
     accelerate(network)
@@ -143,6 +148,7 @@ def measure(
         "ratio_to_matmul": rates["matmul"] / rates["spandex"],
         "bfloat16_gradients_audio_s_per_s": rates["bfloat16_gradients"],
         "bfloat16_gradients_ratio": rates["bfloat16_gradients"] / rates["stock"],
+        "peak_memory_bytes": memory,
         "steps": steps,
     }
 

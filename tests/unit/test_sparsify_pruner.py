@@ -226,11 +226,12 @@ def test_a_users_own_source_decides():
 @pytest.mark.parametrize(
     "answer",
     [
+        lambda weights, masks, sparsity: None,
         lambda weights, masks, sparsity: {},
         lambda weights, masks, sparsity: {name: mask.float() for name, mask in masks.items()},
         lambda weights, masks, sparsity: {name: mask[0] for name, mask in masks.items()},
     ],
-    ids=["missing", "not boolean", "another shape"],
+    ids=["nothing", "missing", "not boolean", "another shape"],
 )
 def test_masks_that_do_not_fit_are_refused(answer):
     network, _ = make()
@@ -342,6 +343,11 @@ def test_a_continued_run_ends_in_the_same_weights(name):
     for key, tensor in whole.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[key]), key
     assert continued.done and repr(continued) == repr(pruner)
+
+
+def test_what_is_no_state_is_refused():
+    with pytest.raises(SpandexError, match=r"not the state of a Pruner: it holds nothing"):
+        Pruner(make()[0], OneShot(0.5, steps=0)).load_state_dict({})
 
 
 def test_masks_of_other_layers_are_refused():

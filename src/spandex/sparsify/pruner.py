@@ -106,8 +106,10 @@ class Sparsifier(ABC):
         """Continue from a ``state_dict`` of the same layers.
 
         Raises:
-            SpandexError: it belongs to another network or to other layers.
+            SpandexError: it is no such state, or belongs to another network or to other layers.
         """
+        if not {"iteration", "initial", "masks"} <= state.keys():
+            raise SpandexError(f"not the state of a {type(self).__name__}: it holds {', '.join(state) or 'nothing'}")
         masks = state["masks"]
         if {name: mask.shape for name, mask in masks.items()} != {name: m.shape for name, m in self.masks.items()}:
             raise SpandexError(f"masks of {', '.join(masks)} do not fit a network with {', '.join(self.masks)}")
@@ -186,7 +188,7 @@ class Pruner(Sparsifier):
         for names in self._groups.values():
             part = self.source({n: values[n] for n in names}, {n: self.masks[n] for n in names}, sparsity)
             for name in names:
-                mask = part.get(name)
+                mask = part.get(name) if isinstance(part, Mapping) else None
                 if mask is None or mask.dtype != torch.bool or mask.shape != values[name].shape:
                     raise SpandexError(f"{name}: the mask source gave no boolean mask of its shape")
                 masks[name] = mask

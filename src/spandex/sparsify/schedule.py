@@ -136,7 +136,8 @@ class Iterative(Schedule):
             return self.target
         done = 1 + step * (self.rounds - 1) // self.steps
         left = (1 - self.target) / (1 - self.initial)
-        return 1 - (1 - self.initial) * left ** (done / self.rounds)
+        # rounding must not lead beyond the target
+        return min(1 - (1 - self.initial) * left ** (done / self.rounds), self.target)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

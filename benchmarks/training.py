@@ -19,18 +19,23 @@ import torch
 
 from spandex.files import write_json
 from spandex.kernels import accelerate, restore
-from spandex.models import SDNN, istft, stft
+from spandex.models import SDNN, istft, magnitudes, stft
 from spandex.train.losses import denoising_loss
 
 RATE = 16000  # samples per second
 
 Spectrum = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Magnitude = Callable[[torch.Tensor], torch.Tensor]
 Synthesis = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
 def challenge_stft(audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     spectrum = torch.stft(audio, 512, window=torch.ones(512, device=audio.device), return_complex=True)
     return spectrum.abs(), spectrum.angle()
+
+
+def challenge_magnitudes(audio: torch.Tensor) -> torch.Tensor:
+    return challenge_stft(audio)[0]  # it takes the angles of the clean speech too
 
 
 def challenge_istft(magnitude: torch.Tensor, angle: torch.Tensor, length: int) -> torch.Tensor:
@@ -52,12 +57,13 @@ def train_step(
     noisy: torch.Tensor,
     clean: torch.Tensor,
     analyse: Spectrum,
+    target: Magnitude,
     synthesise: Synthesis,
 ) -> None:
     magnitude, phase = analyse(noisy)
     denoised = network(magnitude)
     audio = synthesise(denoised, phase, noisy.shape[-1])
-    loss, _ = denoising_loss(denoised, analyse(clean)[0], audio, clean, lam=0.001)
+    loss, _ = denoising_loss(denoised, target(clean), audio, clean, lam=0.001)
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 10)
@@ -105,13 +111,13 @@ def measure(
     network = SDNN().to(place)
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-5, weight_decay=1e-5)
 
-    def step(audio: tuple[torch.Tensor, torch.Tensor], analyse: Spectrum, synthesise: Synthesis) -> Callable[[], None]:
-        return partial(train_step, network, optimizer, *audio, analyse, synthesise)
+    def step(audio: Sequence[torch.Tensor], *spectra: Callable[..., Any]) -> Callable[[], None]:
+        return partial(train_step, network, optimizer, *audio, *spectra)
 
     audio = [clip.to(place) for clip in clips(batch, seconds)]
-    ours = step(audio, stft, istft)
+    ours = step(audio, stft, magnitudes, istft)
     sides = {
-        "stock": (restore, step(audio, challenge_stft, challenge_istft)),
+        "stock": (restore, step(audio, challenge_stft, challenge_magnitudes, challenge_istft)),
         "spandex": (accelerate, ours),
         "bfloat16_gradients": (partial(accelerate, gradient_dtype=torch.bfloat16), ours),
         "matmul": (restore, matrix_products(network, batch * (1 + seconds * RATE // network.hop), place)),
@@ -131,7 +137,7 @@ def measure(
     accelerate(network)
     steps = {}
     for count, length in shapes:
-        run = step([clip.to(place) for clip in clips(count, length)], stft, istft)
+        run = step([clip.to(place) for clip in clips(count, length)], stft, magnitudes, istft)
         timed(run, place)
         took = [(timed(run, place), timed(run, place, time.process_time)) for _ in range(repeats)]
         steps[f"{count}x{length}"] = dict(zip(("s", "cpu_s"), map(min, zip(*took, strict=True)), strict=True))

@@ -95,9 +95,7 @@ def products(project: Path) -> dict[str, bytes]:
     """What equal parameters must make equal, by path."""
     patterns = ["data/**/*.wav", "data/**/*.flac", "models/**/network.*", "reports/embedded/table.csv"]
     files = sorted(file for pattern in patterns for file in project.glob(pattern))
-    return {
-        file.relative_to(project).as_posix(): file.read_bytes() for file in files if "ablation" not in file.parts
-    }
+    return {file.relative_to(project).as_posix(): file.read_bytes() for file in files if "ablation" not in file.parts}
 
 
 def modified(project: Path) -> dict[Path, int]:

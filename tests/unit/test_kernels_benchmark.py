@@ -27,7 +27,7 @@ def test_training_benchmark_writes_its_ratios(tmp_path, capsys):
 def test_stock_side_runs_lava_dl_and_ours_the_kernels(monkeypatch):
     ran = []
 
-    def step(network, optimizer, noisy, clean, analyse, synthesise):
+    def step(network, optimizer, noisy, clean, analyse, target, synthesise):
         dense = network.blocks[1]
         ran.append((type(dense), getattr(dense, "gradient_dtype", None), analyse))
 

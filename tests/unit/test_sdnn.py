@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lava.lib.dl import slayer
 
-from spandex.models import SDNN, denoise, istft, stft
+from spandex.models import SDNN, denoise, istft, magnitudes, stft
 
 
 def test_same_seed_builds_the_same_network_and_another_seed_another():
@@ -86,6 +86,8 @@ def test_spectrum_agrees_with_torch(samples, extra, batch):
     window = torch.ones(512)
     spectrum = torch.stft(audio, 512, 128, window=window, return_complex=True)
     magnitude, phase = stft(audio)
+    torch.testing.assert_close(torch.polar(magnitude, phase.angle()), spectrum)
+    assert torch.equal(magnitudes(audio), magnitude)
     torch.testing.assert_close(magnitude, spectrum.abs())
     changed = magnitude * torch.linspace(0, 2, 257)[:, None]
     length = None if extra is None else samples + extra

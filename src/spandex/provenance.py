@@ -16,12 +16,16 @@ PACKAGES = ("torch", "lava-dl", "lava-nc", "numpy", "snakemake", "dvc", "mlflow"
 CODE = ("src", "workflow", "Snakefile", "requirements.lock")
 
 
-@cache
 def code_digest(root: str | os.PathLike = ".") -> str:
     """SHA-256 (first 16 digits) of the code and the lock file below ``root``, or of the package where that is no clone.
 
     Absent parts are skipped.
     """
+    return _digest_below(Path(root).resolve())  # which folder "." is may change
+
+
+@cache
+def _digest_below(root: Path) -> str:
     digest = hashlib.sha256()
     parts = CODE
     if not Path(root, "src", "spandex").is_dir():

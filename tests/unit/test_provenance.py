@@ -2,7 +2,7 @@ import hashlib
 from pathlib import Path
 
 from spandex import params
-from spandex.provenance import code_digest, produced_by, tree_digest
+from spandex.provenance import _digest_below, code_digest, produced_by, tree_digest
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 
@@ -24,10 +24,10 @@ def test_code_digest_changes_with_code_alone(tmp_path):
     (tmp_path / "src" / "a.py").write_text("1")
     before = code_digest(tmp_path)
     (tmp_path / "README.md").write_text("text")
-    code_digest.cache_clear()
+    _digest_below.cache_clear()
     assert code_digest(tmp_path) == before
     (tmp_path / "src" / "a.py").write_text("2")
-    code_digest.cache_clear()
+    _digest_below.cache_clear()
     assert code_digest(tmp_path) != before
 
 

@@ -223,6 +223,11 @@ class Params(Section):
         both = self.schedules_compared | self.knee
         return {name: pruning for name, pruning in both.items() if name not in self.pruned}
 
+    @property
+    def prunings(self) -> dict[str, Pruning]:
+        """Every pruned network: those of the table, and those that the ablation alone needs."""
+        return self.pruned | self.variants
+
     def _prunings(self, schedules: Iterable[str], targets: Iterable[float]) -> dict[str, Pruning]:
         prefixes = {schedule: "prune" if schedule == self.sparsify.schedule else schedule for schedule in schedules}
         return {
@@ -249,10 +254,9 @@ class Params(Section):
         """
         if model in ("baseline", "dense"):
             return None
-        prunings = self.pruned | self.variants
-        if model not in prunings:
+        if model not in self.prunings:
             raise SpandexError(f"model {model!r}: the parameters name {', '.join([*self.fine_tuned, *self.variants])}")
-        schedule, target = prunings[model]
+        schedule, target = self.prunings[model]
         steps = {"rounds": self.sparsify.rounds} if schedule == "iterative" else {"frequency": self.sparsify.frequency}
         own = {} if schedule == "one-shot" else steps
         return {"schedule": schedule, "target": target, "scope": self.sparsify.scope} | own

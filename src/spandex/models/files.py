@@ -8,7 +8,7 @@ import io
 import math
 import os
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -89,7 +89,7 @@ def load_network(path: str | os.PathLike) -> MaskNetwork:
             raise SpandexError(f"{path}: not a state dict of a mask network: {key} has shape {shape}")
     widths = [next(iter(shapes.values()))[1], *(shape[0] for shape in shapes.values())]
     delays = {i: state[f"blocks.{i}.delay.delay"] for i in range(1, len(shapes)) if f"blocks.{i}.delay.delay" in state}
-    network = _mask_network(path, widths, [i in delays for i in range(1, len(shapes))], _longest(delays.values()))
+    network = _mask_network(path, widths, delays)
     _apply_state(network, state, path)
     return network
 
@@ -118,7 +118,7 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
         hidden = range(1, len(found) - 1)
         delays = {i: _dataset(layers, f"{i}/delay", path) for i in hidden if "delay" in layers[str(i)]}
         widths = [layer.neurons for layer in found]
-        network = _mask_network(path, widths, [i in delays for i in hidden], _longest(delays.values()))
+        network = _mask_network(path, widths, delays)
         state = {}
         for i, block in enumerate(network.blocks):
             scale = block.neuron.w_scale
@@ -133,18 +133,17 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
     return network
 
 
-def _longest(delays: Iterable[np.ndarray | torch.Tensor]) -> int:
-    """The limit of a network's delays: 64 is the challenge's; one trained with a higher limit keeps its delays."""
-    return max([64, *(math.ceil(delay.max()) for delay in delays)])
-
-
 def _mask_network(
-    path: str | os.PathLike, widths: Sequence[int], delayed: Sequence[bool], max_delay: int
+    path: str | os.PathLike, widths: Sequence[int], delays: Mapping[int, np.ndarray | torch.Tensor]
 ) -> MaskNetwork:
+    """A network of these widths, whose hidden layers with ``delays``, by number, can hold them."""
     bins = widths[0]
     if bins < 3 or bins != widths[-1]:
         raise SpandexError(f"{path}: no mask network: it maps {bins} to {widths[-1]} values")
-    blocks = sigma_delta_blocks(widths, delayed, sigma_delta_neuron(), max_delay)
+    delayed = [layer in delays for layer in range(1, len(widths) - 1)]
+    # 64 is the challenge's limit; a network trained with a higher one keeps its delays.
+    longest = max([64, *(math.ceil(delay.max()) for delay in delays.values())])
+    blocks = sigma_delta_blocks(widths, delayed, sigma_delta_neuron(), longest)
     return MaskNetwork(blocks, n_fft=2 * (bins - 1), hop=(bins - 1) // 2)
 
 

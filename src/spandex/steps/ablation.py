@@ -52,7 +52,7 @@ def ablation(params: Params, models: Path, reports: Path, run: Path) -> None:
 
 def _titled(params: Params, row: table.Row) -> table.Row:
     """A pruned network's row, named by schedule and target."""
-    pruning = (params.pruned | params.variants).get(row.model)
+    pruning = params.prunings.get(row.model)
     return row if pruning is None else replace(row, model=f"{pruning.schedule} {100 * pruning.target:g} %")
 
 

@@ -31,7 +31,7 @@ def log_network(params: Params, build: tracking.Build, models: Path, scores: dic
     model = scores["model"]
     folder = models / params.folder(model)
     exported = folder if model in params.variants else models / "exported" / model
-    pruning = (params.pruned | params.variants).get(model)
+    pruning = params.prunings.get(model)
     tracking.log_model(
         build,
         model,

@@ -38,7 +38,7 @@ $(READY): requirements.lock pyproject.toml $(UV)
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --group dev --group build --output-file requirements.lock pyproject.toml
+	    --group dev --group docs --group build --output-file requirements.lock pyproject.toml
 	echo uv | $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	    --output-file requirements-uv.lock -
 export PATH := $(BIN):$(PATH)

@@ -48,7 +48,7 @@ rule latency:
     input:
         test=f"{DATA}/test/clips.json",
     output:
-        f"{REPORTS}/times/latency.json",
+        f"{REPORTS}/latency/latency.json",
     log:
         f"{LOGS}/latency.log",
     benchmark:

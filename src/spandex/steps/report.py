@@ -30,7 +30,7 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     """Write tables, figures and the board entry, and log the finished models to MLflow."""
     noisy = noisy_scores(reports)
     metrics = {model: network_scores(params, models, reports, model) for model in params.models}
-    enc_dec_ms = read_json(reports / "times" / "latency.json")["latency_enc_dec_ms"]
+    enc_dec_ms = read_json(reports / "latency" / "latency.json")["latency_enc_dec_ms"]
     trained = {model: models / params.folder(model) for model in params.models}
 
     ours = table.our_rows(noisy, metrics.values())

@@ -1,0 +1,108 @@
+"""The numbers of a build as DVC compares and plots them: JSON and CSV that follow from networks and clips alone."""
+
+import csv
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spandex.errors import SpandexError
+from spandex.files import atomic_path, write_json
+
+# short name of a metric: key in the scores of spandex.evaluation, factor to its unit, decimals; fewer decimals than an
+# order of summation decides
+MEASURES = {
+    "si_snr_db": ("si_snr_db", 1, 4),
+    "si_snri_db": ("si_snri_db", 1, 4),
+    "float_si_snr_db": ("float_si_snr_db", 1, 4),
+    "fixed_minus_float_db": ("fixed_minus_float_db", 1, 5),
+    "mos_ovrl": ("mos_ovrl", 1, 4),
+    "mos_sig": ("mos_sig", 1, 4),
+    "mos_bak": ("mos_bak", 1, 4),
+    "power_proxy_mops_per_s": ("power_proxy_ops_per_s", 1e-6, 4),
+    "pdp_proxy_mops": ("pdp_proxy_ops", 1e-6, 4),
+    "params": ("parameters", 1, 0),
+    "size_kb": ("size_kb", 1, 3),
+    "sparsity": ("sparsity", 1, 5),
+    "deployed_sparsity": ("deployed_sparsity", 1, 5),
+}
+CURVE_COLUMNS = ("model", "epoch", "iteration", "train_loss", "validation_si_snr_db")
+TRADEOFF_COLUMNS = ("model", "power_proxy_mops_per_s", "si_snr_db")
+
+Metrics = Mapping[str, Any]
+
+
+def measures(noisy: Metrics, networks: Mapping[str, Metrics]) -> dict[str, dict[str, float | int]]:
+    """What the noisy input and every network come to, by name and short name of the metric.
+
+    Args:
+        noisy: scores of the noisy input, from ``spandex.evaluation``.
+        networks: scores by name.
+    """
+    return {"noisy": _measures(noisy)} | {name: _measures(metrics) for name, metrics in networks.items()}
+
+
+def write_numbers(
+    folder: str | os.PathLike,
+    noisy: Metrics,
+    networks: Mapping[str, Metrics],
+    epochs: Mapping[str, str | os.PathLike],
+) -> list[Path]:
+    """Write metrics.json, plots/curves.csv and plots/tradeoff.csv into ``folder``; return their paths.
+
+    Args:
+        folder: of the report.
+        noisy, networks: see ``measures``.
+        epochs: by name of the network, its epochs.csv; one without a row (published weights) adds none.
+
+    Raises:
+        SpandexError: a log is missing or lacks a column.
+    """
+    folder = Path(folder)
+    found = measures(noisy, networks)
+    write_json(folder / "metrics.json", found)
+    curves = [{**row, "model": name} for name, log in epochs.items() for row in read_log(log, CURVE_COLUMNS[1:])]
+    tradeoff = [{**found[name], "model": name} for name in networks]
+    plots = {"curves.csv": (CURVE_COLUMNS, curves), "tradeoff.csv": (TRADEOFF_COLUMNS, tradeoff)}
+    for name, (columns, rows) in plots.items():
+        with atomic_path(folder / "plots" / name) as temporary:
+            _write_csv(temporary, columns, rows)
+    return [folder / "metrics.json", *(folder / "plots" / name for name in plots)]
+
+
+def read_log(path: str | os.PathLike, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a training log, cells as they are in the file.
+
+    Raises:
+        SpandexError: the log is missing or lacks one of ``columns``.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise SpandexError(f"{path}: no column {missing[0]!r}")
+            return list(reader)
+    except FileNotFoundError:
+        raise SpandexError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise SpandexError(f"{path}: not a training log ({error})") from None
+
+
+def _measures(metrics: Metrics) -> dict[str, float | int]:
+    return {
+        short: _rounded(metrics[key] * factor, decimals)
+        for short, (key, factor, decimals) in MEASURES.items()
+        if metrics.get(key) is not None
+    }
+
+
+def _rounded(value: float, decimals: int) -> float | int:
+    return round(value, decimals) + 0.0 if decimals else round(value)  # + 0.0: no negative zero
+
+
+def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -7,7 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from spandex.errors import SpandexError
-from spandex.report.tracking import (
+from spandex.tracking import (
     Build,
     TrackingError,
     create_store,
@@ -121,7 +121,7 @@ def test_build_is_continued_in_another_process_quietly(build, tmp_path):
     assert Build.load(tmp_path / "build.json") == build
     here = model_run(build, "prune75")
     code = (
-        "from spandex.report.tracking import Build, epoch_logger, model_run;"
+        "from spandex.tracking import Build, epoch_logger, model_run;"
         f"build = Build.load({str(tmp_path / 'build.json')!r});"
         "run = model_run(build, 'prune75');"
         "epoch_logger(build, run)({'iteration': 7, 'epoch': 1, 'lr': 0.5});"
@@ -137,7 +137,7 @@ def test_build_is_continued_in_another_process_quietly(build, tmp_path):
 @pytest.mark.slow
 def test_fresh_store_is_created_once_and_quietly(tmp_path):
     uri = f"sqlite:///{tmp_path}/new.db"
-    code = f"from spandex.report.tracking import create_store; print(create_store({uri!r}))"
+    code = f"from spandex.tracking import create_store; print(create_store({uri!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
     assert done.stdout == f"{create_store(uri)}\n"

@@ -48,9 +48,9 @@ def synthesize(
 @step
 def track(context: Context, output: Output) -> None:
     """Open the MLflow store and the run that this build's models log to."""
-    from spandex.steps import report
+    from spandex.steps import tracking
 
-    report.track(params_of(context), output)
+    tracking.track(params_of(context), output)
 
 
 @step

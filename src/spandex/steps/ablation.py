@@ -8,9 +8,10 @@ from typing import Any
 from spandex.evaluation import differences
 from spandex.files import atomic_path
 from spandex.params import Params
-from spandex.report import figures, intervals, table, tracking
+from spandex.report import figures, intervals, table
 from spandex.report.figures import KneePoint
-from spandex.steps.results import log_network, network_scores, noisy_scores
+from spandex.steps.results import network_scores, noisy_scores
+from spandex.steps.tracking import log_ablation
 
 CONTROL = "dense"
 
@@ -44,10 +45,7 @@ def ablation(params: Params, models: Path, reports: Path, run: Path) -> None:
     files += figures.schedules_figure(logs, models / params.folder(CONTROL), folder / "figures" / "schedules")
     files += figures.knee_figure(points, folder / "figures" / "knee")
 
-    build = tracking.Build.load(run)
-    for name in params.variants:
-        log_network(params, build, models, scores[name])
-    tracking.finish_build(build, files, folder="ablation")
+    log_ablation(params, models, reports, run, files)
 
 
 def _titled(params: Params, row: table.Row) -> table.Row:

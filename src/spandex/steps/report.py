@@ -1,4 +1,4 @@
-"""The build's MLflow run, and everything a reader looks at."""
+"""Everything a reader looks at."""
 
 import datetime
 from pathlib import Path
@@ -6,24 +6,11 @@ from pathlib import Path
 from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
 from spandex.params import Params
-from spandex.provenance import produced_by
-from spandex.report import figures, intervals, metricsboard, table, tracking
-from spandex.steps.results import log_network, network_scores, noisy_scores
+from spandex.report import figures, intervals, metricsboard, table
+from spandex.steps.results import network_scores, noisy_scores
+from spandex.steps.tracking import log_build
 
 REFERENCE = Path("reports/reference")
-
-
-def track(params: Params, output: Path) -> None:
-    """Open the MLflow store and the parent run of this build, unless ``output`` names one of the same parameters."""
-    uri = tracking.default_uri()
-    if output.is_file():
-        build = tracking.Build.load(output)
-        if build.tracking_uri == uri and tracking.tags(build).get("params_digest") == params.digest():
-            return
-    record = produced_by(params=params)
-    tags = {key: record[key] for key in ("profile", "params_digest", "code_digest")} | record["versions"]
-    name = f"{params.profile} {params.digest()}"
-    tracking.start_build(uri, name, params.model_dump(mode="json"), tags).save(output)
 
 
 def report(params: Params, models: Path, reports: Path, run: Path) -> None:
@@ -63,7 +50,4 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
         ],
         reports / "metricsboard.yml",
     )
-    build = tracking.Build.load(run)
-    for scores in metrics.values():
-        log_network(params, build, models, scores)
-    tracking.finish_build(build, tables + drawn)
+    log_build(params, models, reports, run, tables + drawn)

@@ -6,7 +6,6 @@ from typing import Any
 from spandex.files import read_json
 from spandex.models import load_state
 from spandex.params import Params
-from spandex.report import tracking
 from spandex.sparsify import sparsity
 from spandex.steps.common import new_network
 
@@ -24,24 +23,3 @@ def network_scores(params: Params, models: Path, reports: Path, model: str) -> d
     load_state(network, models / params.folder(model) / "network.pt")
     about = {"model": model, "sparsity": sparsity(network).total, "produced_by": content["produced_by"]}
     return content["networks"][model] | about
-
-
-def log_network(params: Params, build: tracking.Build, models: Path, scores: dict[str, Any]) -> None:
-    """Log a finished network to MLflow."""
-    model = scores["model"]
-    folder = models / params.folder(model)
-    exported = folder if model in params.variants else models / "exported" / model
-    pruning = params.prunings.get(model)
-    tracking.log_model(
-        build,
-        model,
-        metrics=scores,
-        epochs=folder / "epochs.csv",
-        params={
-            "target": pruning.target if pruning else 0,
-            "schedule": pruning.schedule if pruning else "none",
-            "train": params.train.model_dump(),
-        },
-        artifacts=[folder / "network.pt", exported / "network.net"],
-        tags={key: value for key, value in scores["produced_by"].items() if isinstance(value, str)},
-    )

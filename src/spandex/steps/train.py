@@ -11,10 +11,10 @@ from spandex.files import sha256
 from spandex.models import MaskNetwork, load_state, save_state
 from spandex.params import Params
 from spandex.references import source_digest
-from spandex.report.tracking import Build, epoch_logger, model_run
 from spandex.sparsify import Sparsifier
 from spandex.steps.common import new_network
 from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
+from spandex.tracking import Build, epoch_logger, model_run
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS

@@ -71,7 +71,7 @@ def measure(
     lava_steps: int = 2000,
     repeats: int = 5,
 ) -> dict[str, Any]:
-    """All figures; see ``main`` for the arguments, and ``docs/inference.md`` for what they mean.
+    """All figures; see ``main`` for the arguments, and ``docs/explanation/inference.md`` for what they mean.
 
     Raises:
         SpandexError: network or audio cannot be had, or Lava sent something else than the executor.

@@ -39,7 +39,7 @@ STOCK_MODELS = {
     Dense: PyDenseModelBitAcc,
     DelayDense: PyDelayDenseModelBitAcc,
 }
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "lava_models.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "explanation" / "lava_models.md"
 
 
 class Port:

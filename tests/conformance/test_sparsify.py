@@ -12,7 +12,7 @@ from spandex.deploy import Executor
 from spandex.models import SDNN, export_hdf5
 from spandex.sparsify import Cubic, NeuronPruner, shrink
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sparsify.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "howto" / "sparsify.md"
 
 
 @pytest.fixture(scope="module", params=["global", "layer"])

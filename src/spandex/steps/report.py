@@ -7,6 +7,7 @@ from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
 from spandex.params import Params
 from spandex.report import figures, intervals, metricsboard, table
+from spandex.report.numbers import write_numbers
 from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_build
 
@@ -27,6 +28,9 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     with atomic_path(reports / "summary.md") as temporary:
         temporary.write_text(table.printed_table(timed + published), encoding="utf-8")
 
+    epochs = {model: folder / "epochs.csv" for model, folder in trained.items()}
+    numbers = write_numbers(reports, noisy, metrics, epochs)
+
     control = "dense" if "dense" in metrics else next(iter(metrics))
     intervals.write_intervals(
         reports / "intervals.md",
@@ -37,9 +41,7 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     drawn = figures.sparsity_figure(
         {model: trained[model] / "log.csv" for model in params.fine_tuned}, reports / "figures" / "figure1"
     )
-    drawn += figures.learning_curves(
-        {model: folder / "epochs.csv" for model, folder in trained.items()}, reports / "figures" / "learning_curves"
-    )
+    drawn += figures.learning_curves(epochs, reports / "figures" / "learning_curves")
     today = datetime.date.today().isoformat()
     metricsboard.write_board(
         [
@@ -50,4 +52,4 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
         ],
         reports / "metricsboard.yml",
     )
-    log_build(params, models, reports, run, tables + drawn)
+    log_build(params, models, reports, run, tables + drawn + numbers)

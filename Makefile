@@ -46,15 +46,12 @@ export PATH := $(BIN):$(PATH)
 # what the command line changed; every command of spandex reads it
 export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
 
+# what a failing build has finished is recorded, too
 rebuild: setup
-	@spandex rebuild --cores $(CORES)
-	@spandex record
-	@spandex summary
+	@spandex rebuild --cores $(CORES); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary
 
 ablation: setup
-	@spandex rebuild ablation --cores $(CORES)
-	@spandex record
-	@spandex summary ablation
+	@spandex rebuild ablation --cores $(CORES); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary ablation
 
 # a file's tests share what they built
 PYTEST := pytest -n 2 --dist loadfile

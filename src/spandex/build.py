@@ -1,6 +1,7 @@
-"""What a build does around the workflow: tidy before it, record in DVC after it."""
+"""What a build does around the workflow: one at a time in a folder, recorded in DVC at its end."""
 
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
@@ -10,53 +11,30 @@ from typing import NoReturn
 
 from spandex.errors import SpandexError
 from spandex.params import Params
+from spandex.phases import products
+from spandex.recipes import is_made
 
-PARTIAL = ".partial"  # ends the name of what an evaluation that was stopped goes on from
-
-
-def tidy(params: Params, root: Path = Path()) -> list[Path]:
-    """Remove networks and results of models that the parameters no longer name; return what was removed."""
-    profile = params.profile
-    kept = {
-        root / "models" / profile / ".checkpoints": set(params.models),
-        root / "models" / profile / "sparsified" / ".checkpoints": set(params.fine_tuned),
-        root / "models" / profile / "sparsified": set(params.fine_tuned),
-        root / "models" / profile / "exported": set(params.models),
-        root / "models" / profile / "ablation" / ".checkpoints": set(params.variants),
-        root / "models" / profile / "ablation": set(params.variants),
-        root / "reports" / profile / "infer": {f"{model}.json" for model in params.models},
-        root / "reports" / profile / "evaluate": {f"{model}.json" for model in ["noisy", *params.models]},
-        root / "reports" / profile / "ablation" / "evaluate": {f"{model}.json" for model in params.variants},
-    }
-    stale = [
-        path
-        for folder, names in kept.items()
-        for path in folder.glob("[!.]*")
-        if path.name.removesuffix(PARTIAL) not in names
-    ]
-    for path in stale:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    return stale
+STAGES = ("data", "baseline", "sparsify", "export", "infer", "evaluate", "report")  # of dvc.yaml
 
 
-def run(target: str, cores: int | None, overrides: str, lock: Path = Path(".spandex.lock")) -> NoReturn:
-    """Become Snakemake, at a target of the Snakefile, unless another build runs in this folder.
+def lock(path: Path = Path(".spandex.lock")) -> None:
+    """Refuse a second build in this folder, until this process and those it becomes or starts have ended.
 
-    Our lock is held by the processes of the build and goes with the last of them. Snakemake's own stays behind when
-    it is killed, so it is not used.
+    Snakemake's own lock stays behind when it is killed, so it is not used.
 
     Raises:
         SpandexError: another build holds the lock.
     """
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SpandexError("another build runs in this folder") from None
     os.set_inheritable(descriptor, True)
+
+
+def run(target: str, cores: int | None, overrides: str) -> NoReturn:
+    """Become Snakemake, at a target of the Snakefile."""
     command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default", "--nolock", target]
     command += ["--cores", str(cores)] if cores else []
     command += ["--config", f"set={overrides}"] if overrides else []
@@ -69,8 +47,14 @@ def clear_checkpoints(params: Params, root: Path = Path()) -> None:
         shutil.rmtree(folder)
 
 
+def finished(params: Params) -> list[str]:
+    """The stages whose products are all there, each with its sidecar; none behind one that is not."""
+    made = {phase: all(map(is_made, files)) for phase, files in products(params).items()}
+    return list(itertools.takewhile(made.__getitem__, STAGES))
+
+
 def record(params: Params, in_file: Params) -> str:
-    """Commit the build's products to DVC, if params.yaml alone says how they were made; return what was done.
+    """Commit the stages that a build has finished to DVC, if params.yaml alone says how; return what was done.
 
     Args:
         params: the parameters of the build.
@@ -83,11 +67,15 @@ def record(params: Params, in_file: Params) -> str:
         return "dvc.lock is left alone: this build has values from the command line"
     if not Path(".dvc").is_dir():
         return "dvc.lock is left alone: no DVC repository here"
-    command = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    stages = finished(params)
+    if not stages:
+        return "dvc.lock is left alone: no stage is finished"
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "commit", "--force", "--quiet", *stages], capture_output=True, text=True
+    )
     if done.returncode:
         raise SpandexError(f"dvc commit failed: {done.stderr.strip()}")
-    return "dvc.lock is up to date"
+    return "dvc.lock is up to date" + (f" as far as {stages[-1]}" if stages[-1] != STAGES[-1] else "")
 
 
 def summary(params: Params, part: str = "") -> str:

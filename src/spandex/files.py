@@ -10,6 +10,8 @@ from typing import Any
 
 from spandex.errors import SpandexError
 
+PARTIAL = ".partial"  # ends the name of what an evaluation that was stopped goes on from
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:

@@ -267,18 +267,21 @@ class Params(Section):
             return model
         return f"ablation/{model}" if model in self.variants else f"sparsified/{model}"
 
-    def digest(self, *keys: str, without: Collection[str] = ()) -> str:
-        """SHA-256 (first 16 digits) of the named sections and keys; of all but ``mirror`` if none is named.
+    def value(self, key: str, without: Collection[str] = ()) -> Any:
+        """A section or a value, as JSON has it.
 
         Args:
-            keys: such as ``seed``, ``data`` or ``data.source``.
-            without: keys of those sections that do not count, such as ``data.clips``.
+            key: such as ``seed``, ``data`` or ``data.source``.
+            without: keys that a section is given without, such as ``data.clips``.
         """
-        content = self.model_dump(mode="json")
-        parts = {key: _pick(content, key) for key in keys or content.keys() - {"mirror"}}
-        for key in without:
-            section, _, name = key.partition(".")
-            parts[section] = {other: value for other, value in parts[section].items() if other != name}
+        found = _pick(self.model_dump(mode="json"), key)
+        if isinstance(found, dict):
+            return {name: value for name, value in found.items() if f"{key}.{name}" not in without}
+        return found
+
+    def digest(self, *keys: str) -> str:
+        """SHA-256 (first 16 digits) of the named sections and keys; of all but ``mirror`` if none is named."""
+        parts = {key: self.value(key) for key in keys or type(self).model_fields.keys() - {"mirror"}}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

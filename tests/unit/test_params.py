@@ -97,7 +97,7 @@ def test_digest_of_keys_leaves_out_their_neighbours():
     plain, more_clips = (params.load(FILE, {"set": text}) for text in ("", "data.clips.test=7"))
     assert plain.digest("data.source") == more_clips.digest("data.source")
     assert plain.digest("data") != more_clips.digest("data")
-    assert plain.digest("data", without=["data.clips"]) == more_clips.digest("data", without=["data.clips"])
+    assert plain.value("data", without=["data.clips"]) == more_clips.value("data", without=["data.clips"])
 
 
 def test_ablation_trains_what_the_table_does_not_have():

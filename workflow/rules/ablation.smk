@@ -53,8 +53,8 @@ rule ablation_report:
         "../envs/spandex.yaml"
     params:
         run=TRACKING,
-        digest=digest("ablation", "sparsify.targets", "sparsify.schedule"),
+        recipe=recipe("ablation", "sparsify.targets", "sparsify.schedule"),
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.report).parent,
     shell:
-        "spandex ablation --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} ablation --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"

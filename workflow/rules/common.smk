@@ -1,14 +1,15 @@
+import json
 import os
 from pathlib import Path
 
 from spandex import params
-from spandex.references import source_digest
 
 PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
 RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
 CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives"]
+CORPUS_KEYS += [] if PARAMS.data.source == "embedded" else ["mirror"]
 
 DATA = f"data/{PROFILE}"
 MODELS = f"models/{PROFILE}"
@@ -38,10 +39,22 @@ wildcard_constraints:
     model="|".join(PARAMS.models),
 
 
-def digest(*keys, without=()):
-    """Of the parameters that a rule depends on, and of the user's file that makes the network, if there is one."""
-    made_by = source_digest(PARAMS.model.factory) if "model" in keys else ""
-    return f"{PARAMS.digest(*keys, without=without)} {made_by}"
+def recipe(*keys, without=()):
+    """What outputs depend on beside the inputs: parameters, and these files. The command writes it beside them."""
+    rules_files = ["workflow/rules/common.smk", f"workflow/rules/{Path(workflow.included_stack[-1].path).name}"]
+    made_by = ["factory"] if "model" in keys else []
+
+    def request(wildcards, input, output):
+        return json.dumps(
+            {
+                "keys": [key.format(**wildcards) for key in [*keys, *made_by]],
+                "without": list(without),
+                "inputs": [*input, *rules_files],
+                "outputs": list(output),
+            }
+        )
+
+    return request
 
 
 def network_of(wildcards):

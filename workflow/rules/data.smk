@@ -10,10 +10,9 @@ rule corpus:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("seed", *CORPUS_KEYS),
-        mirror=None if PARAMS.data.source == "embedded" else PARAMS.mirror,
+        recipe=recipe("seed", *CORPUS_KEYS),
     shell:
-        "spandex corpus --output {output.manifest} --workers {threads} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} corpus --output {output.manifest} --workers {threads} 2>&1 | tee -i {log}"
 
 
 rule synthesize:
@@ -30,8 +29,7 @@ rule synthesize:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("seed", "data", without=["data.clips", *CORPUS_KEYS]),
-        clips=lambda wildcards: PARAMS.data.clips.model_dump()[wildcards.split],
+        recipe=recipe("seed", "data", "data.clips.{split}", without=["data.clips", *CORPUS_KEYS]),
     shell:
-        "spandex synthesize --manifest {input.manifest} --split {wildcards.split} --output {output.clips}"
+        "spandex --recipe {params.recipe:q} synthesize --manifest {input.manifest} --split {wildcards.split} --output {output.clips}"
         " --workers {threads} 2>&1 | tee -i {log}"

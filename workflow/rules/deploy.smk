@@ -11,9 +11,9 @@ rule export_network:
     conda:
         "../envs/spandex.yaml"
     params:
-        digest=digest("model"),
+        recipe=recipe("model"),
     shell:
-        "spandex export --float-network {input.network} --output {output.network} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} 2>&1 | tee -i {log}"
 
 
 rule lava_inference:
@@ -30,6 +30,6 @@ rule lava_inference:
     conda:
         "../envs/spandex.yaml"
     params:
-        digest=digest("deploy", "model"),
+        recipe=recipe("deploy", "model"),
     shell:
-        "spandex infer --network {input.network} --clips {input.test} --output {output} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} infer --network {input.network} --clips {input.test} --output {output} 2>&1 | tee -i {log}"

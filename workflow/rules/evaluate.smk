@@ -12,10 +12,10 @@ rule evaluate_noisy:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("evaluate", "model.n_fft", "model.hop"),
+        recipe=recipe("evaluate", "model.n_fft", "model.hop"),
         options=EVALUATE,
     shell:
-        "spandex evaluate {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} evaluate {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
 
 
 rule evaluate_network:
@@ -35,11 +35,11 @@ rule evaluate_network:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("evaluate", "model"),
+        recipe=recipe("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold"),
         options=EVALUATE,
         sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
     shell:
-        "spandex evaluate --net {input.network} --name {wildcards.model} --float --float-net {input.float_network}"
+        "spandex --recipe {params.recipe:q} evaluate --net {input.network} --name {wildcards.model} --float --float-net {input.float_network}"
         " --inputs {input.noisy} {params.options} {params.sparsity} --workers {threads} --json {output} 2>&1 | tee -i {log}"
 
 
@@ -57,6 +57,6 @@ rule latency:
         "../envs/spandex.yaml"
     threads: workflow.cores
     params:
-        digest=digest("model.n_fft", "model.hop"),
+        recipe=recipe("model.n_fft", "model.hop"),
     shell:
-        "spandex latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"

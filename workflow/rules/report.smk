@@ -14,6 +14,8 @@ rule report:
         summary=f"{REPORTS}/summary.md",
         intervals=f"{REPORTS}/intervals.md",
         board=f"{REPORTS}/metricsboard.yml",
+        metrics=f"{REPORTS}/metrics.json",
+        plots=multiext(f"{REPORTS}/plots/", "curves.csv", "tradeoff.csv"),
         figures=multiext(f"{REPORTS}/figures/figure1", ".png", ".pdf")
         + multiext(f"{REPORTS}/figures/learning_curves", ".png", ".pdf"),
     log:
@@ -24,9 +26,8 @@ rule report:
         "../envs/spandex.yaml"
     params:
         run=TRACKING,
-        digest=digest("report"),
-        names=PARAMS.models,
+        recipe=recipe("report", "models"),
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
-        "spandex report --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"

@@ -16,9 +16,9 @@ rule train_baseline:
     threads: workflow.cores
     params:
         run=TRACKING,
-        digest=digest("seed", "threads", "model", "train", without=RUN_ONLY),
+        recipe=recipe("seed", "threads", "model", "train", without=RUN_ONLY),
     shell:
-        "spandex baseline --train {input.train} --validation {input.validation} --run {params.run}"
+        "spandex --recipe {params.recipe:q} baseline --train {input.train} --validation {input.validation} --run {params.run}"
         " --output {output.network} 2>&1 | tee -i {log}"
 
 
@@ -43,7 +43,7 @@ rule fine_tune:
     threads: workflow.cores
     params:
         run=TRACKING,
-        digest=digest(
+        recipe=recipe(
             "seed",
             "threads",
             "model",
@@ -51,9 +51,9 @@ rule fine_tune:
             "sparsify.epochs",
             "sparsify.pruning_epochs",
             "sparsify.lr_factor",
+            "pruning.{model}",
             without=[*RUN_ONLY, "train.epochs"],
         ),
-        pruning=lambda wildcards: PARAMS.pruning(wildcards.model),
     shell:
-        "spandex sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
+        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
         " --validation {input.validation} --run {params.run} --output {output.network} 2>&1 | tee -i {log}"

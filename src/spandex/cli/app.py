@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from spandex import params as parameters
 from spandex.errors import SpandexError, Stopped
 from spandex.params import Params
+from spandex.recipes import Recipe, Request
 
 STOPPED = 130  # exit status of a run that was interrupted and can be continued
 
@@ -42,12 +43,21 @@ class OneLineErrors(TyperGroup):
 app = typer.Typer(name="spandex", cls=OneLineErrors, add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.callback()
+def write_recipe(result: Any, params: Path, set_: str, recipe: str) -> None:
+    """Leave a sidecar beside what the command has made, if the workflow asks for one."""
+    if recipe:
+        Recipe.of(Request.parse(recipe), parameters.load(params, {"set": set_})).write()
+
+
+@app.callback(result_callback=write_recipe)
 def main(
     context: typer.Context,
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
     set_: Annotated[
         str, typer.Option("--set", envvar="SPANDEX_SET", help='Overrides, such as "profile=mini train.lr=0.002".')
+    ] = "",
+    recipe: Annotated[
+        str, typer.Option(hidden=True, help="What the command's products depend on, as the workflow's rules say it.")
     ] = "",
 ) -> None:
     """SPANDEX, rebuilt: sparse sigma-delta networks for speech denoising, from data to the paper's table.

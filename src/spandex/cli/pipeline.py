@@ -1,14 +1,13 @@
-"""The steps of the pipeline, and what runs them."""
+"""The steps of the pipeline, which the workflow calls."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spandex import build
 from spandex.cli.app import command, params_of
 
-step = command("Pipeline")
+step = command("Steps of the pipeline")
 
 Output = Annotated[Path, typer.Option(help="File to write.")]
 Manifest = Annotated[Path, typer.Option(help="Corpus manifest (CSV).")]
@@ -125,36 +124,3 @@ def ablation(
     from spandex.steps import ablation as steps
 
     steps.ablation(params_of(context), models, reports, run)
-
-
-@step
-def rebuild(
-    context: Context,
-    target: Annotated[str, typer.Argument(help="A phase, or all.")] = "all",
-    cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
-) -> None:
-    """Check the parameters, remove networks that they no longer name, and bring a target up to date."""
-    params = params_of(context)
-    if params.model.factory is not None:
-        from spandex.steps.common import new_network
-
-        new_network(params)  # refused here rather than after the data
-    for path in build.tidy(params):
-        print(f"removed {path}, which the parameters no longer name")
-    build.run(target, cores, context.meta["overrides"]["set"])
-
-
-@step
-def record(context: Context) -> None:
-    """Remove a finished build's checkpoints; commit it to DVC if params.yaml alone says how it was made."""
-    params = params_of(context)
-    build.clear_checkpoints(params)
-    print(build.record(params, context.obj()))
-
-
-@step
-def summary(
-    context: Context, part: Annotated[str, typer.Argument(help="ablation, or nothing for the paper's table.")] = ""
-) -> None:
-    """Print the table of the last build and where its report is."""
-    print(build.summary(params_of(context), part))

@@ -9,7 +9,6 @@ import torch
 from tqdm import tqdm
 
 from spandex import metrics
-from spandex.build import PARTIAL
 from spandex.data import NoisySpeech
 from spandex.deploy.codec import HOPS_PER_FRAME
 from spandex.deploy.netx import parse_sparsity_map
@@ -18,7 +17,7 @@ from spandex.evaluation import evaluate as evaluate_pairs
 from spandex.evaluation import known_inputs, load_subject, pair_clips
 from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.summary import CONFIDENCE
-from spandex.files import read_json, write_json
+from spandex.files import PARTIAL, read_json, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by

@@ -1,0 +1,32 @@
+"""Where the phases of a build leave what they made; the rules in workflow/ write there."""
+
+from pathlib import Path
+
+from spandex.params import Params
+
+
+def products(params: Params) -> dict[str, list[Path]]:
+    """The files that end each phase, those that carry a sidecar, by phase in the order of the build."""
+    data, models, reports = (Path(top, params.profile) for top in ("data", "models", "reports"))
+    splits = [data / split / "clips.json" for split in ("train", "validation", "test")]
+    return {
+        "data": [data / "corpus" / "manifest.csv", *splits],
+        "baseline": [models / "baseline" / "network.pt"],
+        "sparsify": [models / "sparsified" / model / "network.pt" for model in params.fine_tuned],
+        "export": [models / "exported" / model / "network.net" for model in params.models],
+        "infer": [reports / "infer" / f"{model}.json" for model in params.models],
+        "evaluate": [
+            *(reports / "evaluate" / f"{model}.json" for model in ("noisy", *params.models)),
+            reports / "latency" / "latency.json",
+        ],
+        "report": [reports / "table.csv"],
+        "ablation": [
+            *(
+                models / "ablation" / model / name
+                for model in params.variants
+                for name in ("network.pt", "network.net")
+            ),
+            *(reports / "ablation" / "evaluate" / f"{model}.json" for model in params.variants),
+            reports / "ablation" / "table.csv",
+        ],
+    }

@@ -2,6 +2,7 @@ import csv
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +25,10 @@ from spandex.data.synthesis import (
     make_clip,
     mix,
     synthesize,
+    synthesize_shard,
 )
 from spandex.errors import SpandexError
+from spandex.shards import Shard
 
 RATE = 16000
 SETTINGS = SynthesisSettings()
@@ -406,6 +409,63 @@ def test_stopped_run_leaves_no_process_and_resumes(manifest, whole, tmp_path, se
     assert len(list(out.glob("noisy/*.wav"))) < 4000
     synthesize(manifest, "train", out, 8, SHORT, seed=3)
     assert digests(out) == digests(whole)
+
+
+class TestShards:
+    @pytest.mark.parametrize("count", [1, 3, 11])
+    def test_any_number_of_shards_gives_the_same_bytes(self, manifest, whole, tmp_path, count):
+        for number in range(1, count + 1):
+            synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 3, Shard(number, count))
+        made = []
+        synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3, progress=lambda *at: made.append(at))
+        assert made == []
+        assert digests(tmp_path) == digests(whole)
+
+    def test_clips_skipped_in_shards_are_reported_as_in_one_go(self, messy, tmp_path):
+        reported = synthesize(messy, "train", tmp_path / "one", 12, SHORT, seed=0)
+        for number in (1, 2):
+            synthesize_shard(messy, "train", tmp_path / "two", 12, SHORT, 0, Shard(number, 2))
+        assert reported
+        assert synthesize(messy, "train", tmp_path / "two", 12, SHORT, seed=0) == reported
+        assert digests(tmp_path / "two") == digests(tmp_path / "one")
+
+    def test_shards_make_only_what_is_missing(self, manifest, whole, tmp_path):
+        synthesize(manifest, "train", tmp_path, 5, SHORT, seed=3)
+        made = []
+        for number in (1, 2):
+            for _ in ("at first", "again"):
+                synthesize_shard(
+                    manifest, "train", tmp_path, 8, SHORT, 3, Shard(number, 2), progress=lambda *at: made.append(at)
+                )
+        assert made == [(1, 1), (1, 2), (2, 2)]
+        synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3)
+        assert digests(tmp_path) == digests(whole)
+
+    def test_a_lost_shard_and_one_of_another_draw_are_made_up_for(self, manifest, whole, tmp_path):
+        synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 3, Shard(1, 3))
+        synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 4, Shard(2, 3))
+        made = []
+        synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3, progress=lambda *at: made.append(at))
+        assert made == [(done, 8) for done in range(4, 9)]
+        assert digests(tmp_path) == digests(whole)
+
+    def test_gathering_that_was_killed_goes_on(self, manifest, whole, tmp_path):
+        for number in (1, 2):
+            synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 3, Shard(number, 2))
+        shutil.copy(whole / "draw.json", tmp_path)
+        (tmp_path / "clean").mkdir()
+        moved = next((tmp_path / ".shards/1-of-2/clean").iterdir())
+        moved.rename(tmp_path / "clean" / moved.name)
+        synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3)
+        assert digests(tmp_path) == digests(whole)
+
+    @pytest.mark.parametrize("text", ["", "3", "0-of-2", "3-of-2", "1-of-0", "1-of-2-of-3"])
+    def test_names_of_no_shard_are_refused(self, text):
+        with pytest.raises(SpandexError, match="shard"):
+            Shard.parse(text)
+
+    def test_names_are_read_as_they_are_written(self):
+        assert Shard.parse(str(Shard(3, 16))) == Shard(3, 16)
 
 
 def members(group):

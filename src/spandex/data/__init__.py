@@ -9,7 +9,16 @@ from spandex.data.embedded import build_embedded
 from spandex.data.linked import link_clips
 from spandex.data.mixed import MixedSpeech
 from spandex.data.public import fetch_published, find_test_set, prepare_corpus
-from spandex.data.synthesis import MixedClip, SkippedFile, Sources, SynthesisSettings, make_clip, mix, synthesize
+from spandex.data.synthesis import (
+    MixedClip,
+    SkippedFile,
+    Sources,
+    SynthesisSettings,
+    make_clip,
+    mix,
+    synthesize,
+    synthesize_shard,
+)
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -38,6 +47,7 @@ __all__ = [
     "read_audio",
     "read_manifest",
     "synthesize",
+    "synthesize_shard",
     "write_manifest",
     "write_wav",
 ]

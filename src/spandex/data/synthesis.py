@@ -10,11 +10,12 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from spandex.data.corpus import Entry, read_manifest
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, read_json, write_json
+from spandex.shards import Shard
 
 RECIPE = 1  # raised when the same seed gives other clips
 NAME_LENGTH = 100  # bytes of a clip's name for its speech files, and for its noise files
@@ -336,29 +338,75 @@ def synthesize(
 ) -> list[SkippedFile]:
     """Write clips 0 to ``clips`` - 1 into ``noisy/``, ``clean/`` and ``noise/`` of ``directory``.
 
-    Whole clips of an earlier, interrupted call are kept; all others are removed. ``draw.json`` says which
-    draw the folder holds. ``progress(done, total)`` is called after each clip. Returns the source files that
-    were drawn and could not be used, sorted; ``skipped.jsonl`` lists them clip by clip.
+    Whole clips of an earlier, interrupted call, or of ``synthesize_shard``, are kept; all others are removed.
+    ``draw.json`` says which draw the folder holds. ``progress(done, total)`` is called after each clip. Returns the
+    source files that were drawn and could not be used, sorted; ``skipped.jsonl`` lists them clip by clip.
 
     Raises:
         SpandexError: the sources do not suffice (see ``make_clip``), ``clips`` is not positive, or the folder
             holds clips that were not made here.
     """
+    directory = Path(directory)
+    sources = _sources(manifest, split, settings, clips)
+    done = _prepare(directory, sources, range(clips), seed)
+    if _gather(directory, sources, clips, seed):
+        done = _whole(_found(directory), sources)
+    _write(directory, sources, range(clips), done, seed, workers, progress)
+    return _settle_journal(directory / "skipped.jsonl", clips)
+
+
+def synthesize_shard(
+    manifest: str | Path,
+    split: str,
+    directory: str | Path,
+    clips: int,
+    settings: SynthesisSettings,
+    seed: int,
+    shard: Shard,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Make one share of the clips that ``synthesize`` would write with the same arguments.
+
+    Shards may run at the same time, on machines with a common file system. Each writes into a folder of its own
+    below ``directory``, from where ``synthesize`` takes the clips. What is there already, is kept.
+
+    Raises:
+        SpandexError: as ``synthesize``.
+    """
+    directory = Path(directory)
+    sources = _sources(manifest, split, settings, clips)
+    done = _whole(_found(directory), sources) if _holds(directory, sources, seed) else set()
+    share = [index for index in shard.share(range(clips)) if index not in done]
+    own = directory / _SHARDS / str(shard)
+    _write(own, sources, share, _prepare(own, sources, share, seed), seed, workers, progress)
+
+
+def _sources(manifest: str | Path, split: str, settings: SynthesisSettings, clips: int) -> Sources:
     if clips < 1:
         raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")
-    directory = Path(directory)
-    sources = Sources(manifest, split, settings)
-    done = _prepare(directory, sources, clips, seed)
+    return Sources(manifest, split, settings)
+
+
+def _write(
+    directory: Path,
+    sources: Sources,
+    indices: Sequence[int],
+    done: Collection[int],
+    seed: int,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Make the clips of those numbers that are not done."""
+    missing = [index for index in indices if index not in done]
     try:
-        missing = [index for index in range(clips) if index not in done]
         with contextlib.closing(parallel(_Writer(sources, directory, seed), missing, workers)) as finished:
-            for count, _ in enumerate(finished, len(done) + 1):
+            for count, _ in enumerate(finished, len(indices) - len(missing) + 1):
                 if progress:
-                    progress(count, clips)
+                    progress(count, len(indices))
     finally:
         for file in _clip_files(directory, _TORN):
             file.unlink()
-    return _settle_journal(directory / "skipped.jsonl", clips)
 
 
 @dataclass(frozen=True)
@@ -379,42 +427,78 @@ class _Writer:
 
 _CLIP = re.compile(r"(?:[^.].*_snr-?\d+_tl-?\d+|clean|noise)_fileid_(\d+)\.wav")
 _TORN = re.compile(r"\..*_fileid_\d+\.wav\.\d+\.tmp")
+_RECORD = "draw.json"
+_SHARDS = ".shards"
 
 
-def _prepare(directory: Path, sources: Sources, clips: int, seed: int) -> set[int]:
-    """Leave only whole clips of this draw in the folder; their indices."""
-    draw = {
+def _prepare(directory: Path, sources: Sources, indices: Collection[int], seed: int) -> set[int]:
+    """Leave only whole clips of this draw in the folder, of those numbers; return which there are."""
+    found = _found(directory)
+    if found and not (directory / _RECORD).is_file():
+        raise SpandexError(
+            f"{directory}: holds clips but no {_RECORD}, so they were not made here; choose another folder"
+        )
+    same = _holds(directory, sources, seed)
+    done = _whole(found, sources).intersection(indices) if same else set()
+    for index in found.keys() - done:
+        for file in found[index]:
+            file.unlink()
+    for file in _clip_files(directory, _TORN):
+        file.unlink()
+    if not same:
+        (directory / "skipped.jsonl").unlink(missing_ok=True)
+        write_json(directory / _RECORD, _draw(sources, seed))
+    return done
+
+
+def _gather(directory: Path, sources: Sources, clips: int, seed: int) -> bool:
+    """Move the clips that shards have made of this draw into the folder, the journals first; whether there were any."""
+    shards = sorted((directory / _SHARDS).glob("*-of-*/"))
+    for shard in shards:
+        if _holds(shard, sources, seed):
+            if (shard / "skipped.jsonl").is_file():
+                with (directory / "skipped.jsonl").open("a", encoding="utf-8") as journal:
+                    journal.write((shard / "skipped.jsonl").read_text(encoding="utf-8"))
+            for file in [file for index, files in _found(shard).items() if index < clips for file in files]:
+                (directory / file.parent.name).mkdir(exist_ok=True)
+                file.replace(directory / file.parent.name / file.name)
+        shutil.rmtree(shard)
+    return bool(shards)
+
+
+def _draw(sources: Sources, seed: int) -> dict[str, Any]:
+    """What the samples of a clip depend on, beside its number."""
+    return {
         "recipe": RECIPE,
         "seed": seed,
         "split": sources.split,
         "sources": sources.digest(),
         "settings": json.loads(json.dumps(asdict(sources.settings))),
     }
-    record = directory / "draw.json"
+
+
+def _holds(directory: Path, sources: Sources, seed: int) -> bool:
+    """Whether the clips in a folder are of this draw."""
+    return (directory / _RECORD).is_file() and read_json(directory / _RECORD) == _draw(sources, seed)
+
+
+def _found(directory: Path) -> dict[int, list[Path]]:
+    """The files of every clip in a folder, by its number."""
     found: dict[int, list[Path]] = {}
     for file in _clip_files(directory, _CLIP):
         found.setdefault(int(_CLIP.fullmatch(file.name)[1]), []).append(file)
-    if found and not record.is_file():
-        raise SpandexError(
-            f"{directory}: holds clips but no draw.json, so they were not made here; choose another folder"
-        )
-    same = record.is_file() and read_json(record) == draw
+    return found
+
+
+def _whole(found: dict[int, list[Path]], sources: Sources) -> set[int]:
+    """Numbers of the clips of which every file is there in its length."""
     size = 44 + 2 * sources.settings.samples  # header and samples
-    done = set()
-    for index, files in found.items():
-        folders = sorted(file.parent.name for file in files)
-        whole = folders == ["clean", "noise", "noisy"] and all(file.stat().st_size == size for file in files)
-        if same and whole and index < clips:
-            done.add(index)
-        else:
-            for file in files:
-                file.unlink()
-    for file in _clip_files(directory, _TORN):
-        file.unlink()
-    if not same:
-        (directory / "skipped.jsonl").unlink(missing_ok=True)
-        write_json(record, draw)
-    return done
+    return {
+        index
+        for index, files in found.items()
+        if sorted(file.parent.name for file in files) == ["clean", "noise", "noisy"]
+        and all(file.stat().st_size == size for file in files)
+    }
 
 
 def _clip_files(directory: Path, pattern: re.Pattern[str]) -> Iterator[Path]:

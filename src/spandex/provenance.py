@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -37,6 +38,28 @@ def _digest_below(root: Path) -> str:
             if file.is_file() and "__pycache__" not in file.parts and not file.match("*.egg-info/*"):
                 digest.update(f"{file.relative_to(root).as_posix()} {sha256(file)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def revision(root: str | os.PathLike = ".") -> str | None:
+    """The commit that ``root`` has checked out; None where there is no repository, no commit or no git."""
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    return None if commit is None else commit.strip()
+
+
+def dirty(root: str | os.PathLike = ".") -> bool | None:
+    """Whether code, lock file or params.yaml below ``root`` are not as committed; None as for ``revision``."""
+    changes = _git(root, "status", "--porcelain", "--", *CODE, "params.yaml")
+    return None if changes is None or revision(root) is None else bool(changes)
+
+
+def _git(root: str | os.PathLike, *arguments: str) -> str | None:
+    """Output of git, which takes no lock that another git might want; None if it fails or is missing."""
+    command = ["git", "--no-optional-locks", *arguments]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout
 
 
 def tree_digest(files: Iterable[str | os.PathLike]) -> str:

@@ -1,0 +1,34 @@
+"""Which checkout of the repository a command works in."""
+
+import os
+import sys
+from pathlib import Path
+
+EXPERIMENTS = (".dvc", "tmp", "exps")  # where DVC makes workspaces for queued and --temp runs
+
+
+def main_checkout(folder: str | os.PathLike = ".") -> Path:
+    """The checkout that a workspace of DVC's was made from; the folder itself if it is none."""
+    folder = Path(folder).resolve()
+    for parent in folder.parents:
+        if folder.parts[len(parent.parts) :][: len(EXPERIMENTS)] == EXPERIMENTS:
+            return parent
+    return folder
+
+
+def run_code_of(folder: str | os.PathLike = ".") -> None:
+    """Become this same command with the package that lies in ``folder``, if another one is installed.
+
+    A clone, or a workspace of DVC's, then runs the revision that it holds, and so do the processes that it starts.
+    """
+    source = Path(folder, "src").resolve()
+    running = Path(__file__).resolve().parents[1]
+    given = os.environ.get("PYTHONPATH", "")
+    if (
+        not (source / "spandex" / "__init__.py").is_file()
+        or source == running
+        or str(source) in given.split(os.pathsep)
+    ):
+        return
+    path = os.pathsep.join([str(source), *filter(None, [given])])
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONPATH": path})

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from spandex import params as parameters
+from spandex.checkout import run_code_of
 from spandex.errors import SpandexError, Stopped
 from spandex.params import Params
 from spandex.recipes import Recipe, Request
@@ -25,6 +26,8 @@ class OneLineErrors(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command line, that of the process if None; as ``--help`` if it is empty."""
+        if args is None:
+            run_code_of()
         args = (sys.argv[1:] if args is None else list(args)) or ["--help"]
         try:
             status = super().main(args, standalone_mode=False, **options)

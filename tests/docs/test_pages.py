@@ -1,0 +1,151 @@
+"""What README and docs tell a reader to type, typed in the order of each page: toy size, nothing from the network."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
+from pipeline.test_build import TOY, new_project
+from spandex.data import read_manifest
+
+FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
+UNREACHABLE = "http://127.0.0.1:9"
+MINI = {key: TOY[key] for key in ("train", "sparsify", "deploy")} | {"data": {"clips": TOY["data"]["clips"]}}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def toy(folder: Path) -> Path:
+    """A clone whose builds take a minute, with the environment of these tests as its own."""
+    new_project(folder)
+    for file in ("pyproject.toml", "requirements-uv.lock", "README.md"):
+        shutil.copy(REPOSITORY / file, folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    mini = params["profiles"]["mini"]
+    params["profiles"]["mini"] = mini | {key: mini.get(key, {}) | value for key, value in MINI.items()}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for block in (block for page in PAGES for block in blocks(page) if block.title):
+        (folder / block.title).write_text(block.text)
+    run(["git", "add", "--all"], folder)
+    run(["git", "commit", "--quiet", "--message", "A toy"], folder)
+    (folder / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != ".ready":
+            (folder / ".venv" / part.name).symlink_to(part)
+    (folder / ".uv/bin").mkdir(parents=True)
+    for made in (".uv/bin/uv", ".venv/.ready"):  # installed, says make
+        (folder / made).touch()
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    ours = ("SPANDEX_", "MLFLOW_", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    person = {f"GIT_{role}_{part}": "reader" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    proxies = {f"{scheme}_proxy": UNREACHABLE for scheme in ("http", "https")} | {"no_proxy": "127.0.0.1,localhost"}
+    path = f"{folder / '.venv/bin'}:{kept['PATH']}"
+    return kept | person | proxies | {"PATH": path, "CORES": "2", "DVC_NO_ANALYTICS": "1"}
+
+
+def run(command: list[str], folder: Path, typed: str | None = None) -> str:
+    """Both streams of a command that succeeds."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder),
+        input=typed,
+        stdin=None if typed else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{typed or ''}\n{done.stdout}"
+    return done.stdout
+
+
+def reader_types(block: Block, folder: Path) -> str:
+    """What a block of shell commands prints; the next one finds its folder and variables."""
+    state = folder.parent / "state"
+    before = f"source {state}\n" if state.is_file() else ""
+    after = f'\n{{ export -p; echo "cd $PWD"; }} > {state}\n'
+    return run(["bash", "-eo", "pipefail", "-c", before + block.text + after], folder)
+
+
+def place_readers_files(folder: Path) -> None:
+    """The files that pages name as the reader's own, from a finished build."""
+    models, data = folder / "models/embedded", folder / "data/embedded"
+    for file in ("network.net", "prune50.net"):
+        shutil.copy(models / "exported/prune50/network.net", folder / file)
+    shutil.copy(models / "exported/dense/network.net", folder / "dense.net")
+    shutil.copy(models / "sparsified/prune50/network.pt", folder / "network.pt")
+    for split in ("train", "validation"):
+        shutil.copytree(data / split, folder / split)
+    for there, here in (("train", "my_clips"), ("test", "."), ("test", "recordings")):
+        for part in ("noisy", "clean"):
+            shutil.copytree(data / there / part, folder / here / part)
+    clip = next((data / "test/noisy").glob("*.wav"))
+    shutil.copy(clip, folder / "noisy.wav")
+    samples, _ = soundfile.read(clip, dtype="int16")
+    (folder / "noisy.raw").write_bytes(samples.tobytes())
+    np.save(folder / "X.npy", np.random.default_rng(1).integers(-64, 64, (257, 50)))
+    for number, entry in enumerate(read_manifest(data / "corpus/manifest.csv")):
+        if entry.kind == "speech":
+            copy = folder / f"my_audio/speech/{entry.split}/{entry.group}-{number}.wav"
+        else:
+            fold = {"train": 1, "validation": 3, "test": 4}[entry.split]
+            copy = folder / f"my_audio/noise/any/{fold}-{number}-a.wav"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(copy, *soundfile.read(entry.path))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    return toy(tmp_path_factory.mktemp("clone") / "spandex")
+
+
+@pytest.fixture(scope="module")
+def built(clone, tmp_path_factory) -> Path:
+    """A copy of the clone with a finished build and the reader's files."""
+    folder = tmp_path_factory.mktemp("built") / "spandex"
+    run(["cp", "--archive", str(clone), str(folder)], clone)
+    run(["make"], folder)
+    place_readers_files(folder)
+    return folder
+
+
+def in_words(text: str) -> list[str]:
+    """Lines without their numbers."""
+    return [" ".join(re.sub(r"-?\d[\d.,]*", "#", line).split()) for line in text.splitlines() if line.strip()]
+
+
+def holds_shown(shown: Block, printed: str) -> None:
+    lines, found = in_words(shown.text), in_words(printed)
+    missing = [line for line in lines if line != "..." and not any(line in other for other in found)]
+    assert len(missing) <= len(lines) / 2, f"{shown.where}: not printed: {missing}\n{printed}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, blocks(page)))], ids=name)
+def test_page_does_what_it_says(page, clone, request, tmp_path):
+    folder = tmp_path / "spandex"
+    start = clone if name(page) in FRESH else request.getfixturevalue("built")
+    run(["cp", "--archive", str(start), str(folder)], start)
+    printed = None
+    for language, group in groupby(blocks(page), key=lambda block: block.language):
+        together = [block for block in group if is_run(block) or language == "text"]
+        if language == "python" and together:
+            printed = run(["python", "-"], folder, "\n".join(block.text for block in together))
+        for block in together:
+            if language == "sh":
+                printed = reader_types(block, folder)
+            elif language == "text" and printed is not None:
+                holds_shown(block, printed)
+                printed = None

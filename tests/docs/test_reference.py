@@ -1,0 +1,99 @@
+"""The reference names all there is; the site builds without a warning and asks nothing of the network."""
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.main import get_command
+
+from documents import REPOSITORY
+from spandex.cli import app
+from spandex.params import Params
+
+DOCUMENTED_KEY = re.compile(r"`([a-z_.]+)`")
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all values of a model, those of its sections included."""
+    for name, field in model.model_fields.items():
+        types = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        section = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if section:
+            yield from keys(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_parameter_is_documented_and_none_that_is_not():
+    rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs/reference/params.md").read_text(), re.MULTILINE)
+    documented = [key for row in rows for key in DOCUMENTED_KEY.findall(row)]
+    assert sorted(documented) == sorted(keys(Params))
+
+
+def test_every_key_of_params_yaml_is_a_parameter():
+    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    sections = [content, *content.pop("profiles").values()]
+    named = {
+        f"{name}.{key}"
+        for section in sections
+        for name, value in section.items()
+        if isinstance(value, dict)
+        for key in value
+    }
+    assert {key for key in named if not any(known.startswith(key) for known in keys(Params))} == set()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=REPOSITORY,
+        env=os.environ
+        | {"NO_MKDOCS_2_WARNING": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return folder
+
+
+def test_site_loads_nothing_from_elsewhere(site):
+    start = r"(?:<(?:script|img|iframe)[^>]*\bsrc|<link[^>]*\bhref|@import|url\()"
+    loads = re.compile(start + r"""\s*=?\s*["'(]?((?:https?:)?//[^"')> ]+)""")
+    found = {match for page in site.rglob("*.html") for match in loads.findall(page.read_text())}
+    assert {address for address in found if "w3.org" not in address} == set()
+
+
+def test_site_lists_every_command_with_its_options(site):
+    page = (site / "reference/cli.html").read_text()
+    for name, command in get_command(app).commands.items():
+        if command.hidden:
+            continue
+        assert f'id="{name}"' in page
+        shown = [option for option in command.params if not getattr(option, "hidden", False)]
+        for option in (name for parameter in shown for name in parameter.opts if name.startswith("--")):
+            assert f"<code>{option}</code>" in page, option
+
+
+def test_site_has_the_python_api_from_its_docstrings(site):
+    page = (site / "reference/python.html").read_text()
+    for package in re.findall(
+        r"^::: (spandex\.\w+)$", (REPOSITORY / "docs/reference/python.md").read_text(), re.MULTILINE
+    ):
+        module = importlib.import_module(package)
+        for name in getattr(module, "__all__", []):
+            if inspect.isclass(getattr(module, name)) or inspect.isfunction(getattr(module, name)):
+                assert re.search(rf'id="{package}\.(?:\w+\.)?{name}"', page), f"{package}: {name}"
+
+
+def test_pictures_are_small():
+    assert all(file.stat().st_size < 200_000 for file in (REPOSITORY / "docs/images").iterdir())

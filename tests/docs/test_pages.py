@@ -48,7 +48,7 @@ def toy(folder: Path) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    ours = ("SPANDEX_", "MLFLOW_", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST_")
+    ours = ("SPANDEX_", "MLFLOW_", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     person = {f"GIT_{role}_{part}": "reader" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
     proxies = {f"{scheme}_proxy": UNREACHABLE for scheme in ("http", "https")} | {"no_proxy": "127.0.0.1,localhost"}

@@ -175,7 +175,6 @@ class Params(Section):
     profile: Literal["embedded", "mini", "dns4"]
     seed: Annotated[int, Field(ge=0)]
     mirror: str | None  # a path or an address, tried before the public sources
-    cache_data: bool  # whether DVC keeps a copy of the clips, to push and to check out
     threads: Count  # of training; a part of its result
     data: Data
     model: Model
@@ -281,8 +280,8 @@ class Params(Section):
         return found
 
     def digest(self, *keys: str) -> str:
-        """SHA-256 (first 16 digits) of the named sections and keys; if none is named, of all that make results."""
-        parts = {key: self.value(key) for key in keys or type(self).model_fields.keys() - {"mirror", "cache_data"}}
+        """SHA-256 (first 16 digits) of the named sections and keys; of all but ``mirror`` if none is named."""
+        parts = {key: self.value(key) for key in keys or type(self).model_fields.keys() - {"mirror"}}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

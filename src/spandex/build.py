@@ -33,9 +33,22 @@ def lock(path: Path = Path(".spandex.lock")) -> None:
     os.set_inheritable(descriptor, True)
 
 
-def run(target: str, cores: int | None, overrides: str) -> NoReturn:
-    """Become Snakemake, at a target of the Snakefile."""
-    command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default", "--nolock", target]
+def run(target: str, cores: int | None, overrides: str, executor: str = "default") -> NoReturn:
+    """Become Snakemake, at a target of the Snakefile.
+
+    Args:
+        target: a phase, or all.
+        cores: of this machine; those of the profile if None.
+        overrides: ``key.key=value`` assignments.
+        executor: folder of workflow/profiles that says where jobs run, and with what.
+
+    Raises:
+        SpandexError: there is no such folder.
+    """
+    profile = Path("workflow", "profiles", executor)
+    if not (profile / "config.yaml").is_file():
+        raise SpandexError(f"{profile}: no profile of Snakemake")
+    command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", target]
     command += ["--cores", str(cores)] if cores else []
     command += ["--config", f"set={overrides}"] if overrides else []
     os.execv(sys.executable, command)

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self, TypeVar
 
 from spandex.errors import SpandexError
+
+FOLDER = ".shards"  # what shards leave for the job of the whole, beside what that makes
 
 Item = TypeVar("Item")
 
@@ -36,3 +39,12 @@ class Shard:
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Every ``count``-th item; all shards together have each item once."""
         return items[self.number - 1 :: self.count]
+
+
+def reopen(*folders: Path) -> None:
+    """Let Snakemake run again every shard of an unfinished build: a shard goes on from what it has made, if that is
+    still what is asked for, while Snakemake knows only that it ended."""
+    for folder in folders:
+        for pattern in ("*/.shards/*.done", "*/.shards/*/*.done", "*/*/.shards/*/*.done"):  # no search among the clips
+            for marker in folder.glob(pattern):
+                marker.unlink()

@@ -25,10 +25,30 @@ use rule evaluate_network as evaluate_variant with:
         network=rules.export_variant.output.network,
         test=f"{DATA}/test/clips.json",
         noisy=rules.evaluate_noisy.output,
+        shards=shards(f"{ABLATION}/evaluate/.shards/{{{{model}}}}/{{scatteritem}}.done"),
     output:
         f"{ABLATION}/evaluate/{{model}}.json",
     wildcard_constraints:
         model=VARIANTS,
+    params:
+        scores=lambda wildcards: f"{ABLATION}/evaluate/{wildcards.model}.json",
+
+
+use rule evaluate_variant as evaluate_variant_shard with:
+    input:
+        float_network=network_of,
+        network=rules.export_variant.output.network,
+        test=f"{DATA}/test/clips.json",
+        noisy=rules.evaluate_noisy.output,
+    output:
+        temp(touch(f"{ABLATION}/evaluate/.shards/{{model}}/{{scatteritem}}.done")),
+    log:
+        f"{LOGS}/shards/evaluate_{{model}}_{{scatteritem}}.log",
+    benchmark:
+        f"{TIMES}/shards/evaluate_{{model}}_{{scatteritem}}.tsv"
+    params:
+        recipe="",
+        share="--shard {scatteritem}",
 
 
 rule ablation_report:
@@ -57,4 +77,4 @@ rule ablation_report:
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.report).parent,
     shell:
-        "spandex --recipe {params.recipe:q} ablation --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} ablation --models {params.models} --reports {params.reports} --run {params.run} > {log} 2>&1"

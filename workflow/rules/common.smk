@@ -18,6 +18,9 @@ LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
 TRACKING = f"{REPORTS}/tracking/build.json"
 
+CORES = workflow.resource_settings.cores or 1  # on a cluster none is given, and the profile says what each rule gets
+GPUS = int(PARAMS.train.device == "cuda")  # that a training job asks for
+
 # what every evaluation in the pipeline has in common
 EVALUATE = " ".join(
     [
@@ -39,6 +42,23 @@ wildcard_constraints:
     model="|".join(PARAMS.models),
 
 
+# on several machines: --set-scatter shard=16
+scattergather:
+    shard=1,
+
+
+def shards(marker):
+    """What the jobs leave that share a rule's work; nothing where one job does it all."""
+    markers = gather.shard(marker)
+    return markers if len(markers) > 1 else []
+
+
+def synthesis_shards(wildcards):
+    """None for the test clips of DNS-4, which come as they are."""
+    linked = (PARAMS.data.source, wildcards.split) == ("dns4", "test")
+    return [] if linked else shards(f"{DATA}/{wildcards.split}/.shards/{{scatteritem}}.done")
+
+
 def recipe(*keys, without=()):
     """What outputs depend on beside the inputs: parameters, and these files. The command writes it beside them."""
     rules_files = ["workflow/rules/common.smk", f"workflow/rules/{Path(workflow.included_stack[-1].path).name}"]
@@ -49,7 +69,7 @@ def recipe(*keys, without=()):
             {
                 "keys": [key.format(**wildcards) for key in [*keys, *made_by]],
                 "without": list(without),
-                "inputs": [*input, *rules_files],
+                "inputs": [*(path for path in input if path not in input.get("shards", [])), *rules_files],
                 "outputs": list(output),
             }
         )

@@ -8,17 +8,18 @@ rule corpus:
         f"{TIMES}/corpus.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: CORES
     params:
         recipe=recipe("seed", *CORPUS_KEYS),
     shell:
-        "spandex --recipe {params.recipe:q} corpus --output {output.manifest} --workers {threads} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} corpus --output {output.manifest} --workers {threads} > {log} 2>&1"
 
 
 rule synthesize:
-    """Noisy clips of one split, with their clean speech and noise."""
+    """Noisy clips of one split, with their clean speech and noise; most of them made by shards, if there are any."""
     input:
         manifest=rules.corpus.output.manifest,
+        shards=synthesis_shards,
     output:
         clips=f"{DATA}/{{split}}/clips.json",
     log:
@@ -27,9 +28,25 @@ rule synthesize:
         f"{TIMES}/synthesize_{{split}}.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: CORES
     params:
         recipe=recipe("seed", "data", "data.clips.{split}", without=["data.clips", *CORPUS_KEYS]),
+        clips=lambda wildcards: f"{DATA}/{wildcards.split}/clips.json",
+        share="",
     shell:
-        "spandex --recipe {params.recipe:q} synthesize --manifest {input.manifest} --split {wildcards.split} --output {output.clips}"
-        " --workers {threads} 2>&1 | tee -i {log}"
+        "spandex --recipe={params.recipe:q} synthesize --manifest {input.manifest} --split {wildcards.split}"
+        " {params.share} --output {params.clips} --workers {threads} > {log} 2>&1"
+
+
+use rule synthesize as synthesize_shard with:
+    input:
+        manifest=rules.corpus.output.manifest,
+    output:
+        temp(touch(f"{DATA}/{{split}}/.shards/{{scatteritem}}.done")),
+    log:
+        f"{LOGS}/shards/synthesize_{{split}}_{{scatteritem}}.log",
+    benchmark:
+        f"{TIMES}/shards/synthesize_{{split}}_{{scatteritem}}.tsv"
+    params:
+        recipe="",
+        share="--shard {scatteritem}",

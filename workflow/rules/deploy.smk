@@ -13,7 +13,7 @@ rule export_network:
     params:
         recipe=recipe("model"),
     shell:
-        "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} > {log} 2>&1"
 
 
 rule lava_inference:
@@ -32,4 +32,4 @@ rule lava_inference:
     params:
         recipe=recipe("deploy", "model"),
     shell:
-        "spandex --recipe {params.recipe:q} infer --network {input.network} --clips {input.test} --output {output} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} infer --network {input.network} --clips {input.test} --output {output} > {log} 2>&1"

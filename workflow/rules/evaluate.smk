@@ -1,7 +1,8 @@
 rule evaluate_noisy:
-    """The untouched input: the scores that every model has to beat."""
+    """The untouched input: the scores that every model has to beat; computed by shards, if there are any."""
     input:
         test=f"{DATA}/test/clips.json",
+        shards=shards(f"{REPORTS}/evaluate/.shards/noisy/{{scatteritem}}.done"),
     output:
         f"{REPORTS}/evaluate/noisy.json",
     log:
@@ -10,21 +11,39 @@ rule evaluate_noisy:
         f"{TIMES}/evaluate_noisy.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: CORES
     params:
         recipe=recipe("evaluate", "model.n_fft", "model.hop"),
         options=EVALUATE,
+        scores=lambda wildcards: f"{REPORTS}/evaluate/noisy.json",
+        share="",
     shell:
-        "spandex --recipe {params.recipe:q} evaluate {params.options} --workers {threads} --json {output} 2>&1 | tee -i {log}"
+        "spandex --recipe={params.recipe:q} evaluate {params.options} {params.share} --workers {threads}"
+        " --json {params.scores} > {log} 2>&1"
+
+
+use rule evaluate_noisy as evaluate_noisy_shard with:
+    input:
+        test=f"{DATA}/test/clips.json",
+    output:
+        temp(touch(f"{REPORTS}/evaluate/.shards/noisy/{{scatteritem}}.done")),
+    log:
+        f"{LOGS}/shards/evaluate_noisy_{{scatteritem}}.log",
+    benchmark:
+        f"{TIMES}/shards/evaluate_noisy_{{scatteritem}}.tsv"
+    params:
+        recipe="",
+        share="--shard {scatteritem}",
 
 
 rule evaluate_network:
-    """Quality and cost of one network on all test clips, in fixed point and in float."""
+    """Quality and cost of one network on all test clips, in fixed point and in float; by shards, if there are any."""
     input:
         float_network=network_of,
         network=f"{MODELS}/exported/{{model}}/network.net",
         test=f"{DATA}/test/clips.json",
         noisy=rules.evaluate_noisy.output,
+        shards=shards(f"{REPORTS}/evaluate/.shards/{{{{model}}}}/{{scatteritem}}.done"),
     output:
         f"{REPORTS}/evaluate/{{model}}.json",
     log:
@@ -33,14 +52,34 @@ rule evaluate_network:
         f"{TIMES}/evaluate_{{model}}.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: CORES
     params:
         recipe=recipe("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold"),
         options=EVALUATE,
         sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
+        scores=lambda wildcards: f"{REPORTS}/evaluate/{wildcards.model}.json",
+        share="",
     shell:
-        "spandex --recipe {params.recipe:q} evaluate --net {input.network} --name {wildcards.model} --float --float-net {input.float_network}"
-        " --inputs {input.noisy} {params.options} {params.sparsity} --workers {threads} --json {output} 2>&1 | tee -i {log}"
+        "spandex --recipe={params.recipe:q} evaluate --net {input.network} --name {wildcards.model} --float"
+        " --float-net {input.float_network} --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
+        " --workers {threads} --json {params.scores} > {log} 2>&1"
+
+
+use rule evaluate_network as evaluate_network_shard with:
+    input:
+        float_network=network_of,
+        network=f"{MODELS}/exported/{{model}}/network.net",
+        test=f"{DATA}/test/clips.json",
+        noisy=rules.evaluate_noisy.output,
+    output:
+        temp(touch(f"{REPORTS}/evaluate/.shards/{{model}}/{{scatteritem}}.done")),
+    log:
+        f"{LOGS}/shards/evaluate_{{model}}_{{scatteritem}}.log",
+    benchmark:
+        f"{TIMES}/shards/evaluate_{{model}}_{{scatteritem}}.tsv"
+    params:
+        recipe="",
+        share="--shard {scatteritem}",
 
 
 rule latency:
@@ -55,8 +94,8 @@ rule latency:
         f"{TIMES}/latency.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: CORES
     params:
         recipe=recipe("model.n_fft", "model.hop"),
     shell:
-        "spandex --recipe {params.recipe:q} latency --clips {input.test} --output {output} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} latency --clips {input.test} --output {output} > {log} 2>&1"

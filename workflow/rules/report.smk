@@ -30,4 +30,4 @@ rule report:
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
-        "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --run {params.run} 2>&1 | tee -i {log}"
+        "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --run {params.run} > {log} 2>&1"

@@ -13,13 +13,15 @@ rule train_baseline:
         f"{TIMES}/train_baseline.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: max(CORES, PARAMS.threads)
+    resources:
+        gpu=GPUS,
     params:
         run=TRACKING,
         recipe=recipe("seed", "threads", "model", "train", without=RUN_ONLY),
     shell:
         "spandex --recipe {params.recipe:q} baseline --train {input.train} --validation {input.validation} --run {params.run}"
-        " --output {output.network} 2>&1 | tee -i {log}"
+        " --output {output.network} > {log} 2>&1"
 
 
 rule fine_tune:
@@ -40,7 +42,9 @@ rule fine_tune:
         model="|".join(PARAMS.fine_tuned),
     conda:
         "../envs/spandex.yaml"
-    threads: workflow.cores
+    threads: max(CORES, PARAMS.threads)
+    resources:
+        gpu=GPUS,
     params:
         run=TRACKING,
         recipe=recipe(
@@ -56,4 +60,4 @@ rule fine_tune:
         ),
     shell:
         "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
-        " --validation {input.validation} --run {params.run} --output {output.network} 2>&1 | tee -i {log}"
+        " --validation {input.validation} --run {params.run} --output {output.network} > {log} 2>&1"

@@ -1,5 +1,6 @@
 """Whole builds: run the steps, keep files and parameters in agreement, record and show the result."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,9 +18,13 @@ def rebuild(
     context: Context,
     target: Annotated[str, typer.Argument(help="A phase, or all.")] = "all",
     cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
+    executor: Annotated[
+        str, typer.Option(help="What runs the jobs: a folder of workflow/profiles, default or slurm.")
+    ] = "default",
 ) -> None:
     """Check the parameters, remove what is stale (see sync), and bring a target up to date."""
     from spandex import build
+    from spandex.shards import reopen
 
     params = params_of(context)
     if params.model.factory is not None:
@@ -28,7 +33,8 @@ def rebuild(
         new_network(params)  # refused here rather than after the data
     build.lock()
     _sync(params)
-    build.run(target, cores, context.meta["overrides"]["set"])
+    reopen(Path("data", params.profile), Path("reports", params.profile))
+    build.run(target, cores, context.meta["overrides"]["set"], executor)
 
 
 @build

@@ -137,6 +137,10 @@ def evaluate(
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = 0.5,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Score only this share of the clips, such as 3-of-16, for the same command without it."),
+    ] = None,
     pipeline: Annotated[
         bool, typer.Option("--pipeline", hidden=True, help="Record params.yaml as the origin.")
     ] = False,
@@ -148,6 +152,7 @@ def evaluate(
       spandex evaluate --net a.net --noisy noisy --clean clean --json a.json
       spandex evaluate --net a.net b.net --noisy noisy --clean clean --json b.json
     """
+    from spandex.shards import Shard
     from spandex.steps import evaluate as steps
 
     if more and net and len(net) > 1:
@@ -167,6 +172,7 @@ def evaluate(
         sparsity_map=sparsity_map,
         density_threshold=density_threshold,
         params=params_of(context) if pipeline else None,
+        shard=Shard.parse(shard) if shard else None,
     )
 
 

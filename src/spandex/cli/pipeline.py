@@ -37,11 +37,15 @@ def synthesize(
     split: Annotated[str, typer.Option(help="train, validation or test")],
     output: Output,
     workers: Workers = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="Make only this share of the clips, such as 3-of-16, and write no file.")
+    ] = None,
 ) -> None:
     """Noisy clips of one split, with their clean speech and noise."""
+    from spandex.shards import Shard
     from spandex.steps import data
 
-    data.synthesize(params_of(context), manifest, split, output, workers)
+    data.synthesize(params_of(context), manifest, split, output, workers, shard and Shard.parse(shard))
 
 
 @step

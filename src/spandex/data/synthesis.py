@@ -30,6 +30,7 @@ from spandex.data.corpus import Entry, read_manifest
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, read_json, write_json
+from spandex.shards import FOLDER as SHARDS
 from spandex.shards import Shard
 
 RECIPE = 1  # raised when the same seed gives other clips
@@ -378,7 +379,7 @@ def synthesize_shard(
     sources = _sources(manifest, split, settings, clips)
     done = _whole(_found(directory), sources) if _holds(directory, sources, seed) else set()
     share = [index for index in shard.share(range(clips)) if index not in done]
-    own = directory / _SHARDS / str(shard)
+    own = directory / SHARDS / str(shard)
     _write(own, sources, share, _prepare(own, sources, share, seed), seed, workers, progress)
 
 
@@ -428,7 +429,6 @@ class _Writer:
 _CLIP = re.compile(r"(?:[^.].*_snr-?\d+_tl-?\d+|clean|noise)_fileid_(\d+)\.wav")
 _TORN = re.compile(r"\..*_fileid_\d+\.wav\.\d+\.tmp")
 _RECORD = "draw.json"
-_SHARDS = ".shards"
 
 
 def _prepare(directory: Path, sources: Sources, indices: Collection[int], seed: int) -> set[int]:
@@ -453,7 +453,7 @@ def _prepare(directory: Path, sources: Sources, indices: Collection[int], seed: 
 
 def _gather(directory: Path, sources: Sources, clips: int, seed: int) -> bool:
     """Move the clips that shards have made of this draw into the folder, the journals first; whether there were any."""
-    shards = sorted((directory / _SHARDS).glob("*-of-*/"))
+    shards = sorted((directory / SHARDS).glob("*-of-*/"))
     for shard in shards:
         if _holds(shard, sources, seed):
             if (shard / "skipped.jsonl").is_file():

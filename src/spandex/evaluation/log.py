@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,23 +15,21 @@ class ScoreLog:
     Args:
         path: the file; it is made with the first scores.
         code: digest of the code that computes them; what other code computed is not known.
+        others: logs of other runs; what they know, this one knows too.
 
     Raises:
         SpandexError: the file holds something else.
     """
 
-    def __init__(self, path: str | os.PathLike, code: str = ""):
+    def __init__(self, path: str | os.PathLike, code: str = "", others: Iterable[Path] = ()):
         self.path = Path(path)
         self._code = code
         self._scores: dict[str, Any] = {}
         self._file: TextIO | None = None
+        for other in others:
+            self._read(other)
         if self.path.is_file():
-            whole = [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-            try:
-                self._scores = dict(map(json.loads, whole))
-            except (TypeError, ValueError):
-                raise SpandexError(f"{self.path}: not the scores of a stopped evaluation; delete it") from None
-            os.truncate(self.path, sum(map(len, whole)))
+            os.truncate(self.path, self._read(self.path))
 
     def get(self, key: str) -> Any | None:
         """The scores of ``key``, if known."""
@@ -54,6 +53,15 @@ class ScoreLog:
         """Delete the file: the evaluation is whole."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> int:
+        """Take what a log knows; return the bytes of its whole lines."""
+        whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        try:
+            self._scores |= dict(map(json.loads, whole))
+        except (TypeError, ValueError):
+            raise SpandexError(f"{path}: not the scores of a stopped evaluation; delete it") from None
+        return sum(map(len, whole))
 
     def _whole(self, key: str) -> str:
         return f"{self._code} {key}"

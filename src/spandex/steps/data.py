@@ -1,5 +1,6 @@
 """Corpora and their noisy mixtures."""
 
+import functools
 from pathlib import Path
 
 from tqdm import tqdm
@@ -8,6 +9,7 @@ from spandex import data
 from spandex.files import write_json
 from spandex.params import Params
 from spandex.provenance import produced_by, tree_digest
+from spandex.shards import Shard
 
 
 def corpus(params: Params, manifest: Path, workers: int) -> None:
@@ -28,12 +30,23 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
         print(f"corpus: {len(seconds)} files of {kind}, {sum(seconds) / 60:.0f} min")
 
 
-def synthesize(params: Params, manifest: Path, split: str, output: Path, workers: int) -> None:
+def synthesize(
+    params: Params, manifest: Path, split: str, output: Path, workers: int, shard: Shard | None = None
+) -> None:
     """Mix the clips of one split; list them, and the source files that could not be used.
 
     The test clips of DNS-4 are not mixed: they are the challenge's test set 1.
+
+    Args:
+        manifest: of the corpus (CSV).
+        output: the list (JSON); clips are written beside it.
+        workers: number of processes.
+        shard: mix this share of the clips only, and leave the list to a call without.
     """
     count = getattr(params.data.clips, split)
+    if shard is not None:
+        _mix(params, manifest, split, output.parent, count, workers, shard)
+        return
     skipped = []
     if (params.data.source, split) == ("dns4", "test"):
         data.link_clips(data.find_test_set(manifest.parent), output.parent, count)
@@ -54,22 +67,23 @@ def synthesize(params: Params, manifest: Path, split: str, output: Path, workers
 
 
 def _mix(
-    params: Params, manifest: Path, split: str, directory: Path, count: int, workers: int
+    params: Params, manifest: Path, split: str, directory: Path, count: int, workers: int, shard: Shard | None = None
 ) -> list[data.SkippedFile]:
     fields = set(data.SynthesisSettings.__dataclass_fields__)
     settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
+    make = data.synthesize if shard is None else functools.partial(data.synthesize_shard, shard=shard)
     with tqdm(desc=split, unit=" clips", disable=None) as bar:
-        skipped = data.synthesize(
+        skipped = make(
             manifest,
             split,
             directory,
             count,
             settings,
             params.seed,
-            workers,
-            lambda done, total: _show(bar, done, total),
+            workers=workers,
+            progress=lambda done, total: _show(bar, done, total),
         )
-    for path, reason in skipped:
+    for path, reason in skipped or ():
         print(f"not used: {path}: {reason}")
     return skipped
 

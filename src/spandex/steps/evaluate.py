@@ -21,6 +21,8 @@ from spandex.files import PARTIAL, read_json, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by
+from spandex.shards import FOLDER as SHARDS
+from spandex.shards import Shard
 from spandex.steps.common import new_network
 
 SHOWN_FAILURES = 5  # in the error message; JSON has all
@@ -42,10 +44,12 @@ def evaluate(
     sparsity_map: str = "auto",
     density_threshold: float = 0.5,
     params: Params | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Score networks on the clips of two folders and write JSON.
 
-    Scores go to ``OUTPUT.partial`` clip by clip; a run that was stopped goes on from there, whatever stopped it.
+    Scores go to ``OUTPUT.partial`` clip by clip; a run that was stopped goes on from there, whatever stopped it. Those
+    of a shard go to a log of its own, and a run without shard finds them there.
 
     Args:
         nets: HDF5 networks; none for the scores of noisy and clean audio alone.
@@ -59,6 +63,7 @@ def evaluate(
         workers: clips at once; one a core if None.
         hop, sparsity_map, density_threshold: see ``load_subject``; the map as typed.
         params: recorded as the origin of the networks; the float networks are those that it describes.
+        shard: score this share of the clips only and write no JSON; shards may run at the same time.
 
     Raises:
         SpandexError: a file or folder cannot be used, or some clips failed: the rest has been evaluated and written.
@@ -71,6 +76,8 @@ def evaluate(
     pairs, failed = pair_clips(noisy, clean)
     if not pairs:
         raise failed[0]
+    if shard is not None and not (pairs := shard.share(pairs)):
+        return
     subjects = [
         load_subject(
             net,
@@ -84,7 +91,11 @@ def evaluate(
         )
         for number, net in enumerate(nets)
     ]
-    log = ScoreLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest())
+    shards = output.parent / SHARDS / output.stem
+    if shard is None:
+        log = ScoreLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest(), shards.glob("*.jsonl"))
+    else:
+        log = ScoreLog(shards / f"{shard}.jsonl", code_digest())
     with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
         result = evaluate_pairs(
             subjects,
@@ -96,6 +107,9 @@ def evaluate(
             bar.update,
             **({"frame": (HOPS_PER_FRAME * hop, hop)} if hop else {}),
         )
+    if shard is not None:
+        log.close()
+        return
     failed = [*failed, *result.failed]
     write_json(
         output,
@@ -114,6 +128,8 @@ def evaluate(
         print(f"{name}: SI-SNR {scores['si_snr_db']:.2f} dB ({low:.2f} to {high:.2f})")
     if not failed:
         log.remove()
+        for scores in shards.glob("*.jsonl"):
+            scores.unlink()
     else:
         count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
         more = [f"{len(failed) - SHOWN_FAILURES} more, see {output}"] if len(failed) > SHOWN_FAILURES else []

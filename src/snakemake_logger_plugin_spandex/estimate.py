@@ -1,0 +1,57 @@
+"""How long the rest of a build takes, from how long its steps took before."""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def seconds_by_rule(folder: Path) -> dict[str, float]:
+    """Mean time of a rule's jobs in an earlier build.
+
+    Args:
+        folder: of the benchmark files that Snakemake wrote with ``--benchmark-extended``; may be missing.
+    """
+    found = defaultdict(list)
+    for path in folder.glob("*.tsv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                try:
+                    found[row["rule_name"]].append(float(row["s"]))
+                except (KeyError, TypeError, ValueError):
+                    continue  # written without the rule's name, or torn
+    return {rule: sum(seconds) / len(seconds) for rule, seconds in found.items()}
+
+
+def remaining_s(
+    to_do: Mapping[str, int],
+    done: Mapping[str, Iterable[float]],
+    running: Iterable[tuple[str, float]],
+    before: Mapping[str, float],
+    elapsed_s: float,
+) -> float | None:
+    """Seconds to the end of the build; None if nothing tells.
+
+    A rule takes what its jobs took in this build, else in the one before, else the mean over all other rules. Work
+    is counted in these seconds; the speed is that of this build so far, so jobs at the same time count.
+
+    Args:
+        to_do: number of all jobs of this build by rule, finished and running ones included.
+        done: seconds of every finished job by rule.
+        running: rule of every running job, and for how many seconds it has run.
+        before: seconds of a job by rule, from an earlier build.
+        elapsed_s: since the first job started.
+    """
+    finished = {rule: list(seconds) for rule, seconds in done.items()}
+    known = {rule: before[rule] for rule in to_do if rule in before}
+    known |= {rule: sum(seconds) / len(seconds) for rule, seconds in finished.items() if seconds}
+    if not known:
+        return None
+    typical = sum(known.values()) / len(known)
+    open_jobs = Counter(to_do)
+    open_jobs.subtract({rule: len(seconds) for rule, seconds in finished.items()})
+    work = sum(known.get(rule, typical) * count for rule, count in open_jobs.items())
+    started = sum(min(seconds, known.get(rule, typical)) for rule, seconds in running)
+    behind = sum(map(sum, finished.values())) + started
+    speed = behind / elapsed_s if elapsed_s and behind else 1.0
+    return max(0.0, work - started) / speed

@@ -1,26 +1,77 @@
 """What a build logs to MLflow."""
 
+import contextlib
+import hashlib
+import json
+import logging
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spandex import tracking
+from spandex.errors import SpandexError
+from spandex.files import read_json, sha256
 from spandex.params import Params
-from spandex.provenance import produced_by
-from spandex.steps.results import network_scores
+from spandex.provenance import dirty, produced_by, revision
+from spandex.steps.results import network_scores, noisy_scores
+from spandex.tracking.build import Build, default_uri, is_server
+from spandex.tracking.client import TrackingError
+from spandex.tracking.fallback import log_to_build, start_locally
+from spandex.tracking.networks import DIGEST_TAG
+from spandex.tracking.runs import SCORES_TAG, ModelRecord, abandon, alive, log_results, start_build
+from spandex.tracking.store import InputData, read_rows
+from spandex.tracking.sync import sync
+
+CONTEXTS = {"train": "training", "validation": "validation", "test": "evaluation"}
+IDENTITY = ("params_digest", "code_digest")  # tags that make a build another one
 
 
 def track(params: Params, output: Path) -> None:
-    """Open the MLflow store and the parent run of this build, unless ``output`` names one of the same parameters."""
-    uri = tracking.default_uri()
-    if output.is_file():
-        build = tracking.Build.load(output)
-        if build.tracking_uri == uri and tracking.tags(build).get("params_digest") == params.digest():
-            return
-    record = produced_by(params=params)
-    tags = {key: record[key] for key in ("profile", "params_digest", "code_digest")} | record["versions"]
-    name = f"{params.profile} {params.digest()}"
-    tracking.start_build(uri, name, params.model_dump(mode="json"), tags).save(output)
+    """Open the MLflow store and the run of this build, unless ``output`` names one of the same parameters and code.
+
+    Builds that were logged locally while the server was away are copied to it first. If it is away now, this build
+    is logged locally.
+    """
+    uri = default_uri()
+    about = f"{params.profile} {params.digest()}", params.model_dump(mode="json"), _build_tags(params)
+    if is_server(uri):
+        try:
+            previous = _previous(output)
+            sync_runs(uri, [previous.run_id] if previous else [])
+            _open(uri, output, *about)
+        except TrackingError as error:
+            previous = _previous(output)
+            if previous is None or previous.server != uri or not _same(previous, about[2]):
+                if previous is not None and not is_server(previous.tracking_uri):
+                    abandon(previous)
+                start_locally(uri, *about, error).save(output)
+            else:
+                logging.getLogger(__name__).warning("%s", previous.notice)
+    else:
+        _open(uri, output, *about)
+
+
+def sync_runs(server: str, unfinished: Iterable[str] = ()) -> int:
+    """Copy builds that were logged locally while a server was away to it, and log to it from now on.
+
+    Args:
+        server: address.
+        unfinished: ids of local runs that are copied though they have not ended.
+
+    Returns:
+        How many builds were copied.
+
+    Raises:
+        TrackingError: a store cannot be reached or refuses something.
+    """
+    copied = sync(server, set(unfinished))
+    for path in Path("reports").glob("*/tracking/build.json"):
+        build = _previous(path)
+        if build is not None and build.run_id in copied:
+            there = copied[build.run_id]
+            replace(there, params=build.params, tags=build.tags).save(path)
+    return len(copied)
 
 
 def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
@@ -31,12 +82,12 @@ def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts:
         run: JSON file of the build.
         artifacts: tables, figures and pages to keep.
     """
-    _log(params, params.models, models, reports, run, artifacts)
+    _log(params, params.models, models, reports, run, list(artifacts))
 
 
 def log_ablation(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks of the ablation and the files of its report; see ``log_build``."""
-    _log(params, params.variants, models, reports, run, artifacts, "ablation")
+    _log(params, params.variants, models, reports, run, list(artifacts), "ablation")
 
 
 def _log(
@@ -45,31 +96,92 @@ def _log(
     models: Path,
     reports: Path,
     run: Path,
-    artifacts: Iterable[Path],
+    artifacts: list[Path],
     folder: str | None = None,
 ) -> None:
-    build = tracking.Build.load(run)
-    for name in names:
-        _log_network(params, build, models, network_scores(params, models, reports, name))
-    tracking.finish_build(build, artifacts, folder=folder)
+    inputs = _inputs(params)
+    records = [_record(params, models, network_scores(params, models, reports, name), inputs) for name in names]
+    metrics = {"noisy": noisy_scores(reports)}
+    log_to_build(run, lambda client, build: log_results(client, build, records, metrics, inputs, artifacts, folder))
 
 
-def _log_network(params: Params, build: tracking.Build, models: Path, scores: Mapping[str, Any]) -> None:
-    """Log a finished network to MLflow."""
-    model = scores["model"]
-    folder = models / params.folder(model)
-    exported = folder if model in params.variants else models / "exported" / model
-    pruning = params.prunings.get(model)
-    tracking.log_model(
-        build,
-        model,
+def _open(uri: str, output: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    """Go on with the build of a file, or start another."""
+    previous = _previous(output)
+    if previous is not None and previous.tracking_uri == uri:
+        if _same(previous, tags) and alive(previous):
+            return
+        abandon(previous)
+    start_build(uri, name, params, tags).save(output)
+
+
+def _previous(path: Path) -> Build | None:
+    """The build of a file; None if there is none that this version knows."""
+    with contextlib.suppress(SpandexError):
+        return Build.load(path)
+    return None
+
+
+def _same(build: Build, tags: Mapping[str, str]) -> bool:
+    return all(build.tags.get(key) == tags[key] for key in IDENTITY)
+
+
+def _build_tags(params: Params) -> dict[str, str]:
+    record = produced_by(params=params)
+    tags = {key: record[key] for key in ("profile", *IDENTITY)} | record["versions"] | _checkout_tags()
+    experiment = os.environ.get("DVC_EXP_NAME")  # set by dvc exp run
+    return tags | ({"dvc_experiment": experiment} if experiment else {})
+
+
+def _checkout_tags() -> dict[str, str]:
+    changed = dirty()
+    return {"revision": revision() or "unknown", "dirty": "unknown" if changed is None else str(changed).lower()}
+
+
+def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Iterable[InputData]) -> ModelRecord:
+    name = scores["model"]
+    folder = models / params.folder(name)
+    network = (folder if name in params.variants else models / "exported" / name) / "network.net"
+    pruning = params.prunings.get(name)
+    own = params.model_dump(mode="json", exclude={"mirror": True, "ablation": True, "report": True})
+    own["sparsify"] = {key: own["sparsify"][key] for key in own["sparsify"] if key not in ("targets", "schedule")}
+    own |= {"target": pruning.target if pruning else 0, "schedule": pruning.schedule if pruning else "none"}
+    made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}
+    digests = {DIGEST_TAG: sha256(network), SCORES_TAG: _scores_digest(scores)}
+    return ModelRecord(
+        name,
+        network,
+        f"spandex-{params.profile}-{name}",
+        params=own,
         metrics=scores,
-        epochs=folder / "epochs.csv",
-        params={
-            "target": pruning.target if pruning else 0,
-            "schedule": pruning.schedule if pruning else "none",
-            "train": params.train.model_dump(),
-        },
-        artifacts=[folder / "network.pt", exported / "network.net"],
-        tags={key: value for key, value in scores["produced_by"].items() if isinstance(value, str)},
+        rows=read_rows(folder / "epochs.csv"),
+        tags={"profile": params.profile} | made_by | _checkout_tags() | digests,
+        inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, name)],
+        artifacts=[folder / "network.pt", network],
     )
+
+
+def _trained(params: Params, name: str) -> bool:
+    return name != "baseline" or params.train.epochs > 0
+
+
+def _scores_digest(scores: Mapping[str, Any]) -> str:
+    """Of the numbers alone: what produced them changes without changing them."""
+    text = json.dumps({key: value for key, value in scores.items() if key != "produced_by"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _inputs(params: Params) -> list[InputData]:
+    """The splits that are there."""
+    files = {split: Path("data", params.profile, split, "clips.json") for split in CONTEXTS}
+    contents = {split: read_json(path) for split, path in files.items() if path.is_file()}
+    return [
+        InputData(
+            f"{params.profile}-{split}",
+            content["digest"],
+            files[split].parent.as_posix(),
+            CONTEXTS[split],
+            len(content["clips"]),
+        )
+        for split, content in contents.items()
+    ]

@@ -14,7 +14,7 @@ from spandex.references import source_digest
 from spandex.sparsify import Sparsifier
 from spandex.steps.common import new_network
 from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
-from spandex.tracking import Build, epoch_logger, model_run
+from spandex.tracking.fallback import epoch_logger
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
@@ -92,7 +92,6 @@ def _fit(
     output: Path,
 ) -> None:
     """Train and write the network; its checkpoints stay until the whole build is over."""
-    build = Build.load(run)
     result = fit_accelerated(
         network,
         batches,
@@ -102,7 +101,7 @@ def _fit(
         output.parents[1] / ".checkpoints" / name,
         f"{sha256(train)} {sha256(validation)} {params.digest('model')} {source_digest(params.model.factory)}",
         pruner,
-        epoch_logger(build, model_run(build, name)) if torchrun_place()[0] == 0 else None,
+        epoch_logger(run, name) if torchrun_place()[0] == 0 else None,
         getattr(torch, params.train.gradient_dtype),
     )
     if result is not None:

@@ -1,0 +1,70 @@
+"""The run of a build, known across processes by a small JSON file, and where runs are kept."""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from spandex.checkout import main_checkout
+from spandex.errors import SpandexError
+from spandex.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Build:
+    """The parent run of a build, with what opens it again in another store.
+
+    Attributes:
+        name, params, tags: of the run; params nested or flat.
+        tracking_uri: address of the store.
+        experiment_id, run_id: MLflow's.
+        server: the server that should have had the run and could not be reached; None if there is none.
+    """
+
+    name: str
+    params: dict[str, Any]
+    tags: dict[str, str]
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+    server: str | None = None
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the build to a JSON file."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Build":
+        """Read a build from a JSON file.
+
+        Raises:
+            SpandexError: the file is missing or describes no build.
+        """
+        try:
+            return cls(**read_json(path))
+        except TypeError:
+            raise SpandexError(f"{path}: describes no build; remove it and start again") from None
+
+    @property
+    def notice(self) -> str | None:
+        """What a reader of the results should know of where the runs are, in one line; None if nothing."""
+        if self.server is None:
+            return None
+        return (
+            f"MLflow at {self.server} could not be reached: the runs are in {self.tracking_uri} until the next build or"
+            " spandex sync-runs copies them"
+        )
+
+
+def local_uri(folder: str | os.PathLike = ".") -> str:
+    """The sqlite file mlflow.db in ``folder``, or in the main checkout if DVC made the folder as a copy of it."""
+    return f"sqlite:///{main_checkout(folder) / 'mlflow.db'}"
+
+
+def default_uri(folder: str | os.PathLike = ".") -> str:
+    """MLFLOW_TRACKING_URI, or else ``local_uri``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(folder)
+
+
+def is_server(uri: str) -> bool:
+    """Whether a store is a tracking server, which may go away."""
+    return uri.startswith(("http://", "https://"))

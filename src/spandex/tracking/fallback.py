@@ -1,0 +1,90 @@
+"""What a build does when its tracking server fails: it goes on in the local store."""
+
+import contextlib
+import fcntl
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlflow.tracking import MlflowClient
+
+from spandex.tracking.build import Build, is_server, local_uri
+from spandex.tracking.client import TrackingError, reach
+from spandex.tracking.runs import model_run, start_build
+from spandex.tracking.store import Row, log_rows
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def log_to_build(path: Path, operation: Callable[[MlflowClient, Build], T]) -> T:
+    """Run ``operation`` with a client and the build of a JSON file; if its server fails, in the local store instead.
+
+    From then on the build is a local one, so that no later step waits for the server.
+
+    Args:
+        operation: may run several times, so it leaves alone what is there already.
+
+    Raises:
+        TrackingError: the local store cannot be used.
+        SpandexError: the file describes no build.
+    """
+    build = Build.load(path)
+    try:
+        return reach(build.tracking_uri, lambda client: operation(client, build))
+    except TrackingError as error:
+        if not is_server(build.tracking_uri):
+            raise
+        local = _go_local(path, error)
+    return reach(local.tracking_uri, lambda client: operation(client, local))
+
+
+def start_locally(
+    server: str,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    why: Exception,
+    server_run: str | None = None,
+) -> Build:
+    """Open the parent run of a build in the local store, because its server failed, and say so; see ``start_build``."""
+    build = start_build(local_uri(), name, params, tags, server, server_run)
+    log.warning("%s", f"{why}; the build logs to {build.tracking_uri} instead")
+    return build
+
+
+def epoch_logger(path: Path, model: str) -> Callable[[Row], None]:
+    """A callback that logs a row of a model's epochs.csv at its iteration, for use while training.
+
+    A store that fails costs a warning, not the training: the rows are logged again with the finished network.
+
+    Args:
+        path: JSON file of the build.
+        model: its name.
+    """
+
+    def log_row(row: Row) -> None:
+        try:
+            log_to_build(path, lambda client, build: log_rows(client, model_run(client, build, model), [row]))
+        except TrackingError as error:
+            log.warning("%s", error)
+
+    return log_row
+
+
+def _go_local(path: Path, why: Exception) -> Build:
+    """Open the build of a file in the local store, unless another process has done so."""
+    with _locked(path):
+        build = Build.load(path)
+        if is_server(build.tracking_uri):
+            build = start_locally(build.tracking_uri, build.name, build.params, build.tags, why, build.run_id)
+            build.save(path)
+    return build
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,182 @@
+"""What MLflow keeps of a build: params, tags, curves, metrics, data sets and files, each logged once."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.time import get_current_time_millis
+
+from spandex.errors import SpandexError
+from spandex.tracking.build import is_server
+from spandex.tracking.client import reach
+
+EXPERIMENT = "spandex"
+MAX_PARAM_LENGTH = 6000  # characters; MLflow refuses longer values
+MAX_BATCH = 100  # params or tags that MLflow takes at once; of metrics it takes 1000
+
+Row = Mapping[str, int | float]
+
+
+@dataclass(frozen=True)
+class InputData:
+    """Clips that a network was trained or judged on.
+
+    Attributes:
+        name: such as ``embedded-train``.
+        digest: of the clips, at most 36 characters.
+        source: path or address.
+        context: what they were used for: training, validation or evaluation.
+        clips: how many.
+    """
+
+    name: str
+    digest: str
+    source: str
+    context: str
+    clips: int
+
+
+def create_store(uri: str, experiment: str = EXPERIMENT) -> str:
+    """Create the store with its schema, and the experiment in it, unless they exist; return the experiment's id.
+
+    Two processes that open a fresh sqlite store race on its schema, so this runs once before them. Artifacts of an
+    sqlite store lie in the folder mlruns beside its file.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+
+    def create(client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return found.experiment_id
+        return client.create_experiment(experiment, artifact_location=_artifact_location(uri))
+
+    return reach(uri, create)
+
+
+def log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+    """Log params, nested or flat, that the run does not have; nested keys are joined by dots."""
+    known = client.get_run(run_id).data.params
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flatten(params).items()}
+    new = [Param(key, text[:MAX_PARAM_LENGTH]) for key, text in texts.items() if key not in known]
+    for batch in _batches(new, MAX_BATCH):
+        client.log_batch(run_id, params=batch)
+
+
+def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, Any]) -> None:
+    """Set tags."""
+    for batch in _batches([RunTag(key, str(value)) for key, value in tags.items()], MAX_BATCH):
+        client.log_batch(run_id, tags=batch)
+
+
+def log_rows(client: MlflowClient, run_id: str, rows: Iterable[Row]) -> None:
+    """Log rows of a training log at their iterations."""
+    now = get_current_time_millis()
+    points = [
+        Metric(name, float(value), now, int(row["iteration"]))
+        for row in rows
+        for name, value in row.items()
+        if name != "iteration"
+    ]
+    log_points(client, run_id, points)
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], prefix: str = "") -> None:
+    """Log final numbers, nested or flat, at step 0; lists and texts among them are left out."""
+    now = get_current_time_millis()
+    numbers = {
+        key: float(value)
+        for key, value in flatten(metrics).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    known = client.get_run(run_id).data.metrics
+    new = [Metric(prefix + key, value, now, 0) for key, value in numbers.items() if known.get(prefix + key) != value]
+    log_points(client, run_id, new)
+
+
+def log_points(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
+    """Log points at steps that the run has none at; at step 0, of final numbers, those that have changed."""
+    names = {point.key for point in points} & set(client.get_run(run_id).data.metrics)
+    known = {_identity(past) for name in names for past in client.get_metric_history(run_id, name)}
+    new = [point for point in points if _identity(point) not in known]
+    for batch in _batches(new, 10 * MAX_BATCH):
+        client.log_batch(run_id, metrics=batch)
+
+
+def log_inputs(client: MlflowClient, run_id: str, inputs: Iterable[InputData]) -> None:
+    """Log data sets as MLflow's inputs of the run."""
+    entries = [
+        DatasetInput(
+            Dataset(
+                data.name,
+                data.digest,
+                "local",
+                json.dumps({"uri": data.source}),
+                profile=json.dumps({"clips": data.clips}),
+            ),
+            [InputTag(MLFLOW_DATASET_CONTEXT, data.context)],
+        )
+        for data in inputs
+    ]
+    if entries:
+        client.log_inputs(run_id, datasets=entries)
+
+
+def log_files(client: MlflowClient, run_id: str, paths: Iterable[str | Path], folder: str | None = None) -> None:
+    """Keep files with the run.
+
+    Raises:
+        SpandexError: a file is missing.
+    """
+    for path in paths:
+        if not Path(path).is_file():
+            raise SpandexError(f"{path}: no such file")
+        client.log_artifact(run_id, str(path), folder)
+
+
+def read_rows(path: str | Path) -> list[dict[str, float]]:
+    """The rows of an epochs.csv.
+
+    Raises:
+        SpandexError: the file is missing or no training log.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise SpandexError(f"{path}: no such file") from None
+    except (TypeError, ValueError) as error:
+        raise SpandexError(f"{path}: not a training log ({error})") from None
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Beside the file of an sqlite store; a server's own default otherwise."""
+    if is_server(uri) or not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns").as_uri()
+
+
+def _identity(point: Metric) -> tuple[str, int, float | None]:
+    return point.key, point.step, None if point.step else point.value
+
+
+def _batches(entries: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (entries[start : start + size] for start in range(0, len(entries), size))

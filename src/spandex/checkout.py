@@ -16,6 +16,11 @@ def main_checkout(folder: str | os.PathLike = ".") -> Path:
     return folder
 
 
+def resolved_mirror(mirror: str | None) -> str | None:
+    """A mirror's address as it is, its path seen from the main checkout."""
+    return mirror if mirror is None or "://" in mirror else str(main_checkout() / mirror)
+
+
 def run_code_of(folder: str | os.PathLike = ".") -> None:
     """Become this same command with the package that lies in ``folder``, if another one is installed.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command, params_of
+from spandex.errors import SpandexError
 from spandex.params import Params
 
 build = command("Builds")
@@ -74,6 +75,40 @@ def summary(
     from spandex import build
 
     print(build.summary(params_of(context), part))
+
+
+@command("Builds", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def exp(context: Context) -> None:
+    """Experiments: dvc exp with the same arguments, refused where it would discard results that are not committed.
+
+    \b
+    Examples:
+      spandex exp run -S train.lr=0.002
+      spandex exp show
+    """
+    from spandex.experiments import exp
+
+    exp(context.args)
+
+
+@build
+def reproduce(
+    context: Context,
+    revision: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag with a committed dvc.lock.")],
+    cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
+) -> None:
+    """Rebuild a revision in a temporary clone; compare every number with what it recorded. Status 1 if one differs."""
+    from spandex.reproduce import reproduce
+
+    comparisons = reproduce(revision, cores)
+    for line in comparisons:
+        verdict = "holds" if line.holds else "DIFFERS"
+        recorded, rebuilt = ("missing" if value is None else f"{value:.5g}" for value in (line.recorded, line.rebuilt))
+        print(f"{line.model:12} {line.metric:24} {recorded:>10} {rebuilt:>10}  within {line.allowed:.3g}: {verdict}")
+    differing = sum(not line.holds for line in comparisons)
+    if differing:
+        raise SpandexError(f"{revision}: {differing} of {len(comparisons)} numbers differ from what was recorded")
+    print(f"{revision}: all {len(comparisons)} numbers are as recorded, within the tolerances")
 
 
 def _sync(params: Params, dry_run: bool = False) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spandex import data
+from spandex.checkout import resolved_mirror
 from spandex.files import write_json
 from spandex.params import Params
 from spandex.provenance import produced_by, tree_digest
@@ -17,7 +18,11 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
     directory = manifest.parent
     if params.data.source != "embedded":
         data.prepare_corpus(
-            params.data.source, directory, mirror=params.mirror, workers=workers, archives=params.data.archives
+            params.data.source,
+            directory,
+            mirror=resolved_mirror(params.mirror),
+            workers=workers,
+            archives=params.data.archives,
         )
         return
     speech = params.data.corpus_minutes.model_dump()

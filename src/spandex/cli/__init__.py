@@ -3,7 +3,7 @@
 Each command imports what it needs when it runs.
 """
 
-from spandex.cli import builds, networks, pipeline, training
+from spandex.cli import builds, networks, pipeline, tracking, training
 from spandex.cli.app import app
 
-__all__ = ["app", "builds", "networks", "pipeline", "training"]
+__all__ = ["app", "builds", "networks", "pipeline", "tracking", "training"]

@@ -5,17 +5,18 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from spandex.errors import SpandexError
 from spandex.files import read_json, sha256
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision
 from spandex.steps.results import network_scores, noisy_scores
-from spandex.tracking.build import Build, default_uri, is_server
+from spandex.tracking.build import Build, default_uri, is_server, local_uri
 from spandex.tracking.client import TrackingError
 from spandex.tracking.fallback import log_to_build, start_locally
 from spandex.tracking.networks import DIGEST_TAG
@@ -88,6 +89,26 @@ def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts:
 def log_ablation(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks of the ablation and the files of its report; see ``log_build``."""
     _log(params, params.variants, models, reports, run, list(artifacts), "ablation")
+
+
+def browse(port: int) -> NoReturn:
+    """Become MLflow's server of the local store, on this machine only.
+
+    Args:
+        port: on 127.0.0.1.
+
+    Raises:
+        SpandexError: nothing has been logged yet.
+    """
+    uri = local_uri()
+    store = Path(uri.removeprefix("sqlite:///"))
+    if not store.is_file():
+        raise SpandexError(f"{store}: no such file; a build makes it")
+    if is_server(default_uri()):
+        print(f"these are the runs of this checkout alone; later builds log to {default_uri()}")
+    print(f"http://127.0.0.1:{port}", flush=True)
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
 
 
 def _log(

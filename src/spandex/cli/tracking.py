@@ -1,0 +1,39 @@
+"""Commands for the runs that builds logged to MLflow."""
+
+from typing import Annotated
+
+import typer
+
+from spandex.cli.app import command
+from spandex.errors import SpandexError
+
+runs = command("Runs")
+
+
+@runs
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Browse this checkout's runs in MLflow, at http://127.0.0.1:5000 and on this machine only.
+
+    \b
+    Examples:
+      spandex ui
+      spandex ui --port 5001
+    """
+    from spandex.steps import tracking
+
+    tracking.browse(port)
+
+
+@runs
+def sync_runs() -> None:
+    """Copy builds that were logged here, while their server was away, to the one that MLFLOW_TRACKING_URI names.
+
+    The next build does so by itself.
+    """
+    from spandex.steps import tracking
+    from spandex.tracking import default_uri, is_server
+
+    server = default_uri()
+    if not is_server(server):
+        raise SpandexError("MLFLOW_TRACKING_URI names no tracking server, such as http://127.0.0.1:5000")
+    print(f"{tracking.sync_runs(server)} build(s) copied to {server}")

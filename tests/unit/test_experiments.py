@@ -1,0 +1,72 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spandex import experiments
+from spandex.errors import SpandexError
+
+OUT = Path("out.txt")
+
+
+STAGE = "stages:\n  make:\n    cmd: echo made > out.txt\n    outs: [out.txt: {persist: true}]\n"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A DVC repository with one out, committed."""
+    folder = tmp_path_factory.mktemp("experiments") / "repository"
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text(STAGE)
+    (folder / OUT).write_text("made\n")
+    dvc = [sys.executable, "-m", "dvc"]
+    for command in (["git", "init"], [*dvc, "init"], [*dvc, "commit", "--force", "make"]):
+        subprocess.run([*command, "--quiet"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def committed(repository, tmp_path, monkeypatch) -> None:
+    shutil.copytree(repository, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+
+
+@pytest.fixture
+def became(monkeypatch) -> list[list[str]]:
+    """Commands that the process would have become."""
+    commands = []
+    monkeypatch.setattr(experiments.os, "execv", lambda _, command: commands.append(command))
+    return commands
+
+
+def test_committed_outs_let_dvc_run(became):
+    experiments.exp(["run", "-S", "train.lr=0.002"])
+    assert became == [[sys.executable, "-m", "dvc", "exp", "run", "-S", "train.lr=0.002"]]
+
+
+@pytest.mark.parametrize("part", experiments.WRITING)
+def test_changed_out_is_named_and_kept(became, part):
+    OUT.write_text("by hand\n")
+    with pytest.raises(SpandexError, match=rf"out\.txt: not as dvc\.lock .* dvc exp {part} would discard that"):
+        experiments.exp([part])
+    assert became == [] and OUT.read_text() == "by hand\n"
+
+
+def test_out_that_was_never_committed_is_named(became):
+    Path("dvc.lock").unlink()
+    with pytest.raises(SpandexError, match=r"out\.txt"):
+        experiments.exp(["run"])
+
+
+def test_missing_out_is_no_loss(became):
+    OUT.unlink()
+    experiments.exp(["run"])
+    assert len(became) == 1
+
+
+def test_looking_at_experiments_is_never_refused(became):
+    OUT.write_text("by hand\n")
+    experiments.exp(["show"])
+    assert len(became) == 1

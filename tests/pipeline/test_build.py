@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,81 +13,15 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from spandex.deploy.network_file import network_layers
+from toy_project import REPOSITORY, TOY, environment, make, make_command, new_project, output, plan
 
-REPOSITORY = Path(__file__).parents[2]
-PARTS = ["Makefile", "Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"]
-TREES = [".dvc", "workflow", "src", "reports/reference"]
 MODELS = ["baseline", "dense", "prune50", "prune75"]
-TOY = {
-    "data": {
-        "corpus_minutes": {"train": 1, "validation": 0.5, "test": 0.5},
-        "clips": {"train": 4, "validation": 1, "test": 2},
-    },
-    "train": {"epochs": 2, "epoch_batches": 6, "batch_size": 2, "segment_s": 1.0},
-    "sparsify": {"epochs": 6, "pruning_epochs": 2},
-    "deploy": {"clips": 1, "clip_s": 1.0},
-}
-ABLATION = {"schedules": ["cubic", "one-shot"], "targets": [0.5], "knee": [0.9]}
-
-
-def new_project(folder: Path) -> Path:
-    """A copy of the repository whose embedded profile is a toy."""
-    folder.mkdir()
-    for name in PARTS:
-        shutil.copy(REPOSITORY / name, folder / name)
-    for name in TREES:
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache")
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params["profiles"]["embedded"] |= TOY
-    params["profiles"]["embedded"]["data"]["source"] = "embedded"
-    params["data"]["clip_s"] = 4.0
-    params["model"]["hidden"] = 32
-    params["ablation"] = ABLATION
-    params["sparsify"]["frequency"] = 2
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    return folder
-
-
-def environment() -> dict[str, str]:
-    unwanted = ("SPANDEX_SET", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL")
-    return {name: value for name, value in os.environ.items() if name not in unwanted}
-
-
-def make_command(*assignments: str, target: str = "rebuild") -> list[str]:
-    binaries = Path(sys.executable).parent
-    return ["make", "--old-file=setup", f"BIN={binaries}", "CORES=2", target, *assignments]
-
-
-def make(project: Path, *assignments: str, target: str = "rebuild") -> subprocess.CompletedProcess:
-    command = make_command(*assignments, target=target)
-    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
 
 
 def our_rows(table: Path) -> list[dict[str, str]]:
     """The rows of a table.csv that this build made."""
     with table.open() as file:
         return [row for row in csv.DictReader(file) if row["source"] == "this run"]
-
-
-def dry_run(project: Path, settings: str) -> str:
-    """What Snakemake would run."""
-    command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default", "--nolock", "-n"]
-    done = subprocess.run(
-        [*command, "--config", f"set={settings}"], cwd=project, env=environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
-def dvc(project: Path, *arguments: str) -> str:
-    """DVC's output; its stages find their commands by name."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=project, env=environment() | {"PATH": path}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def products(project: Path) -> dict[str, bytes]:
@@ -162,9 +95,8 @@ def test_second_make_has_nothing_to_do(built, project):
 
 
 def test_dvc_has_nothing_to_do_after_make(built, project):
-    assert "Data and pipelines are up to date" in dvc(project, "status")
-    output = dvc(project, "repro")
-    assert "Running stage" not in output
+    assert "Data and pipelines are up to date" in output(project, "dvc", "status")
+    assert "Running stage" not in output(project, "dvc", "repro")
 
 
 def test_impossible_value_is_one_line_and_loses_nothing(built, project):
@@ -216,8 +148,9 @@ def test_network_of_ones_own_goes_through_every_phase(tmp_path):
     assert float(rows[-1]["sparsity_percent"]) == pytest.approx(50, abs=0.1)
     with (project / "own_network.py").open("a") as file:
         file.write("\n# another version\n")
-    plan = dry_run(project, settings)
-    assert "train_baseline" in plan and "synthesize" not in plan
+    output(project, "spandex", "--set", settings, "sync")
+    planned = plan(project, settings)
+    assert "train_baseline" in planned and "synthesize" not in planned
 
 
 @pytest.mark.slow
@@ -261,24 +194,6 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
     after = modified(project)
     kept = [path for path in before if {"data", "baseline"} & set(path.relative_to(project).parts)]
     assert kept and all(after[path] == before[path] for path in kept if "exported" not in path.parts)
-
-
-@pytest.mark.slow
-def test_dvc_repro_after_a_new_target_runs_what_depends_on_it(built, project):
-    make(project)  # whatever the tests before have built, this is the state that params.yaml describes
-    before = modified(project)
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params["sparsify"]["targets"] = [0.5, 0.9]
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-    output = dvc(project, "repro")
-    assert "Running stage 'sparsify'" in output and "Running stage 'report'" in output
-    assert "Running stage 'data'" not in output and "Running stage 'baseline'" not in output
-    after = modified(project)
-    folder = project / "models/embedded/sparsified"
-    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune50", "prune90"}
-    kept = [path for path in before if {"data", "baseline", "dense", "prune50"} & set(path.relative_to(project).parts)]
-    assert kept and all(after[path] == before[path] for path in kept)
-    assert "Data and pipelines are up to date" in dvc(project, "status")
 
 
 @pytest.mark.slow

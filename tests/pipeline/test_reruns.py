@@ -1,0 +1,175 @@
+"""What runs again after a change, judged by the steps whose times were measured anew."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from spandex.files import sha256
+from toy_project import commit, git, make, new_project, output, plan, run
+
+pytestmark = pytest.mark.slow
+
+BASELINE = "models/embedded/baseline/network.pt"
+DENSE = "models/embedded/sparsified/dense/network.pt"
+PRUNED = {"fine_tune_prune90", "export_prune90", "infer_prune90", "evaluate_prune90"}
+NOTHING = "Nothing to be done"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A project with one pruned network, built by make, its dvc.lock committed."""
+    project = new_project(
+        tmp_path_factory.mktemp("reruns") / "project", sparsify={"targets": [0.5]}, evaluate={"mos": False}
+    )
+    done = make(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    commit(project, "Build")
+    return project
+
+
+@pytest.fixture
+def project(built, tmp_path) -> Path:
+    """A copy of the built project, MLflow store included."""
+    return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
+
+
+def measured(project: Path) -> dict[str, int]:
+    """When each step of the pipeline ran last."""
+    return {path.stem: path.stat().st_mtime_ns for path in (project / "reports/embedded/times").glob("*.tsv")}
+
+
+def ran(project: Path, *command: str) -> set[str]:
+    """The steps that a command runs."""
+    before = measured(project)
+    output(project, *command)
+    return {step for step, time in measured(project).items() if before.get(step) != time}
+
+
+def exp_run(project: Path, *changes: str) -> set[str]:
+    return ran(project, "spandex", "exp", "run", *(part for change in changes for part in ("-S", change)))
+
+
+def test_make_leaves_dvc_with_nothing_to_do(project):
+    assert "Data and pipelines are up to date" in output(project, "dvc", "status")
+    assert git(project, "status", "--porcelain") == ""
+    assert ran(project, "dvc", "repro") == set()
+
+
+def test_new_target_trains_deploys_and_judges_that_network_alone(project):
+    before = sha256(project / DENSE)
+    assert exp_run(project, "sparsify.targets=[0.5,0.9]") == PRUNED | {"report"}
+    assert sha256(project / DENSE) == before
+    assert "Data and pipelines are up to date" in output(project, "dvc", "status")
+    assert NOTHING in plan(project)
+    changes = json.loads(output(project, "dvc", "params", "diff", "--json"))
+    assert changes["params.yaml"]["sparsify.targets"] == {"old": [0.5], "new": [0.5, 0.9]}
+    metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["diff"]["reports/embedded/metrics.json"]
+    assert {name.split(".")[0] for name in metrics} == {"prune90"}
+
+
+def test_dropped_target_removes_its_network_and_renews_the_report_alone(project):
+    exp_run(project, "sparsify.targets=[0.5,0.9]")
+    assert exp_run(project, "sparsify.targets=[0.9]") == {"report"}
+    assert {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")} == {"dense", "prune90"}
+
+
+def test_changed_report_is_the_only_thing_made_again(project):
+    assert exp_run(project, "report.team=somebody else") == {"report"}
+
+
+def test_changed_learning_rate_redoes_training_and_after_but_no_data(project):
+    steps = exp_run(project, "train.lr=0.003")
+    assert {"train_baseline", "fine_tune_dense", "fine_tune_prune50", "evaluate_prune50", "report"} <= steps
+    assert not {step for step in steps if step.startswith(("corpus", "synthesize", "evaluate_noisy", "latency"))}
+    shown = output(project, "dvc", "exp", "show", "--csv")
+    (row,) = [row for row in csv.DictReader(io.StringIO(shown)) if row["Experiment"]]
+    assert float(row["train.lr"]) == 0.003
+
+
+def test_temporary_run_changes_weights_there_and_logs_here(project):
+    weights, revision = sha256(project / BASELINE), git(project, "rev-parse", "HEAD")
+    runs = {run.info.run_id for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])}
+    output(project, "spandex", "exp", "run", "--temp", "--name", "other-rate", "-S", "train.lr=0.003")
+    assert sha256(project / BASELINE) == weights
+    assert git(project, "rev-parse", "HEAD") == revision
+    new = [
+        run
+        for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])
+        if run.info.run_id not in runs and "mlflow.parentRunId" not in run.data.tags
+    ]
+    assert [json.loads(run.data.params["train.lr"]) for run in new] == [0.003]
+    output(project, "spandex", "exp", "apply", "other-rate")
+    output(project, "dvc", "checkout")
+    assert sha256(project / BASELINE) != weights
+    output(project, "spandex", "sync")
+    assert NOTHING in plan(project)
+
+
+def test_checkout_of_another_revision_plans_nothing_that_is_there(project):
+    exp_run(project, "sparsify.targets=[0.9]")
+    commit(project, "Another target")
+    git(project, "checkout", "--quiet", "HEAD~1")
+    output(project, "dvc", "checkout")
+    assert output(project, "spandex", "sync") == ""
+    assert NOTHING in plan(project)
+    git(project, "checkout", "--quiet", "-")
+    output(project, "dvc", "checkout")
+    assert output(project, "spandex", "sync") == ""
+    assert NOTHING in plan(project)
+
+
+def test_second_clone_pulls_everything_and_make_checks_it_only(project, tmp_path):
+    output(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    commit(project, "Name a remote")
+    output(project, "dvc", "push")
+    clone = tmp_path / "clone"
+    git(project, "clone", "--quiet", str(project), str(clone))
+    output(clone, "dvc", "pull")
+    done = make(clone)
+    assert done.returncode == 0, done.stderr
+    assert NOTHING in done.stdout + done.stderr
+    assert measured(clone) == {}
+    assert sha256(clone / BASELINE) == sha256(project / BASELINE)
+    assert git(clone, "status", "--porcelain") == ""
+
+
+def test_failing_build_records_the_stages_that_it_finished(project):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["train"]["lr"], params["deploy"]["run_config"] = 0.003, "loihi2"
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    done = make(project)
+    assert done.returncode != 0
+    assert "dvc.lock is up to date as far as export" in done.stdout
+    status = json.loads(output(project, "dvc", "status", "--json"))
+    assert not status.keys() & {"data", "baseline", "sparsify", "export"}
+    assert "infer" in status
+
+
+def test_uncommitted_results_are_not_thrown_away(project):
+    done = make(project, "SET=report.team=other")
+    assert "dvc.lock is left alone" in done.stdout
+    refused = run(project, "spandex", "exp", "run", "-S", "train.lr=0.003")
+    assert refused.returncode == 1
+    assert "reports/embedded/metricsboard.yml" in refused.stderr and "would discard" in refused.stderr
+
+
+def test_revision_is_reproduced_number_by_number(project):
+    said = output(project, "spandex", "reproduce", "HEAD")
+    assert "numbers are as recorded" in said
+    assert list((project / ".dvc/tmp/exps").glob("reproduce-*")) == []
+
+
+def test_revision_whose_numbers_differ_is_told_by_the_exit_status(project):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["train"]["lr"] = 0.003  # the lock still has the numbers of another rate
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    commit(project, "Claim something else")
+    done = run(project, "spandex", "reproduce", "HEAD")
+    assert done.returncode == 1
+    assert "differ from what was recorded" in done.stderr

@@ -1,16 +1,19 @@
 rule report:
-    """The paper's table with ours beside it, figures, and the challenge's board entry."""
+    """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     input:
+        test=f"{DATA}/test/clips.json",
         noisy=rules.evaluate_noisy.output,
         metrics=expand(rules.evaluate_network.output, model=PARAMS.models),
         inference=expand(rules.lava_inference.output, model=PARAMS.models),
         epochs=expand(rules.fine_tune.output.epochs, model=PARAMS.fine_tuned),
         iterations=expand(rules.fine_tune.output.iterations, model=PARAMS.fine_tuned),
         baseline=rules.train_baseline.output.epochs,
+        exported=expand(rules.export_network.output.network, model=PARAMS.models),
         latency=rules.latency.output,
         published=expand("reports/reference/{name}.csv", name=["spandex_paper", "ndns_track1_test_set_1"]),
     output:
         table=multiext(f"{REPORTS}/table", ".csv", ".md", ".tex"),
+        page=f"{REPORTS}/index.html",
         summary=f"{REPORTS}/summary.md",
         intervals=f"{REPORTS}/intervals.md",
         board=f"{REPORTS}/metricsboard.yml",
@@ -30,4 +33,4 @@ rule report:
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
-        "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --run {params.run} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --clips {input.test} --run {params.run} > {log} 2>&1"

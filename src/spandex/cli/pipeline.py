@@ -109,12 +109,13 @@ def report(
     context: Context,
     models: Models,
     reports: Reports,
+    clips: Clips,
     run: Run,
 ) -> None:
-    """The paper's table with ours beside it, figures, and the challenge's board entry."""
+    """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     from spandex.steps import report
 
-    report.report(params_of(context), models, reports, run)
+    report.report(params_of(context), models, reports, clips, run)
 
 
 @step

@@ -4,7 +4,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -43,6 +43,18 @@ class KneePoint(NamedTuple):
     change_db: float
     interval_db: tuple[float, float]
     power_mops_per_s: float
+
+
+def knee_point(scores: Mapping[str, Any], change: Mapping[str, Any] | None = None) -> KneePoint:
+    """A network against the control, which is at zero itself.
+
+    Args:
+        scores: from ``spandex.evaluation``, with ``sparsity``.
+        change: the network minus the control, from ``spandex.evaluation.differences``; None for the control.
+    """
+    difference = {"mean": 0.0, "interval": (0.0, 0.0)} if change is None else change["si_snr_db"]
+    power = scores["power_proxy_ops_per_s"] / 1e6
+    return KneePoint(scores["sparsity"], difference["mean"], tuple(difference["interval"]), power)
 
 
 def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:

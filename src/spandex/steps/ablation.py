@@ -1,9 +1,8 @@
 """The ablation that the write-up tells of: how to prune, and how far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from spandex.evaluation import differences
 from spandex.files import atomic_path
@@ -34,7 +33,7 @@ def ablation(params: Params, models: Path, reports: Path, run: Path) -> None:
         intervals.intervals_table(scores, CONTROL, list(changes.values())),
         intervals.losses_table(scores),
     )
-    points = [_point(scores[name], changes.get(name)) for name in knee]
+    points = [figures.knee_point(scores[name], changes.get(name)) for name in knee]
     with atomic_path(folder / "summary.md") as temporary:
         text = f"{table.to_markdown(schedules)}\nOver sparsity:\n\n{table.to_markdown(sparsities)}\n{_knee(points)}\n"
         temporary.write_text(text, encoding="utf-8")
@@ -52,13 +51,6 @@ def _titled(params: Params, row: table.Row) -> table.Row:
     """A pruned network's row, named by schedule and target."""
     pruning = params.prunings.get(row.model)
     return row if pruning is None else replace(row, model=f"{pruning.schedule} {100 * pruning.target:g} %")
-
-
-def _point(scores: Mapping[str, Any], change: Mapping[str, Any] | None) -> KneePoint:
-    """A network against the control, which is at zero itself."""
-    difference = {"mean": 0.0, "interval": (0.0, 0.0)} if change is None else change["si_snr_db"]
-    power = scores["power_proxy_ops_per_s"] / 1e6
-    return KneePoint(scores["sparsity"], difference["mean"], tuple(difference["interval"]), power)
 
 
 def _knee(points: Sequence[KneePoint]) -> str:

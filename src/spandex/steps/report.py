@@ -7,15 +7,26 @@ from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
 from spandex.params import Params
 from spandex.report import figures, intervals, metricsboard, table
+from spandex.report.claims import Evidence, findings
+from spandex.report.comparison import against
 from spandex.report.numbers import write_numbers
+from spandex.report.page import write_page
+from spandex.steps.page import page_of
 from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_build
 
 REFERENCE = Path("reports/reference")
 
 
-def report(params: Params, models: Path, reports: Path, run: Path) -> None:
-    """Write tables, figures and the board entry, and log the finished models to MLflow."""
+def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) -> None:
+    """Write tables, figures, the page and the board entry, and log the finished models to MLflow.
+
+    Args:
+        params: of the build.
+        models, reports: folders of the profile.
+        clips: clips.json of the test clips, which lie beside it.
+        run: JSON file of the build's MLflow run.
+    """
     noisy = noisy_scores(reports)
     metrics = {model: network_scores(params, models, reports, model) for model in params.models}
     enc_dec_ms = read_json(reports / "latency" / "latency.json")["latency_enc_dec_ms"]
@@ -32,9 +43,10 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
     numbers = write_numbers(reports, noisy, metrics, epochs)
 
     control = "dense" if "dense" in metrics else next(iter(metrics))
+    pairs = differences(metrics)
     intervals.write_intervals(
         reports / "intervals.md",
-        intervals.intervals_table(metrics, control, differences(metrics)),
+        intervals.intervals_table(metrics, control, pairs),
         intervals.losses_table(metrics),
     )
 
@@ -52,4 +64,21 @@ def report(params: Params, models: Path, reports: Path, run: Path) -> None:
         ],
         reports / "metricsboard.yml",
     )
+    changes = against(control, pairs)
+    found = findings(Evidence(params, metrics, control, changes, published, enc_dec_ms))
+    page = page_of(
+        params,
+        models,
+        reports,
+        clips.parent,
+        REFERENCE,
+        noisy=noisy,
+        networks=metrics,
+        control=control,
+        changes=changes,
+        found=found,
+        ours=timed,
+        published=published,
+    )
+    write_page(reports / "index.html", page)
     log_build(params, models, reports, run, tables + drawn + numbers)

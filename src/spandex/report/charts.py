@@ -1,0 +1,275 @@
+"""The page's charts, for plotly: what is drawn, and the same in words.
+
+Colours are left to the page, which has a palette for light and one for dark: every trace names its ``series``. Series
+differ in dash, marker and hatching too.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import plotly.graph_objects as go
+
+from spandex.metrics.bootstrap import Interval
+from spandex.report.figures import KneePoint
+from spandex.report.layers import LayerWeights, histograms
+from spandex.report.wording import interval, number
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "star")
+PATTERNS = ("", "/", ".", "x", "-", "+", "\\")
+BACKGROUND = -1  # series of what is not ours
+
+Log = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        key: of the element that holds it.
+        title: heading.
+        summary: what it shows, in words.
+        figure: data and layout as plotly's JSON.
+    """
+
+    key: str
+    title: str
+    summary: str
+    figure: dict[str, Any]
+
+
+def sparsity_chart(logs: Mapping[str, Log], names: Sequence[str]) -> Chart:
+    """Figure 1: sparsity of the float weights over training iterations.
+
+    Args:
+        logs: by network, rows of log.csv.
+        names: all networks of the page, whose places give colours.
+    """
+    traces, words = [], []
+    for name, rows in logs.items():
+        iterations, values = _columns(rows, "iteration", "sparsity")
+        values = [100 * value for value in values]
+        traces.append(_line(name, iterations, values, names, shape="hv"))
+        if values:
+            reached = next(i for i, value in zip(iterations, values, strict=True) if value == values[-1])
+            words.append(f"{name} ends at {number(values[-1], 1)} %, reached at iteration {number(reached, 0)}")
+    figure = _figure(traces, "iteration", "sparsity (%)")
+    figure.update_yaxes(range=[-2, 102])
+    return _chart("figure1", "Sparsity while training", _sentence(words), figure)
+
+
+def learning_charts(epochs: Mapping[str, Log]) -> list[Chart]:
+    """Training loss and validation SI-SNR over iterations.
+
+    Args:
+        epochs: by network, rows of epochs.csv; a network without any was not trained.
+    """
+    charts = []
+    for key, column, title, axis in (
+        ("loss", "train_loss", "Training loss", "training loss"),
+        ("validation", "validation_si_snr_db", "Validation SI-SNR", "validation SI-SNR (dB)"),
+    ):
+        traces, words = [], []
+        for name, rows in epochs.items():
+            iterations, values = _columns(rows, "iteration", column)
+            if values:
+                traces.append(_line(name, iterations, values, list(epochs), markers=True))
+                words.append(f"{name} from {number(values[0], 2)} to {number(values[-1], 2)}")
+        charts.append(_chart(key, title, _sentence(words), _figure(traces, "iteration", axis)))
+    return charts
+
+
+def plane_charts(
+    board: Sequence[Mapping[str, str]],
+    networks: Mapping[str, Mapping[str, Any]],
+    counterparts: Mapping[str, tuple[str, ...]],
+) -> list[Chart]:
+    """SI-SNR, and its improvement over the noisy input, over the power proxy, with the challenge's board behind.
+
+    Args:
+        board: entries of the challenge's track 1, cells as in ndns_track1_test_set_1.csv.
+        networks: ours, scores of ``spandex.evaluation``.
+        counterparts: by network, how the names of the entries begin that it rebuilds.
+    """
+    charts, names = [], list(networks)
+    for key, theirs, ours, title in (
+        ("plane", "si_snr_db", "si_snr_db", "SI-SNR"),
+        ("plane_improvement", "si_snri_data_db", "si_snri_db", "SI-SNR improvement"),
+    ):
+        entries = [entry for entry in board if entry["power_proxy_mops_per_s"] and entry[theirs]]
+        rebuilt = {name: [e for e in entries if e["entry"].startswith(counterparts[name])] for name in names}
+        others = [entry for entry in entries if not any(entry in own for own in rebuilt.values())]
+        traces = [_entries("challenge's board", others, theirs, "circle-open", BACKGROUND)]
+        words = []
+        for series, (name, metrics) in enumerate(networks.items()):
+            symbol = _of(SYMBOLS, name, names)
+            if rebuilt[name]:
+                traces.append(_entries(name, rebuilt[name], theirs, f"{symbol}-open", series))
+            power, quality = metrics["power_proxy_ops_per_s"] / 1e6, metrics[ours]
+            low, high = metrics["intervals"][ours]
+            traces.append(
+                go.Scatter(
+                    x=[power],
+                    y=[quality],
+                    error_y={"type": "data", "array": [high - quality], "arrayminus": [quality - low], "thickness": 1},
+                    mode="markers",
+                    name=name,
+                    hovertemplate=f"{name}<br>%{{x:.2f}} M-Ops/s, %{{y:.2f}} dB<extra></extra>",
+                    marker={"symbol": symbol, "size": 11},
+                    meta={"series": series},
+                )
+            )
+            words.append(f"{name} {number(quality, 2)} dB at {number(power, 2)} M-Ops/s")
+        words += [
+            f"{entry['entry']} of {entry['team']} {entry[theirs]} dB at {entry['power_proxy_mops_per_s']} M-Ops/s"
+            for entry in entries
+        ]
+        figure = _figure(traces, "power proxy (M-Ops/s)", f"{title} (dB)")
+        figure.update_xaxes(type="log", dtick=1)
+        charts.append(_chart(key, f"{title} and power proxy", _sentence(words), figure))
+    return charts
+
+
+def layer_charts(layers: Mapping[str, Sequence[LayerWeights]], metrics: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
+    """Sparsity, synaptic operations and events by layer.
+
+    Args:
+        layers: by network.
+        metrics: scores of the same networks, with ``layer_synops_per_step`` and ``events_per_step``.
+    """
+    ticks = [f"layer {layer.name}" for layer in next(iter(layers.values()))]
+    sparsity = {name: [100 * layer.sparsity for layer in found] for name, found in layers.items()}
+    synops = {name: [value / 1e3 for value in metrics[name]["layer_synops_per_step"]] for name in layers}
+    events = {name: metrics[name]["events_per_step"] for name in layers}
+    return [
+        _bars("sparsity", "Sparsity by layer, as deployed", "zero weights (%)", ticks, sparsity, "%"),
+        _bars("synops", "Synaptic operations by layer", "thousand SynOps a step", ticks, synops, "thousand"),
+        _bars("events", "Events that enter a layer", "events a step", ticks, events, "events"),
+    ]
+
+
+def weight_charts(layers: Mapping[str, Sequence[LayerWeights]]) -> list[Chart]:
+    """Histogram of the non-zero weights of every layer, as the integers that Lava holds."""
+    charts = []
+    for place in range(max(map(len, layers.values()))):
+        here = {name: found[place] for name, found in layers.items() if place < len(found)}
+        centres, counts = histograms(list(here.values()))
+        traces, words = [], []
+        for (name, layer), count in zip(here.items(), counts, strict=True):
+            drawn = [value or None for value in count.tolist()]  # a logarithm has no place for 0
+            traces.append(_line(name, centres.tolist(), drawn, list(layers), shape="hvh"))
+            words.append(f"{name} keeps {number(layer.kept.size, 0)} of {number(layer.weights, 0)} weights")
+        figure = _figure(traces, "weight (Lava's integer)", "weights in a bin")
+        figure.update_yaxes(type="log", dtick=1)
+        charts.append(_chart(f"weights{place + 1}", f"Weights of layer {place + 1}", _sentence(words), figure))
+    return charts
+
+
+def knee_charts(points: Sequence[KneePoint]) -> list[Chart]:
+    """SI-SNR against the control, and power proxy, over sparsity; from the ablation."""
+    sparsity = [100 * point.sparsity for point in points]
+    bands = [point.interval_db for point in points]
+    quality = [
+        go.Scatter(
+            x=sparsity + sparsity[::-1],
+            y=[high for _, high in bands] + [low for low, _ in bands[::-1]],
+            fill="toself",
+            mode="lines",
+            line={"width": 0},
+            name="95 % interval",
+            hoverinfo="skip",
+            meta={"series": 1},
+        ),
+        _line("mean", sparsity, [point.change_db for point in points], ["", "mean"], markers=True),
+    ]
+    power = [_line("power proxy", sparsity, [p.power_mops_per_s for p in points], ["", "power proxy"], markers=True)]
+    pairs = list(zip(points, bands, strict=True))
+    words = [
+        f"{number(100 * p.sparsity, 1)} %: {interval(Interval(p.change_db, *band), 2, 'dB', signed=True)}"
+        for p, band in pairs
+    ]
+    costs = [f"{number(100 * p.sparsity, 1)} %: {number(p.power_mops_per_s, 2)} M-Ops/s" for p in points]
+    figure = _figure(power, "sparsity (%)", "power proxy (M-Ops/s)")
+    figure.update_yaxes(rangemode="tozero")
+    return [
+        _chart("knee", "SI-SNR over sparsity", _sentence(words), _figure(quality, "sparsity (%)", "change (dB)")),
+        _chart("knee_power", "Power proxy over sparsity", _sentence(costs), figure),
+    ]
+
+
+def _entries(name: str, entries: Sequence[Mapping[str, str]], column: str, symbol: str, series: int) -> go.Scatter:
+    """Entries of the board in the plane."""
+    return go.Scatter(
+        x=[float(entry["power_proxy_mops_per_s"]) for entry in entries],
+        y=[float(entry[column]) for entry in entries],
+        mode="markers",
+        name=name,
+        text=[html.escape(f"{entry['team']}: {entry['entry']}") for entry in entries],
+        hovertemplate="%{text}<br>%{x:.2f} M-Ops/s, %{y:.2f} dB<extra></extra>",
+        marker={"symbol": symbol, "size": 10},
+        showlegend=series == BACKGROUND,
+        meta={"series": series},
+    )
+
+
+def _bars(
+    key: str, title: str, axis: str, ticks: Sequence[str], values: Mapping[str, Sequence[float]], unit: str
+) -> Chart:
+    traces = [
+        go.Bar(
+            x=list(ticks),
+            y=list(found),
+            name=name,
+            marker={"pattern": {"shape": _of(PATTERNS, name, list(values)), "solidity": 0.25}},
+            hovertemplate=f"{name}, %{{x}}: %{{y:.1f}} {unit}<extra></extra>",
+            meta={"series": list(values).index(name)},
+        )
+        for name, found in values.items()
+    ]
+    words = [f"{name} {', '.join(number(v, 1) for v in found)} {unit}" for name, found in values.items()]
+    figure = _figure(traces, "", axis)
+    figure.update_layout(barmode="group", bargap=0.25)
+    return _chart(key, title, _sentence(words), figure)
+
+
+def _line(
+    name: str, x: Sequence[float], y: Sequence[float | None], names: Sequence[str], shape="linear", markers=False
+) -> go.Scatter:
+    return go.Scatter(
+        x=list(x),
+        y=list(y),
+        name=name,
+        mode="lines+markers" if markers else "lines",
+        line={"shape": shape, "width": 2, "dash": _of(DASHES, name, names)},
+        marker={"symbol": _of(SYMBOLS, name, names), "size": 7},
+        meta={"series": list(names).index(name)},
+    )
+
+
+def _figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
+    figure = go.Figure(list(traces), layout={"template": "none", "xaxis_title": x, "yaxis_title": y})
+    return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+
+
+def _chart(key: str, title: str, summary: str, figure: go.Figure) -> Chart:
+    content = figure.to_plotly_json()
+    content["layout"].pop("template", None)
+    return Chart(key, title, summary, content)
+
+
+def _of(choices: Sequence[str], name: str, names: Sequence[str]) -> str:
+    return choices[list(names).index(name) % len(choices)]
+
+
+def _columns(rows: Log, x: str, y: str) -> tuple[list[float], list[float]]:
+    """Two columns of the rows that have a value of the second; what is not finite cannot be drawn."""
+    points = [(float(row[x]), float(row[y])) for row in rows if row[y] and isfinite(float(row[y]))]
+    return [point[0] for point in points], [point[1] for point in points]
+
+
+def _sentence(words: Sequence[str]) -> str:
+    return f"{'; '.join(words)}." if words else "Nothing to show."

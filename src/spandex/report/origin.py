@@ -1,0 +1,57 @@
+"""What produced a build: times of its rules, digests of its files, its parameters line by line."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spandex.files import sha256
+
+DIGITS = 16  # of a digest that people compare
+
+
+@dataclass(frozen=True)
+class Time:
+    """What Snakemake measured of a job; None where it could not.
+
+    Attributes:
+        job: rule and wildcards.
+        wall_s, cpu_s: seconds.
+        memory_mb: largest resident set.
+    """
+
+    job: str
+    wall_s: float | None
+    cpu_s: float | None
+    memory_mb: float | None
+
+
+def times(folder: Path) -> list[Time]:
+    """Of every job whose benchmark lies in ``folder``, longest first."""
+    found = []
+    for file in sorted(folder.rglob("*.tsv")):
+        with file.open(encoding="utf-8", newline="") as opened:
+            row = next(csv.DictReader(opened, delimiter="\t"), {})
+        job = file.relative_to(folder).with_suffix("").as_posix()
+        found.append(Time(job, *(_number(row.get(name)) for name in ("s", "cpu_time", "max_rss"))))
+    return sorted(found, key=lambda time: -(time.wall_s or 0))
+
+
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """The first digits of the SHA-256 of files that exist, by path."""
+    return {file.as_posix(): sha256(file)[:DIGITS] for file in files if file.is_file()}
+
+
+def as_yaml(sections: Mapping[str, Any]) -> str:
+    """Parameters as they would stand in params.yaml."""
+    return yaml.safe_dump(dict(sections), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:  # Snakemake writes NA or - for what it did not see
+        return None

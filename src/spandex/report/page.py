@@ -1,0 +1,132 @@
+"""The report as one page that needs nothing from elsewhere: text, charts, sound and the code that draws them."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from spandex.files import atomic_path
+from spandex.report.charts import Chart
+from spandex.report.claims import Finding, Verdict
+from spandex.report.clips import Example
+from spandex.report.comparison import Significance
+from spandex.report.origin import Time
+from spandex.report.side_by_side import Line, columns, heading
+from spandex.report.wording import number
+
+SYMBOLS = {Significance.BETTER: "✓", Significance.WORSE: "✗", Significance.OPEN: "≈"}
+BADGES = {Verdict.REPRODUCED: "✓", Verdict.NOT_REPRODUCED: "✗", Verdict.NOT_TESTABLE: "○"}
+CLASSES = {
+    Significance.BETTER: "good",
+    Significance.WORSE: "bad",
+    Significance.OPEN: "open",
+    Verdict.REPRODUCED: "good",
+    Verdict.NOT_REPRODUCED: "bad",
+    Verdict.NOT_TESTABLE: "open",
+}
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """What pruning changed in one network, in a few words."""
+
+    model: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What produced the report.
+
+    Attributes:
+        facts: by name, such as revision and digests.
+        versions: of Python and packages.
+        files: digests by path.
+        parameters: as YAML.
+        times: of the jobs.
+    """
+
+    facts: Mapping[str, str]
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+    parameters: str
+    times: Sequence[Time]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows.
+
+    Attributes:
+        team: who made it.
+        profile: of the parameters.
+        clips: how many were evaluated.
+        date: YYYY-MM-DD.
+        control: the network that differences are to.
+        findings: the paper's claims.
+        highlights: of the pruned networks.
+        lines: of the table.
+        training, plane, layers, weights, knee: charts; knee is empty if there was no ablation.
+        examples: clips.
+        origin: what produced it.
+    """
+
+    team: str
+    profile: str
+    clips: int
+    date: str
+    control: str
+    findings: Sequence[Finding]
+    highlights: Sequence[Highlight]
+    lines: Sequence[Line]
+    training: Sequence[Chart]
+    plane: Sequence[Chart]
+    layers: Sequence[Chart]
+    weights: Sequence[Chart]
+    knee: Sequence[Chart]
+    examples: Sequence[Example]
+    origin: Origin
+
+    @property
+    def charts(self) -> dict[str, dict[str, Any]]:
+        """What plotly draws, by key."""
+        groups = (self.training, self.plane, self.layers, self.weights, self.knee)
+        return {chart.key: chart.figure for group in groups for chart in group}
+
+    @property
+    def verdicts(self) -> dict[Verdict, int]:
+        """How often each was given."""
+        counts = Counter(finding.verdict for finding in self.findings)
+        return {verdict: counts[verdict] for verdict in Verdict}
+
+
+def write_page(path: str | os.PathLike, page: Page) -> None:
+    """Write the page as HTML."""
+    with atomic_path(path) as temporary:
+        Path(temporary).write_text(to_html(page), encoding="utf-8")
+
+
+def to_html(page: Page) -> str:
+    """The page as HTML; whatever text it holds is escaped."""
+    environment = Environment(
+        loader=PackageLoader("spandex.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template("page.html.jinja").render(
+        page=page,
+        columns=[(heading(column), column.unit) for column in columns()],
+        symbols=SYMBOLS,
+        badges=BADGES,
+        classes=CLASSES,
+        plotly=Markup(get_plotlyjs()),
+    )

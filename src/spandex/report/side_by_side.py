@@ -1,0 +1,145 @@
+"""The paper's table for the page: our networks with intervals and differences, the published rows beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spandex.metrics.bootstrap import Interval
+from spandex.params import Pruning
+from spandex.report.comparison import Differences, Significance, significance
+from spandex.report.table import COST, LATENCY, QUALITY, Column, Row
+from spandex.report.wording import interval, number
+
+# scores of spandex.evaluation behind the columns that have intervals, and the factor to the column's unit
+SCORES = {
+    "si_snr_db": ("si_snr_db", 1),
+    "si_snri_data_db": ("si_snri_db", 1),
+    "mos_ovrl": ("mos_ovrl", 1),
+    "mos_sig": ("mos_sig", 1),
+    "mos_bak": ("mos_bak", 1),
+    "power_proxy_mops_per_s": ("power_proxy_ops_per_s", 1e-6),
+    "pdp_proxy_mops": ("pdp_proxy_ops", 1e-6),
+    "fixed_minus_float_db": ("fixed_minus_float_db", 1),
+}
+MORE_DECIMALS = {"mos_ovrl": 1, "mos_sig": 1, "mos_bak": 1}  # of changes, which are smaller than the levels
+ALREADY_DIFFERENCES = ("fixed_minus_float_db",)
+LEFT_OUT = (
+    "float_si_snr_db",
+    "si_snri_enc_dec_db",
+    "float_mos_ovrl",
+    "fixed_minus_float_mos_ovrl",
+    "latency_enc_dec_ms",
+)
+HEADINGS = {"si_snri_data_db": "SI-SNR improvement", "latency_total_ms": "latency"}
+NOISY, BASELINE = "Test Set 1", "Baseline SDNN"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with what is known of its certainty.
+
+    Attributes:
+        value: to sort by; None if unknown.
+        text: the number.
+        bounds: its 95 % interval, or nothing.
+        change: its difference to the control with interval, or to the published baseline without; or nothing.
+        significance: what the interval of the difference says; None without one.
+    """
+
+    value: float | None = None
+    text: str = ""
+    bounds: str = ""
+    change: str = ""
+    significance: Significance | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table."""
+
+    model: str
+    source: str
+    published: bool
+    cells: tuple[Cell, ...]
+
+
+def columns() -> list[Column]:
+    """Those that the page shows."""
+    return [column for column in QUALITY + COST + LATENCY if column.key not in LEFT_OUT]
+
+
+def heading(column: Column) -> str:
+    """What stands above a column, without its unit."""
+    return HEADINGS.get(column.key, column.heading)
+
+
+def lines(
+    ours: Sequence[Row],
+    published: Sequence[Row],
+    networks: Mapping[str, Mapping[str, Any]],
+    differences: Mapping[str, Differences],
+    pruned: Mapping[str, Pruning],
+) -> list[Line]:
+    """Our rows, each followed by the published rows of the same kind, then what is left of those.
+
+    Args:
+        ours: rows of this run with the noisy input.
+        published: rows of the board and of the write-up.
+        networks: scores by name, of noisy input and networks.
+        differences: to the control, by network.
+        pruned: our pruned networks.
+    """
+    baseline = next((row for row in published if row.model.startswith(BASELINE)), None)
+    left = list(published)
+    found = []
+    for row in ours:
+        found.append(_our_line(row, networks[row.model], differences.get(row.model, {})))
+        beside = [other for other in left if other.model.startswith(counterpart(row.model, pruned))]
+        left = [other for other in left if other not in beside]
+        found += [_published_line(other, baseline) for other in beside]
+    return found + [_published_line(row, baseline) for row in left]
+
+
+def counterpart(model: str, pruned: Mapping[str, Pruning]) -> tuple[str, ...]:
+    """How the names of the published rows begin that belong to a network of ours."""
+    if model in pruned:
+        return (f"{100 * pruned[model].target:g}% Spars",)
+    return {"noisy": (NOISY,), "baseline": (BASELINE,)}.get(model, ())
+
+
+def _our_line(row: Row, metrics: Mapping[str, Any], differences: Differences) -> Line:
+    return Line(row.model, row.source, False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
+
+
+def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences: Differences) -> Cell:
+    value = row.values.get(column.key)
+    if value is None:
+        return Cell()
+    text = number(value, column.decimals)
+    score, factor = SCORES.get(column.key, ("", 1))
+    if score not in metrics.get("intervals", {}):
+        return Cell(value, text)
+    low, high = (factor * bound for bound in metrics["intervals"][score])
+    bounds = f"{number(low, column.decimals)} to {number(high, column.decimals)}"
+    if column.key in ALREADY_DIFFERENCES:
+        return Cell(value, text, bounds, significance=significance(score, Interval(value, low, high)))
+    if score not in differences:
+        return Cell(value, text, bounds)
+    difference = Interval(*(factor * bound for bound in differences[score]))
+    change = interval(difference, column.decimals + MORE_DECIMALS.get(column.key, 0), signed=True)
+    return Cell(value, text, bounds, change, significance(score, difference))
+
+
+def _published_line(row: Row, baseline: Row | None) -> Line:
+    return Line(row.model, row.source, True, tuple(_published_cell(c, row, baseline) for c in columns()))
+
+
+def _published_cell(column: Column, row: Row, baseline: Row | None) -> Cell:
+    value = row.values.get(column.key)
+    if value is None:
+        return Cell()
+    change = ""
+    before = baseline.values.get(column.key) if baseline else None
+    if row.model[:1].isdigit() and column.key in SCORES and before is not None:
+        change = number(value - before, column.decimals, signed=True)
+    return Cell(value, number(value, column.decimals), change=change)

@@ -1,0 +1,145 @@
+"""What the page of a build shows, gathered from its files."""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spandex.evaluation import differences, load_subject
+from spandex.params import Params
+from spandex.provenance import dirty, produced_by, revision
+from spandex.report import charts, claims, clips, origin, side_by_side, table
+from spandex.report.comparison import Differences
+from spandex.report.figures import KneePoint, knee_point
+from spandex.report.layers import layer_weights
+from spandex.report.numbers import CURVE_COLUMNS, read_log
+from spandex.report.page import Highlight, Origin, Page
+from spandex.report.wording import interval, number
+from spandex.steps.results import network_scores
+
+BOARD = "ndns_track1_test_set_1.csv"
+Metrics = Mapping[str, Any]
+
+
+def page_of(
+    params: Params,
+    models: Path,
+    reports: Path,
+    test: Path,
+    reference: Path,
+    *,
+    noisy: Metrics,
+    networks: Mapping[str, Metrics],
+    control: str,
+    changes: Mapping[str, Differences],
+    found: list[claims.Finding],
+    ours: list[table.Row],
+    published: list[table.Row],
+) -> Page:
+    """Everything that the page shows.
+
+    Args:
+        params: of the build.
+        models, reports: folders of the profile.
+        test: folder of the test clips.
+        reference: folder of the published tables.
+        noisy, networks: scores.
+        control, changes: what the networks are compared with, and how they differ from it.
+        found: verdicts on the paper's claims.
+        ours, published: rows of the table.
+
+    Raises:
+        SpandexError: a file is missing or does not belong to the others.
+    """
+    names = list(networks)
+    shown = ["baseline", *params.pruned]
+    epochs = {name: read_log(models / params.folder(name) / "epochs.csv", CURVE_COLUMNS[1:]) for name in names}
+    iterations = {
+        name: read_log(models / params.folder(name) / "log.csv", ("iteration", "sparsity"))
+        for name in params.fine_tuned
+    }
+    exported = {name: models / "exported" / name / "network.net" for name in names}
+    layers = {name: layer_weights(path) for name, path in exported.items()}
+    board = [entry for entry in read_log(reference / BOARD, ("team", "entry")) if entry["team"]]
+    subjects = [load_subject(exported[name], name, hop=params.model.hop) for name in shown]
+    return Page(
+        team=params.report.team,
+        profile=params.profile,
+        clips=len(noisy["per_clip"]),
+        date=datetime.date.today().isoformat(),
+        control=control,
+        findings=found,
+        highlights=[_highlight(networks, control, changes, name) for name in params.pruned],
+        lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks}, changes, params.pruned),
+        training=[charts.sparsity_chart(iterations, names), *charts.learning_charts(epochs)],
+        plane=charts.plane_charts(
+            board, networks, {name: side_by_side.counterpart(name, params.pruned) for name in names}
+        ),
+        layers=charts.layer_charts(layers, networks),
+        weights=charts.weight_charts(layers),
+        knee=charts.knee_charts(points) if (points := _knee(params, models, reports, networks, control)) else [],
+        examples=clips.examples(test, noisy, networks, subjects),
+        origin=_origin(params, models, reports, test, networks),
+    )
+
+
+def _highlight(
+    networks: Mapping[str, Metrics], control: str, changes: Mapping[str, Differences], model: str
+) -> Highlight:
+    metrics, change = networks[model], changes[model]
+    facts = {"SI-SNR": interval(change["si_snr_db"], 2, "dB", signed=True)}
+    if "mos_ovrl" in change:
+        facts["MOS ovrl"] = interval(change["mos_ovrl"], 3, signed=True)
+    power = metrics["power_proxy_ops_per_s"]
+    share = 100 * power / networks[control]["power_proxy_ops_per_s"]
+    return Highlight(
+        model,
+        facts
+        | {
+            "power proxy": f"{number(power / 1e6, 2)} M-Ops/s, {number(share, 0)} %",
+            "parameters": number(metrics["parameters"], 0),
+            "size": f"{number(metrics['size_kb'], 1)} KB",
+            "zero weights": f"{number(100 * metrics['sparsity'], 1)} %",
+        },
+    )
+
+
+def _knee(
+    params: Params, models: Path, reports: Path, networks: Mapping[str, Metrics], control: str
+) -> list[KneePoint]:
+    """The ablation's networks by growing sparsity, the control first; empty unless all are there, of these clips."""
+    ablation = [name for name in params.knee if name in params.variants]
+    if not ablation or not all((reports / "ablation" / "evaluate" / f"{name}.json").is_file() for name in ablation):
+        return []
+    scores = {name: networks.get(name) or network_scores(params, models, reports, name) for name in params.knee}
+    clips_of = {name: [clip["digest"] for clip in metrics["per_clip"]] for name, metrics in scores.items()}
+    if any(found != [clip["digest"] for clip in networks[control]["per_clip"]] for found in clips_of.values()):
+        return []
+    points = [knee_point(networks[control])]
+    for name, metrics in scores.items():
+        (change,) = differences({control: networks[control], name: metrics})
+        points.append(knee_point(metrics, change))
+    return points
+
+
+def _origin(params: Params, models: Path, reports: Path, test: Path, networks: Mapping[str, Metrics]) -> Origin:
+    record = produced_by(params=params)
+    changed = dirty()
+    facts = {
+        "Revision": revision() or "not a git repository",
+        "Uncommitted changes": "not known" if changed is None else "yes" if changed else "no",
+        "Code": record["code_digest"],
+        "Parameters": record["params_digest"],
+    }
+    evaluated = {metrics["produced_by"]["code_digest"] for metrics in networks.values()}
+    facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))
+    files = [test / "clips.json"]
+    files += [models / params.folder(name) / "network.pt" for name in networks]
+    files += [models / "exported" / name / "network.net" for name in networks]
+    return Origin(
+        facts=facts,
+        versions=record["versions"],
+        files=origin.digests(files),
+        parameters=origin.as_yaml(params.model_dump(mode="json")),
+        times=origin.times(reports / "times"),
+    )

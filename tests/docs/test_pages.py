@@ -14,8 +14,8 @@ import soundfile
 import yaml
 
 from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
-from pipeline.test_build import TOY, new_project
 from spandex.data import read_manifest
+from toy_project import TOY, commit, new_project
 
 FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
 UNREACHABLE = "http://127.0.0.1:9"
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def toy(folder: Path) -> Path:
     """A clone whose builds take a minute, with the environment of these tests as its own."""
-    new_project(folder)
+    new_project(folder, evaluate={"mos": False})
     for file in ("pyproject.toml", "requirements-uv.lock", "README.md"):
         shutil.copy(REPOSITORY / file, folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
@@ -35,8 +35,7 @@ def toy(folder: Path) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     for block in (block for page in PAGES for block in blocks(page) if block.title):
         (folder / block.title).write_text(block.text)
-    run(["git", "add", "--all"], folder)
-    run(["git", "commit", "--quiet", "--message", "A toy"], folder)
+    commit(folder, "What readers add")
     (folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != ".ready":
@@ -50,10 +49,9 @@ def toy(folder: Path) -> Path:
 def environment(folder: Path) -> dict[str, str]:
     ours = ("SPANDEX_", "MLFLOW_", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    person = {f"GIT_{role}_{part}": "reader" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
     proxies = {f"{scheme}_proxy": UNREACHABLE for scheme in ("http", "https")} | {"no_proxy": "127.0.0.1,localhost"}
     path = f"{folder / '.venv/bin'}:{kept['PATH']}"
-    return kept | person | proxies | {"PATH": path, "CORES": "2", "DVC_NO_ANALYTICS": "1"}
+    return kept | proxies | {"PATH": path, "CORES": "2", "DVC_NO_ANALYTICS": "1"}
 
 
 def run(command: list[str], folder: Path, typed: str | None = None) -> str:

@@ -21,7 +21,7 @@ import torch
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_embedded, synthesize
 from spandex.files import write_json
 from spandex.kernels import accelerate
-from spandex.models import SDNN, istft, stft
+from spandex.models import SDNN, istft, magnitudes, stft
 from spandex.train.losses import denoising_loss
 
 SEED = 1
@@ -33,7 +33,7 @@ def train_step(network: SDNN, optimizer: torch.optim.Optimizer, noisy: np.ndarra
     noisy, clean = torch.from_numpy(noisy), torch.from_numpy(clean)
     magnitude, phase = stft(noisy)
     denoised = network(magnitude)
-    loss, _ = denoising_loss(denoised, stft(clean)[0], istft(denoised, phase, noisy.shape[-1]), clean, lam=0.001)
+    loss, _ = denoising_loss(denoised, magnitudes(clean), istft(denoised, phase, noisy.shape[-1]), clean, lam=0.001)
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 10)

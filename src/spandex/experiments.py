@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 
 DVC = (sys.executable, "-m", "dvc")
 WRITING = ("apply", "run")  # the parts of dvc exp that overwrite the workspace's outs
@@ -21,7 +21,7 @@ def uncommitted() -> list[str]:
     """
     done = subprocess.run([*DVC, "data", "status", "--json"], capture_output=True, text=True)
     if done.returncode:
-        raise SpandexError(f"dvc data status failed: {' '.join(done.stderr.split())}")
+        raise SpandexError(f"dvc data status failed: {one_line(done.stderr)}")
     changes = json.loads(done.stdout).get("uncommitted", {})
     return sorted(path for kind in ("added", "modified", "renamed") for path in changes.get(kind, []))
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 
 PROFILES = ("embedded", "mini", "dns4")
 
@@ -365,7 +365,7 @@ def _read(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        raise ParamsError(f"{path}: not YAML ({one_line(error)})") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no sections")
     return content

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.files import sha256
 
 
@@ -24,7 +24,7 @@ def resolve(name: str) -> Callable[..., Any]:
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # whatever the user's module raises
-        raise SpandexError(f"{name}: {module} cannot be imported ({_one_line(error)})") from None
+        raise SpandexError(f"{name}: {module} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
     if not callable(found):
         raise SpandexError(f"{name}: {module} has no callable {attribute}")
     return found
@@ -51,7 +51,3 @@ def _look_here_first() -> None:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from spandex import params as parameters
 from spandex.checkout import EXPERIMENTS, main_checkout
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.files import read_json
 
 LOCK_FILE = "requirements.lock"
@@ -136,5 +136,5 @@ def _build(root: Path, clone: Path, cores: int | None, revision: str) -> None:
 def _output(command: list[str], problem: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SpandexError(f"{problem} ({' '.join(done.stderr.split())})" if done.stderr.strip() else problem)
+        raise SpandexError(f"{problem} ({one_line(done.stderr)})" if done.stderr.strip() else problem)
     return done.stdout

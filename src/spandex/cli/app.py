@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from spandex import params as parameters
 from spandex.checkout import run_code_of
-from spandex.errors import SpandexError, Stopped
+from spandex.errors import SpandexError, Stopped, one_line
 from spandex.params import Params
 from spandex.recipes import Recipe, Request
 
@@ -35,7 +35,7 @@ class OneLineErrors(TyperGroup):
             if not standalone_mode:
                 raise
             command = error.ctx.command_path if getattr(error, "ctx", None) else "spandex"
-            message = " ".join(error.format_message().split()).removesuffix(".")
+            message = one_line(error.format_message()).removesuffix(".")
             print(f"{command}: {message}; see {command} --help", file=sys.stderr)
             status = error.exit_code
         if standalone_mode:

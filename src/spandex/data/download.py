@@ -25,7 +25,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from spandex.data.catalog import Source
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.files import atomic_path, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -454,4 +454,4 @@ def _reason(error: Exception) -> str:
     """The innermost cause, which names what happened, in one line."""
     while error.args and isinstance(inner := getattr(error.args[-1], "reason", error.args[-1]), Exception):
         error = inner
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lava.lib.dl.slayer.block import sigma_delta
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.models.files import export_hdf5
 from spandex.models.sdnn import MaskNetwork
 from spandex.references import resolve
@@ -33,7 +33,7 @@ def from_factory(name: str, arguments: Mapping[str, Any], n_fft: int, hop: int) 
         made = factory(**arguments)
         blocks = list(getattr(made, "blocks", made))
     except Exception as error:  # whatever the user's code raises
-        raise SpandexError(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise SpandexError(f"{name}: {type(error).__name__}: {one_line(error)}") from None
     _check(name, blocks)
     size = n_fft // 2 + 1
     for end, found in (("takes", blocks[1].synapse.in_channels), ("gives", blocks[-1].synapse.out_channels)):
@@ -43,7 +43,7 @@ def from_factory(name: str, arguments: Mapping[str, Any], n_fft: int, hop: int) 
         network = MaskNetwork(blocks, n_fft, hop)
         _check_deployable(network)
     except Exception as error:  # whatever lava-dl raises of these blocks
-        raise SpandexError(f"{name}: {' '.join(str(error).split())}") from None
+        raise SpandexError(f"{name}: {one_line(error)}") from None
     return network
 
 

@@ -10,7 +10,7 @@ from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.executor import whole_numbers
 from spandex.deploy.lava_run import run_in_lava
 from spandex.deploy.netx import parse_sparsity_map
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.files import atomic_path
 
 
@@ -68,4 +68,4 @@ def _load(path: Path) -> np.ndarray:
     except OSError as error:
         raise SpandexError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # what NumPy raises depends on where the file is damaged
-        raise SpandexError(f"{path}: not a whole .npy file of numbers ({' '.join(str(error).split())})") from None
+        raise SpandexError(f"{path}: not a whole .npy file of numbers ({one_line(error)})") from None

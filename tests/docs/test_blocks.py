@@ -21,7 +21,15 @@ from spandex.params import load
 ALL = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in ALL if block.language == "sh"]
 BUILTINS = {".", "cd", "export"}
-NOT_INSTALLED = {"arecord", "aplay", "sbatch", "squeue", "scancel", "sacct"}  # in blocks that are not run alone
+NOT_INSTALLED = {
+    ".uv/bin/uv",
+    "arecord",
+    "aplay",
+    "sbatch",
+    "squeue",
+    "scancel",
+    "sacct",
+}  # in blocks that are not run alone
 SEPARATORS = {"|", "&&", "||", ";", "&"}
 LANGUAGES = {"sh", "python", "yaml", "text", "ini"}
 

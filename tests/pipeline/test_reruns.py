@@ -83,6 +83,13 @@ def test_changed_report_is_the_only_thing_made_again(project):
     assert exp_run(project, "report.team=somebody else") == {"report"}
 
 
+def test_changed_code_redoes_what_had_loaded_it(project):
+    with (project / "src/spandex/report/table.py").open("a") as module:
+        module.write("\n# another version\n")
+    assert ran(project, "dvc", "repro") == {"report"}
+    assert "Data and pipelines are up to date" in output(project, "dvc", "status")
+
+
 def test_changed_learning_rate_redoes_training_and_after_but_no_data(project):
     steps = exp_run(project, "train.lr=0.003")
     assert {"train_baseline", "fine_tune_dense", "fine_tune_prune50", "evaluate_prune50", "report"} <= steps

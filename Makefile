@@ -1,5 +1,7 @@
 # make            set up, rebuild a profile, print its table
 # make ablation   also compare schedules of pruning, over the range of sparsity
+# make ui         look at the runs in MLflow, on this machine alone
+# make docs       build the documentation into build/site
 # make test       set up, run the fast tests;  make test-all adds the long ones
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
@@ -20,7 +22,7 @@ UV  := .uv/bin/uv
 READY := .venv/.ready
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation setup test test-all lint format lock bench
+.PHONY: rebuild ablation ui docs setup test test-all lint format lock bench
 
 setup: $(READY)
 
@@ -52,6 +54,12 @@ rebuild: setup
 
 ablation: setup
 	@spandex rebuild ablation --cores $(CORES); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary ablation
+
+ui: setup
+	@spandex ui
+
+docs: setup
+	mkdocs build --strict --quiet
 
 # a file's tests share what they built
 PYTEST := pytest -n 2 --dist loadfile

@@ -1,3 +1,6 @@
+report: "../report/workflow.rst"
+
+
 rule report:
     """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     input:
@@ -12,15 +15,37 @@ rule report:
         latency=rules.latency.output,
         published=expand("reports/reference/{name}.csv", name=["spandex_paper", "ndns_track1_test_set_1"]),
     output:
-        table=multiext(f"{REPORTS}/table", ".csv", ".md", ".tex"),
-        page=f"{REPORTS}/index.html",
+        table=[
+            report(
+                f"{REPORTS}/table.csv",
+                caption="../report/table.rst",
+                category="Results",
+                labels={"what": "table", "profile": PROFILE},
+            ),
+            *multiext(f"{REPORTS}/table", ".md", ".tex"),
+        ],
+        page=report(
+            f"{REPORTS}/index.html",
+            caption="../report/page.rst",
+            category="Results",
+            labels={"what": "page", "profile": PROFILE},
+        ),
+        paper=f"{REPORTS}/paper.tex",
         summary=f"{REPORTS}/summary.md",
         intervals=f"{REPORTS}/intervals.md",
         board=f"{REPORTS}/metricsboard.yml",
         metrics=f"{REPORTS}/metrics.json",
         plots=multiext(f"{REPORTS}/plots/", "curves.csv", "tradeoff.csv"),
-        figures=multiext(f"{REPORTS}/figures/figure1", ".png", ".pdf")
-        + multiext(f"{REPORTS}/figures/learning_curves", ".png", ".pdf"),
+        figures=[
+            report(
+                f"{REPORTS}/figures/{name}.png",
+                caption=f"../report/{name}.rst",
+                category="Training",
+                labels={"what": name.replace("_", " "), "profile": PROFILE},
+            )
+            for name in ("figure1", "learning_curves")
+        ]
+        + expand(f"{REPORTS}/figures/{{name}}.pdf", name=["figure1", "learning_curves"]),
     log:
         f"{LOGS}/report.log",
     benchmark:

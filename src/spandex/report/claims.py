@@ -270,7 +270,7 @@ def _counted(evidence, pairs, key, unit, count) -> list[Finding]:
         low, high = (1 - SIZE_MARGIN) * value, (1 + SIZE_MARGIN) * value
         claim = f"Pruned by {pair.percent}, the network has {number(value, 0)} {unit}"
         published = f"{number(value, 0)} {unit}"
-        rule = f"within {100 * SIZE_MARGIN:g} % of the published number"
+        rule = f"the number is within {100 * SIZE_MARGIN:g} % of the published one"
         obstacle = _missing(pair) or _network_obstacle(evidence) or _corpus_obstacle(evidence)
         if pair.model is None:
             found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle))
@@ -293,7 +293,7 @@ def _latency(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
     for pair in pairs:
         claim = f"Pruning by {pair.percent} leaves the latency as it is"
         published = f"{number(_value(pair.row, 'latency_total_ms'), 3)} ms, baseline {number(before_ms, 3)} ms"
-        rule = f"within {LATENCY_MARGIN_MS:g} ms of the control; encoder and decoder are the same for all"
+        rule = f"it stays within {LATENCY_MARGIN_MS:g} ms of the control; encoder and decoder are the same for all"
         if pair.model is None:
             found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, _missing(pair)))
             continue

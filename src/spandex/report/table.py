@@ -14,6 +14,7 @@ from typing import Any
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
+from spandex.report.tex import escape
 
 Metrics = Mapping[str, Any]
 
@@ -182,15 +183,17 @@ def to_latex(rows: Sequence[Row]) -> str:
         "% needs \\usepackage{booktabs}",
         f"\\begin{{tabular}}{{ll{'r' * len(COLUMNS)}}}",
         "\\toprule",
-        _latex_line(["source", "model", *(column.heading for column in COLUMNS)]),
-        _latex_line(["", "", *(f"({column.unit})" if column.unit else "" for column in COLUMNS)]),
+        _latex_line(["source", "model", *(escape(column.heading) for column in COLUMNS)]),
+        _latex_line(["", "", *(f"({escape(column.unit)})" if column.unit else "" for column in COLUMNS)]),
     ]
     source = None
     for row in rows:
         if row.source != source:
             lines.append("\\midrule")
-        shown = row.source if row.source != source else ""
-        lines.append(_latex_line([shown, row.model, *(_latex_number(_number(row, column)) for column in COLUMNS)]))
+        shown = escape(row.source) if row.source != source else ""
+        lines.append(
+            _latex_line([shown, escape(row.model), *(_latex_number(_number(row, column)) for column in COLUMNS)])
+        )
         source = row.source
     return "".join(f"{line}\n" for line in [*lines, "\\bottomrule", "\\end{tabular}"])
 
@@ -237,13 +240,7 @@ def _number(row: Row, column: Column, extra_decimals: int = 0) -> str:
 
 
 def _latex_line(cells: Iterable[str]) -> str:
-    return " & ".join(_latex_text(cell) for cell in cells) + " \\\\"
-
-
-def _latex_text(text: str) -> str:
-    for character in "&%_#":
-        text = text.replace(character, "\\" + character)
-    return text
+    return " & ".join(cells) + " \\\\"
 
 
 def _latex_number(text: str) -> str:

@@ -9,6 +9,7 @@ from spandex.params import Params
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence, findings
 from spandex.report.comparison import against
+from spandex.report.latex import Figure, write_paper
 from spandex.report.numbers import write_numbers
 from spandex.report.page import write_page
 from spandex.steps.page import page_of
@@ -16,6 +17,10 @@ from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_build
 
 REFERENCE = Path("reports/reference")
+FIGURES = (
+    Figure("figures/figure1.pdf", "Sparsity of the float weights while training (Figure 1 of SPANDEX)."),
+    Figure("figures/learning_curves.pdf", "Training loss and SI-SNR on the validation clips."),
+)
 
 
 def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) -> None:
@@ -81,4 +86,5 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         published=published,
     )
     write_page(reports / "index.html", page)
+    write_paper(reports / "paper.tex", page, FIGURES)
     log_build(params, models, reports, run, tables + drawn + numbers)

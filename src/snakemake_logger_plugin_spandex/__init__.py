@@ -109,7 +109,6 @@ class LogHandler(LogHandlerBase):
         return sum(map(len, self._done.values()))
 
     def _plan(self, about: dict[str, Any]) -> None:
-        """Jobs by rule; those that only gather the others' files count as steps to Snakemake, not here."""
         self._to_do = {rule: count for rule, count in about["stats"].items() if rule != "total"}
 
     def _begin(self, about: dict[str, Any]) -> None:
@@ -165,12 +164,13 @@ class LogHandler(LogHandlerBase):
 
     def _draw(self) -> None:
         """The line of the step that runs longest, with the end of its log."""
-        if not self._live or not self._running or self._over.is_set():
+        steps = sorted((step for step in self._running.values() if step.logs), key=lambda step: step.start)
+        if not self._live or not steps or self._over.is_set():
             return
         now = time.monotonic()
-        step, *others = sorted(self._running.values(), key=lambda step: step.start)
+        step, *others = steps
         more = f" and {len(others)} more" if others else ""
-        said = last_line(Path(step.logs[0])) if step.logs else ""
+        said = last_line(Path(step.logs[0]))
         line = f"{step.name}{more}, {clock(now - step.start)}{self._left(now)}" + (f": {said}" if said else "")
         self._stream.write(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}")
         self._stream.flush()

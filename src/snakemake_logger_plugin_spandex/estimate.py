@@ -32,8 +32,8 @@ def remaining_s(
 ) -> float | None:
     """Seconds to the end of the build; None if nothing tells.
 
-    A rule takes what its jobs took in this build, else in the one before, else the mean over all other rules. Work
-    is counted in these seconds; the speed is that of this build so far, so jobs at the same time count.
+    A rule takes what its jobs took in this build, else in the one before, else the mean over all other rules. As many
+    jobs run at a time as did so far.
 
     Args:
         to_do: number of all jobs of this build by rule, finished and running ones included.
@@ -48,10 +48,12 @@ def remaining_s(
     if not known:
         return None
     typical = sum(known.values()) / len(known)
-    open_jobs = Counter(to_do)
-    open_jobs.subtract({rule: len(seconds) for rule, seconds in finished.items()})
-    work = sum(known.get(rule, typical) * count for rule, count in open_jobs.items())
-    started = sum(min(seconds, known.get(rule, typical)) for rule, seconds in running)
-    behind = sum(map(sum, finished.values())) + started
-    speed = behind / elapsed_s if elapsed_s and behind else 1.0
-    return max(0.0, work - started) / speed
+    running = list(running)
+    waiting = Counter(to_do)
+    waiting.subtract({rule: len(seconds) for rule, seconds in finished.items()})
+    waiting.subtract(rule for rule, _ in running)
+    ahead = sum(known.get(rule, typical) * max(0, count) for rule, count in waiting.items())
+    ahead += sum(max(0.0, known.get(rule, typical) - seconds) for rule, seconds in running)
+    behind = sum(map(sum, finished.values())) + sum(seconds for _, seconds in running)
+    at_a_time = max(1.0, behind / elapsed_s) if elapsed_s else 1.0
+    return ahead / at_a_time

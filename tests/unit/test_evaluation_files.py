@@ -19,6 +19,8 @@ from spandex.errors import SpandexError
 from spandex.evaluation import pair_clips
 from spandex.evaluation.log import ScoreLog
 from spandex.files import read_json, write_json
+from spandex.shards import Shard
+from spandex.steps.evaluate import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 
@@ -26,7 +28,6 @@ KILLED_IN_WRITING = """
 import os, signal, sys
 from pathlib import Path
 from spandex.evaluation.log import ScoreLog
-from spandex.steps.evaluate import evaluate
 
 def add(log, key, scores, whole=ScoreLog.add):
     whole(log, key, scores)
@@ -95,6 +96,41 @@ def stop_before_the_end(monkeypatch, *arguments, **options):
         evaluated(*arguments, **options)
     assert partial(arguments[-1]).stat().st_size > 0
     arguments[-1].unlink()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_shards_gives_the_same_bytes(net, other, clips, tmp_path, runs, count):
+    whole, bytes_of_whole = evaluated([net, other], clips, tmp_path / "whole.json", with_float=True)
+    output = tmp_path / "shared" / "scores.json"
+    for number in range(1, count + 1):
+        evaluate([net, other], *clips, output, mos=False, workers=1, with_float=True, shard=Shard(number, count))
+        assert not output.exists()
+    runs.clear()
+    assert evaluated([net, other], clips, output, with_float=True) == (whole, bytes_of_whole)
+    assert runs == []
+    assert [path.name for path in output.parent.rglob("*") if path.is_file()] == ["scores.json"]
+
+
+def test_a_lost_shard_and_one_of_another_network_are_made_up_for(net, other, clips, tmp_path, runs):
+    whole = evaluated([net], clips, tmp_path / "whole.json")
+    output = tmp_path / "shared" / "scores.json"
+    evaluate([net], *clips, output, mos=False, workers=1, shard=Shard(1, 3))
+    evaluate([other], *clips, output, mos=False, workers=1, shard=Shard(2, 3))
+    runs.clear()
+    assert evaluated([net], clips, output) == whole
+    assert len(runs) == 2
+
+
+def test_stopped_shard_goes_on_where_it_was(net, clips, tmp_path, runs):
+    output = tmp_path / "scores.json"
+    evaluate([net], *clips, output, mos=False, workers=1, shard=Shard(1, 1))
+    log = tmp_path / ".shards/scores/1-of-1.jsonl"
+    whole = log.read_text()
+    log.write_text("".join(whole.splitlines(keepends=True)[:-1]) + '["torn')
+    runs.clear()
+    evaluate([net], *clips, output, mos=False, workers=1, shard=Shard(1, 1))
+    assert len(runs) == 1
+    assert log.read_text() == whole
 
 
 def test_another_network_is_added_to_what_is_known(net, other, clips, tmp_path, monkeypatch, runs):

@@ -1,162 +1,261 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from commands import refusal
+from spandex.deploy import denoiser
 from spandex.errors import SpandexError
-from spandex.tracking import (
-    Build,
-    TrackingError,
-    create_store,
-    default_uri,
-    epoch_logger,
-    finish_build,
-    log_model,
-    model_run,
-    start_build,
-)
-
-PARAMS = {"profile": "embedded", "train": {"lr": 0.001, "epochs": 3}, "sparsify": {"targets": [0.5, 0.75]}}
-EPOCHS = """iteration,epoch,train_loss,train_si_snr_db,validation_si_snr_db,sparsity,lr
-30,1,95.5,4.5,4.25,0.25,0.001
-60,2,94.5,5.5,5.25,0.5,0.0007
-"""
+from spandex.steps.tracking import track
+from spandex.tracking import Build, default_uri, local_uri
+from spandex.tracking.client import TrackingError
+from spandex.tracking.fallback import epoch_logger
+from spandex.tracking.store import create_store
+from tracked_project import MODELS, RUN, log, tiny_params, write_build, write_network, write_scores
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
-    """A fresh store, made once: creating the schema takes seconds."""
+    """A finished build with a fresh store, made once: creating the schema takes seconds."""
     folder = tmp_path_factory.mktemp("template")
+    write_build(folder)
     create_store(f"sqlite:///{folder}/mlflow.db")
     return folder
 
 
-@pytest.fixture(scope="module")
-def uri(template) -> str:
-    return f"sqlite:///{template}/mlflow.db"
+@pytest.fixture
+def project(template, tmp_path, monkeypatch) -> Path:
+    """A copy of it, which is the current folder; artifacts of the copied store still lie in the template."""
+    folder = tmp_path / "project"
+    shutil.copytree(template, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+def build_run(client: MlflowClient) -> Run:
+    return client.get_run(Build.load(RUN).run_id)
+
+
+def children(client: MlflowClient) -> dict[str, Run]:
+    """Runs below the current build's, by name."""
+    build = Build.load(RUN)
+    wanted = f"tags.`mlflow.parentRunId` = '{build.run_id}'"
+    return {run.info.run_name: run for run in client.search_runs([build.experiment_id], wanted)}
+
+
+def curve(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+
+
+def current_version(client: MlflowClient, model: str) -> int:
+    return int(client.get_model_version_by_alias(f"spandex-embedded-{model}", "current").version)
 
 
 @pytest.fixture
-def build(uri) -> Build:
-    return start_build(uri, "embedded", PARAMS, {"params_digest": "0123abcd"})
+def client(project) -> MlflowClient:
+    return MlflowClient(local_uri(project))
 
 
-@pytest.fixture
-def epochs(tmp_path) -> Path:
-    path = tmp_path / "epochs.csv"
-    path.write_text(EPOCHS)
-    return path
-
-
-def test_build_is_a_parent_run_with_params_and_tags(uri, build):
-    run = MlflowClient(uri).get_run(build.run_id)
-    assert run.data.params == {
-        "profile": "embedded",
-        "train.lr": "0.001",
-        "train.epochs": "3",
-        "sparsify.targets": "[0.5, 0.75]",
-    }
-    assert run.data.tags["params_digest"] == "0123abcd"
-    assert run.info.run_name == "embedded"
-    assert run.info.status == "RUNNING"
-    finish_build(build, tags={"machine": "2 cores"})
-    run = MlflowClient(uri).get_run(build.run_id)
+def test_build_is_a_run_with_params_tags_data_and_the_results_of_all_models(client):
+    track(tiny_params(), RUN)
+    assert build_run(client).info.status == "RUNNING"
+    log()
+    run = build_run(client)
     assert run.info.status == "FINISHED"
-    assert run.data.tags["machine"] == "2 cores"
-
-
-def test_model_is_a_child_run_with_curves_metrics_and_networks(uri, build, epochs, tmp_path):
-    network = tmp_path / "network.net"
-    network.write_bytes(b"weights")
-    metrics = {
-        "model": "prune50",
-        "si_snr_db": 12.5,
-        "mos_ovrl": None,
-        "synops_per_step": {"1": 10.5},
-        "per_clip": [{}],
-    }
-    run_id = log_model(
-        build, "prune50", metrics, epochs, [network], {"target": 0.5}, {"network_sha256": "ff", "torch": "2.15"}
+    assert run.data.params["train.lr"] == "0.001"
+    assert run.data.params["sparsify.targets"] == "[0.5]"
+    assert run.data.tags["params_digest"] == tiny_params().digest()
+    assert (run.data.tags["profile"], run.data.tags["revision"], run.data.tags["dirty"]) == (
+        "embedded",
+        "unknown",
+        "unknown",
     )
-    client = MlflowClient(uri)
-    run = client.get_run(run_id)
-    assert run.data.tags["mlflow.parentRunId"] == build.run_id
-    assert run.data.tags["network_sha256"] == "ff"
-    assert run.data.params == {"target": "0.5"}
-    assert run.data.metrics["si_snr_db"] == 12.5
-    assert run.data.metrics["synops_per_step.1"] == 10.5
+    assert {data.dataset.digest for data in run.inputs.dataset_inputs} == {"of-train", "of-validation", "of-test"}
+    assert {name: run.data.metrics[f"{name}/si_snr_db"] for name in ("noisy", *MODELS)} == {
+        "noisy": 9.0,
+        "baseline": 12.0,
+        "dense": 13.0,
+        "prune50": 14.0,
+    }
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["table.csv"]
+
+
+def test_models_are_child_runs_with_params_of_the_same_names(client):
+    track(tiny_params(), RUN)
+    log()
+    runs = children(client)
+    assert set(runs) == set(MODELS)
+    assert {frozenset(run.data.params) for run in runs.values()} == {frozenset(runs["dense"].data.params)}
+    assert [runs[name].data.params["target"] for name in MODELS] == ["0", "0", "0.5"]
+    run = runs["prune50"]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.001"
+    assert run.data.metrics["si_snr_db"] == 14.0
     assert "mos_ovrl" not in run.data.metrics
-    curve = [(point.step, point.value) for point in client.get_metric_history(run_id, "validation_si_snr_db")]
-    assert curve == [(30, 4.25), (60, 5.25)]
-    downloaded = client.download_artifacts(run_id, "network.net", str(tmp_path / ""))
-    assert Path(downloaded).read_bytes() == b"weights"
-    assert run.info.artifact_uri.startswith((Path(uri.removeprefix("sqlite:///")).parent / "mlruns").as_uri())
+    assert curve(client, run, "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
+    contexts = {data.dataset.name: [tag.value for tag in data.tags] for data in run.inputs.dataset_inputs}
+    assert contexts == {
+        "embedded-train": ["training"],
+        "embedded-validation": ["validation"],
+        "embedded-test": ["evaluation"],
+    }
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert names == {"network.net", "network.pt"}
 
 
-def test_epochs_logged_while_training_are_not_logged_twice(uri, build, epochs):
-    run_id = model_run(build, "dense")
-    log = epoch_logger(build, run_id)
-    log({"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25})
-    log({"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25})  # an epoch repeated after a crash
-    history = MlflowClient(uri).get_metric_history
-    assert [(point.step, point.value) for point in history(run_id, "validation_si_snr_db")] == [(30, 4.25)]
+def test_epochs_logged_while_training_are_not_logged_twice(client):
+    track(tiny_params(), RUN)
+    for _ in range(2):  # an epoch repeated after a crash
+        epoch_logger(RUN, "dense")({"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25})
+    live = children(client)["dense"]
+    assert curve(client, live, "validation_si_snr_db") == [(30, 4.25)]
     for _ in range(2):
-        assert log_model(build, "dense", {"si_snr_db": 1.0}, epochs, params={"target": 0}) == run_id
-    assert [point.step for point in history(run_id, "validation_si_snr_db")] == [30, 60]
-    assert [point.step for point in history(run_id, "train_loss")] == [30, 60]
-    assert len(history(run_id, "si_snr_db")) == 1
+        log()
+    run = children(client)["dense"]
+    assert run.info.run_id == live.info.run_id
+    assert curve(client, run, "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
+    assert curve(client, run, "train_loss") == [(30, 95.5), (60, 94.5)]
+    assert curve(client, run, "si_snr_db") == [(0, 13.0)]
 
 
-def test_another_build_gets_runs_of_its_own(uri, build):
-    other = start_build(uri, "embedded", PARAMS, {})
-    assert model_run(other, "dense") != model_run(build, "dense")
-    assert model_run(build, "dense") == model_run(build, "dense")
+def test_registered_network_denoises_as_deployed_from_code_without_pickle(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    track(tiny_params(), RUN)
+    log()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", local_uri())
+    model = mlflow.pyfunc.load_model("models:/spandex-embedded-prune50@current")
+    (spec,) = model.metadata.signature.inputs.inputs
+    assert (spec.type, spec.shape) == (np.float32, (-1, -1))
+    stock = denoiser(project / "models/embedded/exported/prune50/network.net")
+    noise = np.random.default_rng(1)
+    for clips, samples in ((1, 100), (2, 16000), (3, 16001)):
+        audio = 0.1 * noise.standard_normal((clips, samples)).astype(np.float32)
+        denoised = model.predict(audio)
+        assert denoised.dtype == np.float32
+        assert np.array_equal(denoised, [stock.denoise(clip) for clip in audio])
 
 
-def test_build_is_continued_in_another_process_quietly(build, tmp_path):
-    build.save(tmp_path / "build.json")
-    assert Build.load(tmp_path / "build.json") == build
-    here = model_run(build, "prune75")
+def test_the_same_network_keeps_its_registered_version(client, project):
+    track(tiny_params(), RUN)
+    log()
+    first = children(client)["dense"].data.tags["registered_model"]
+    write_scores(project, "dense", 13.5)
+    write_network(project, "prune50", seed=7)
+    track(tiny_params("train.lr=0.002"), RUN)
+    log("train.lr=0.002")
+    assert children(client)["dense"].data.tags["registered_model"] == first == "models:/spandex-embedded-dense/1"
+    assert children(client)["prune50"].data.tags["registered_model"] == "models:/spandex-embedded-prune50/2"
+    assert current_version(client, "prune50") == 2
+    write_network(project, "prune50", seed=2)  # as it was before
+    track(tiny_params("train.lr=0.003"), RUN)
+    log("train.lr=0.003")
+    assert current_version(client, "prune50") == 1
+
+
+def test_another_build_links_what_did_not_change(client, project):
+    track(tiny_params(), RUN)
+    log()
+    before, earlier = children(client), build_run(client)
+    write_network(project, "prune50", seed=7)
+    write_scores(project, "dense", 13.5)  # the same network, judged otherwise
+    track(tiny_params("report.team=Others"), RUN)
+    for _ in range(2):
+        log("report.team=Others")
+    run = build_run(client)
+    assert run.info.run_id != earlier.info.run_id
+    assert set(children(client)) == {"dense", "prune50"}
+    baseline = before["baseline"].info.run_id
+    assert run.data.tags["unchanged.baseline"] == baseline
+    assert f"runs/{baseline}" in run.data.tags["mlflow.note.content"]
+    assert [run.data.metrics[f"{name}/si_snr_db"] for name in MODELS] == [12.0, 13.5, 14.0]
+    for old in before.values():
+        assert client.get_run(old.info.run_id).to_dictionary() == old.to_dictionary()
+
+
+def test_a_build_goes_on_with_its_run_until_parameters_or_code_change(client, monkeypatch):
+    track(tiny_params(), RUN)
+    first = build_run(client)
+    epoch_logger(RUN, "dense")({"iteration": 30, "epoch": 1})
+    track(tiny_params(), RUN)
+    assert build_run(client).info.run_id == first.info.run_id
+    track(tiny_params("train.lr=0.002"), RUN)
+    second = build_run(client)
+    assert second.info.run_id != first.info.run_id
+    closed = client.get_run(first.info.run_id)
+    assert closed.info.status == "KILLED"  # it was stopped and will not go on
+    monkeypatch.setattr("spandex.provenance.code_digest", lambda root=".": "changed")
+    track(tiny_params("train.lr=0.002"), RUN)
+    assert build_run(client).info.run_id not in (first.info.run_id, second.info.run_id)
+    client.delete_run(build_run(client).info.run_id)
+    track(tiny_params("train.lr=0.002"), RUN)
+    assert build_run(client).info.lifecycle_stage == "active"
+
+
+def test_file_of_an_older_version_is_replaced(client):
+    RUN.parent.mkdir(parents=True)
+    RUN.write_text(json.dumps({"tracking_uri": "sqlite:///gone.db", "experiment_id": "1", "run_id": "x"}))
+    with pytest.raises(SpandexError, match="describes no build"):
+        Build.load(RUN)
+    track(tiny_params(), RUN)
+    assert build_run(client).info.status == "RUNNING"
+
+
+def test_dvc_experiment_is_a_tag(client, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "wordy-name")
+    track(tiny_params(), RUN)
+    assert build_run(client).data.tags["dvc_experiment"] == "wordy-name"
+
+
+@pytest.mark.slow
+def test_training_logs_from_another_process_quietly(client, project):
+    track(tiny_params(), RUN)
     code = (
-        "from spandex.tracking import Build, epoch_logger, model_run;"
-        f"build = Build.load({str(tmp_path / 'build.json')!r});"
-        "run = model_run(build, 'prune75');"
-        "epoch_logger(build, run)({'iteration': 7, 'epoch': 1, 'lr': 0.5});"
-        "print(run)"
+        "from pathlib import Path; from spandex.tracking.fallback import epoch_logger;"
+        f"epoch_logger(Path({str(RUN)!r}), 'prune50')({{'iteration': 7, 'epoch': 1, 'lr': 0.5}})"
     )
     environment = {**os.environ, "PATH": str(Path(sys.executable).parent)}  # without git
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert done.stdout == f"{here}\n"
-    assert done.stderr == ""
-    assert MlflowClient(build.tracking_uri).get_run(here).data.metrics["lr"] == 0.5
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=project)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert curve(client, children(client)["prune50"], "lr") == [(7, 0.5)]
 
 
 @pytest.mark.slow
 def test_fresh_store_is_created_once_and_quietly(tmp_path):
     uri = f"sqlite:///{tmp_path}/new.db"
-    code = f"from spandex.tracking import create_store; print(create_store({uri!r}))"
+    code = f"from spandex.tracking.store import create_store; print(create_store({uri!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
     assert done.stdout == f"{create_store(uri)}\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.db"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.db", "new.db.lock"]
 
 
 def test_environment_names_the_store(monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert default_uri(tmp_path) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    copy = tmp_path / ".dvc/tmp/exps/standalone/tmp0"
+    copy.mkdir(parents=True)
+    assert default_uri(copy) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert default_uri(tmp_path) == "http://127.0.0.1:5000"
 
 
-def test_problems_are_one_line_that_names_them(build, tmp_path, monkeypatch):
-    with pytest.raises(SpandexError, match=r"absent\.net: no such file"):
-        log_model(build, "baseline", artifacts=[tmp_path / "absent.net"])
-    (tmp_path / "foreign.json").write_text("{}")
-    with pytest.raises(SpandexError, match=r"foreign\.json: describes no build"):
-        Build.load(tmp_path / "foreign.json")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_problems_are_one_line_that_names_them(client, project, monkeypatch):
+    track(tiny_params(), RUN)
+    (project / "models/embedded/sparsified/dense/epochs.csv").unlink()
+    with pytest.raises(SpandexError, match=r"dense/epochs\.csv: no such file"):
+        log()
+    assert "sync-runs: MLFLOW_TRACKING_URI names no tracking server" in refusal("sync-runs")
+    monkeypatch.setattr("spandex.tracking.client.PATIENCE_S", 0)
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9"):
         create_store("http://127.0.0.1:9")
+    (project / "mlflow.db").unlink()
+    assert "mlflow.db: no such file; a build makes it" in refusal("ui")

@@ -16,7 +16,7 @@ from spandex.files import read_json, sha256
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision
 from spandex.steps.results import network_scores, noisy_scores
-from spandex.tracking.build import Build, default_uri, is_server, local_uri
+from spandex.tracking.build import Build, default_uri, is_server, local_uri, sqlite_file
 from spandex.tracking.client import TrackingError
 from spandex.tracking.fallback import log_to_build, start_locally
 from spandex.tracking.networks import DIGEST_TAG
@@ -101,7 +101,7 @@ def browse(port: int) -> NoReturn:
         SpandexError: nothing has been logged yet.
     """
     uri = local_uri()
-    store = Path(uri.removeprefix("sqlite:///"))
+    store = sqlite_file(uri)
     if not store.is_file():
         raise SpandexError(f"{store}: no such file; a build makes it")
     if is_server(default_uri()):

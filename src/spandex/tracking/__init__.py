@@ -6,6 +6,6 @@ why a server may go away at any time: the build goes on in a local store, which 
 """
 
 from spandex.tracking import environment
-from spandex.tracking.build import Build, default_uri, is_server, local_uri
+from spandex.tracking.build import Build, default_uri, is_server, local_uri, notice, sqlite_file
 
-__all__ = ["Build", "default_uri", "environment", "is_server", "local_uri"]
+__all__ = ["Build", "default_uri", "environment", "is_server", "local_uri", "notice", "sqlite_file"]

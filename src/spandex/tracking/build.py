@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from spandex.checkout import main_checkout
@@ -68,3 +69,13 @@ def default_uri(folder: str | os.PathLike = ".") -> str:
 def is_server(uri: str) -> bool:
     """Whether a store is a tracking server, which may go away."""
     return uri.startswith(("http://", "https://"))
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an sqlite store; None for another."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def notice(path: str | os.PathLike) -> str | None:
+    """See ``Build.notice``; None too where no build has been logged."""
+    return Build.load(path).notice if Path(path).is_file() else None

@@ -27,7 +27,9 @@ class TrackingError(SpandexError):
 
 
 def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
-    """``operation`` with a client of a store; again while a server does not answer, for ``PATIENCE_S`` in all.
+    """``operation`` with a client of a store; again while it does not answer, for ``PATIENCE_S`` in all.
+
+    A server does not answer while it is away, an sqlite file while others keep it locked.
 
     Args:
         operation: may run several times, so it leaves alone what is there already.
@@ -41,12 +43,13 @@ def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
         try:
             return operation(MlflowClient(uri))
         except (MlflowException, RequestException) as error:
-            failure = TrackingError(f"MLflow at {uri}: {' '.join(str(error).split())}")
-            answered = isinstance(error, RestException)
-        if answered or not is_server(uri):
-            raise failure
+            text = " ".join(str(error).split())
+            answered = isinstance(error, RestException) or not (is_server(uri) or "database is locked" in text)
+        if answered:
+            raise TrackingError(f"MLflow at {uri}: {text}")
         try_s = min(time.monotonic() - began, REQUEST_S) + PAUSE_S
         waited += try_s
         if waited + try_s > PATIENCE_S:
-            raise failure
+            cause = text.rpartition(": ")[2].rstrip("\"')")
+            raise TrackingError(f"MLflow at {uri} does not answer: {cause}")
         time.sleep(PAUSE_S)

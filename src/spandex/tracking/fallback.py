@@ -1,9 +1,7 @@
 """What a build does when its tracking server fails: it goes on in the local store."""
 
-import contextlib
-import fcntl
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from spandex.tracking.build import Build, is_server, local_uri
 from spandex.tracking.client import TrackingError, reach
+from spandex.tracking.locking import locked
 from spandex.tracking.runs import model_run, start_build
 from spandex.tracking.store import Row, log_rows
 
@@ -75,16 +74,9 @@ def epoch_logger(path: Path, model: str) -> Callable[[Row], None]:
 
 def _go_local(path: Path, why: Exception) -> Build:
     """Open the build of a file in the local store, unless another process has done so."""
-    with _locked(path):
+    with locked(path):
         build = Build.load(path)
         if is_server(build.tracking_uri):
             build = start_locally(build.tracking_uri, build.name, build.params, build.tags, why, build.run_id)
             build.save(path)
     return build
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

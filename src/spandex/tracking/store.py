@@ -1,5 +1,6 @@
 """What MLflow keeps of a build: params, tags, curves, metrics, data sets and files, each logged once."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +14,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.time import get_current_time_millis
 
 from spandex.errors import SpandexError
-from spandex.tracking.build import is_server
+from spandex.tracking.build import sqlite_file
 from spandex.tracking.client import reach
+from spandex.tracking.locking import locked
 
 EXPERIMENT = "spandex"
 MAX_PARAM_LENGTH = 6000  # characters; MLflow refuses longer values
@@ -45,8 +47,8 @@ class InputData:
 def create_store(uri: str, experiment: str = EXPERIMENT) -> str:
     """Create the store with its schema, and the experiment in it, unless they exist; return the experiment's id.
 
-    Two processes that open a fresh sqlite store race on its schema, so this runs once before them. Artifacts of an
-    sqlite store lie in the folder mlruns beside its file.
+    Two processes that open a fresh sqlite store race on its schema, so they do it one after the other. Artifacts of
+    an sqlite store lie in the folder mlruns beside its file.
 
     Raises:
         TrackingError: the store cannot be reached.
@@ -58,7 +60,9 @@ def create_store(uri: str, experiment: str = EXPERIMENT) -> str:
             return found.experiment_id
         return client.create_experiment(experiment, artifact_location=_artifact_location(uri))
 
-    return reach(uri, create)
+    file = sqlite_file(uri)
+    with contextlib.nullcontext() if file is None else locked(file):
+        return reach(uri, create)
 
 
 def log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
@@ -169,9 +173,8 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _artifact_location(uri: str) -> str | None:
     """Beside the file of an sqlite store; a server's own default otherwise."""
-    if is_server(uri) or not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns").as_uri()
+    file = sqlite_file(uri)
+    return None if file is None else (file.resolve().parent / "mlruns").as_uri()
 
 
 def _identity(point: Metric) -> tuple[str, int, float | None]:

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from spandex.tracking import store
-from spandex.tracking.build import Build, local_uri
+from spandex.tracking.build import Build, local_uri, sqlite_file
 from spandex.tracking.client import reach
 from spandex.tracking.networks import DIGEST_TAG, register
 from spandex.tracking.runs import (
@@ -44,7 +44,7 @@ def sync(server: str, unfinished: Collection[str] = ()) -> dict[str, Build]:
     """
     experiment_id = store.create_store(server)
     uri = local_uri()
-    if not Path(uri.removeprefix("sqlite:///")).is_file():
+    if not sqlite_file(uri).is_file():
         return {}
     copied = {}
     for run in reach(uri, _pending):

@@ -1,0 +1,202 @@
+"""Builds that log to a real tracking server, which goes away."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from commands import spandex
+from spandex.deploy import denoiser
+from spandex.steps.tracking import track
+from spandex.tracking import Build, local_uri
+from spandex.tracking.client import PATIENCE_S
+from spandex.tracking.fallback import epoch_logger
+from spandex.tracking.store import create_store
+from tracked_project import MODELS, RUN, log, tiny_params, write_build, write_network
+from tracking_server import TrackingServer, free_port, wait_for_answer
+
+pytestmark = pytest.mark.slow
+SLACK_S = 5.0  # beside the waiting, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[TrackingServer]:
+    with TrackingServer(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    write_build(folder)
+    create_store(f"sqlite:///{folder}/mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def project(template, server, tmp_path, monkeypatch) -> Path:
+    """A finished build of networks of its own, in the current folder, whose runs go to the server."""
+    folder = tmp_path / "project"
+    shutil.copytree(template, folder)
+    for number, model in enumerate(MODELS):
+        write_network(folder, model, time.time_ns() % 2**31 + number)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    return folder
+
+
+def family(uri: str, run_id: str) -> tuple[Run, dict[str, Run]]:
+    """A build's run and those below it, by name."""
+    client = MlflowClient(uri)
+    run = client.get_run(run_id)
+    wanted = f"tags.`mlflow.parentRunId` = '{run_id}'"
+    found = client.search_runs([run.info.experiment_id], wanted)
+    assert len({child.info.run_name for child in found}) == len(found)
+    return run, {child.info.run_name: child for child in found}
+
+
+def check_whole(uri: str, run_id: str) -> None:
+    """A build that is logged with all that belongs to it, once."""
+    client = MlflowClient(uri)
+    run, models = family(uri, run_id)
+    assert set(models) == set(MODELS)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.001"
+    assert run.data.metrics["prune50/si_snr_db"] == 14.0
+    assert [file.path for file in client.list_artifacts(run_id)] == ["table.csv"]
+    for name, model in models.items():
+        assert model.info.status == "FINISHED"
+        assert model.data.tags["registered_model"].startswith(f"models:/spandex-embedded-{name}/")
+        history = client.get_metric_history(model.info.run_id, "validation_si_snr_db")
+        assert sorted((point.step, point.value) for point in history) == [(30, 4.25), (60, 5.25)]
+        assert len(model.inputs.dataset_inputs) == 3
+        assert {file.path for file in client.list_artifacts(model.info.run_id)} == {"network.net", "network.pt"}
+
+
+def waiting(uri: str) -> list[Run]:
+    """Builds of a local store that wait for a server."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("spandex")
+    return list(client.search_runs([experiment.experiment_id], "tags.`spandex.pending` LIKE '%'"))
+
+
+def test_build_and_its_models_are_kept_at_the_server(project, server, monkeypatch):
+    track(tiny_params(), RUN)
+    epoch_logger(RUN, "dense")({"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25})
+    log()
+    build = Build.load(RUN)
+    assert (build.tracking_uri, build.server, build.notice) == (server.uri, None, None)
+    check_whole(server.uri, build.run_id)
+    assert waiting(local_uri()) == []
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    address = family(server.uri, build.run_id)[1]["prune50"].data.tags["registered_model"]
+    audio = np.random.default_rng(1).standard_normal((2, 9000)).astype(np.float32)
+    denoised = mlflow.pyfunc.load_model(address).predict(audio)
+    stock = denoiser(project / "models/embedded/exported/prune50/network.net")
+    assert np.array_equal(denoised, [stock.denoise(clip) for clip in audio])
+
+
+def test_server_that_dies_costs_ten_seconds_once_and_is_caught_up_later(project, server, caplog):
+    track(tiny_params(), RUN)
+    there = Build.load(RUN).run_id
+    row = {"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25}
+    epoch_logger(RUN, "dense")(row)
+    server.kill()
+    began = time.monotonic()
+    epoch_logger(RUN, "dense")({"iteration": 60, "epoch": 2, "validation_si_snr_db": 5.25})
+    assert PATIENCE_S / 2 < time.monotonic() - began < PATIENCE_S + SLACK_S
+    (said,) = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    assert server.uri in said
+    assert f"the build logs to {local_uri()} instead" in said
+    assert "\n" not in said
+
+    began = time.monotonic()
+    epoch_logger(RUN, "prune50")(row)
+    assert time.monotonic() - began < PATIENCE_S / 2  # nobody waits again
+    log()
+    build = Build.load(RUN)
+    assert server.uri in build.notice
+    assert "sync-runs" in build.notice
+    check_whole(local_uri(), build.run_id)
+
+    server.start()
+    done = spandex("sync-runs")
+    assert done.stdout == f"1 build(s) copied to {server.uri}\n"
+    build = Build.load(RUN)
+    assert (build.tracking_uri, build.run_id, build.notice) == (server.uri, there, None)
+    check_whole(server.uri, there)
+    assert spandex("sync-runs").stdout == f"0 build(s) copied to {server.uri}\n"
+    track(tiny_params(), RUN)
+    assert Build.load(RUN).run_id == there
+
+
+def test_build_without_its_server_is_copied_by_the_next_one(project, server):
+    server.kill()
+    began = time.monotonic()
+    track(tiny_params(), RUN)
+    assert time.monotonic() - began < PATIENCE_S + SLACK_S
+    here = Build.load(RUN).run_id
+    assert Build.load(RUN).tracking_uri == local_uri()
+    track(tiny_params(), RUN)
+    assert Build.load(RUN).run_id == here  # it is still the same build
+    log()
+    server.start()
+    track(tiny_params("report.team=Others"), RUN)
+    log("report.team=Others")
+    assert waiting(local_uri()) == []
+    later = Build.load(RUN)
+    run, models = family(server.uri, later.run_id)
+    assert models == {}  # nothing has changed but the name of the team
+    linked = MlflowClient(server.uri).get_run(run.data.tags["unchanged.dense"])
+    check_whole(server.uri, linked.data.tags["mlflow.parentRunId"])
+
+
+def test_build_interrupted_without_its_server_goes_on_there(project, server):
+    server.kill()
+    track(tiny_params(), RUN)
+    epoch_logger(RUN, "dense")({"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25})
+    server.start()
+    track(tiny_params(), RUN)
+    build = Build.load(RUN)
+    assert build.tracking_uri == server.uri
+    log()
+    check_whole(server.uri, build.run_id)
+    assert waiting(local_uri()) == []
+
+
+def test_server_that_hangs_costs_ten_seconds(project, server):
+    track(tiny_params(), RUN)
+    server.freeze()
+    try:
+        began = time.monotonic()
+        epoch_logger(RUN, "dense")({"iteration": 30, "epoch": 1})
+        assert time.monotonic() - began < PATIENCE_S + SLACK_S
+    finally:
+        server.thaw()
+    assert Build.load(RUN).tracking_uri == local_uri()
+
+
+def test_ui_answers_on_this_machine_only(project):
+    port = free_port()
+    command = [sys.executable, "-c", "from spandex.cli import app; app()", "ui", "--port", str(port)]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_answer(f"http://127.0.0.1:{port}", process)
+        listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        listening += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()]
+        ours = [fields[1] for fields in listening if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")]
+        assert ours == [f"0100007F:{port:04X}"]  # 127.0.0.1
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()

@@ -102,7 +102,7 @@ def place_readers_files(folder: Path) -> None:
             fold = {"train": 1, "validation": 3, "test": 4}[entry.split]
             copy = folder / f"my_audio/noise/any/{fold}-{number}-a.wav"
         copy.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(copy, *soundfile.read(entry.path))
+        soundfile.write(copy, *soundfile.read(data / "corpus" / entry.path))
 
 
 @pytest.fixture(scope="module")

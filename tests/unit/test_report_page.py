@@ -1,0 +1,165 @@
+"""What the page is made of; tests/pipeline/test_page.py looks at it in a browser."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from report_build import TEAM, small_build, write_report
+from spandex.errors import SpandexError
+from spandex.metrics.bootstrap import Interval
+from spandex.params import Pruning
+from spandex.report import charts, published_rows
+from spandex.report.audio import mp3, power_spectrogram, spectrogram_webp
+from spandex.report.clips import choose, mean_improvements
+from spandex.report.comparison import Significance
+from spandex.report.layers import LayerWeights, histograms
+from spandex.report.origin import times
+from spandex.report.side_by_side import columns, lines
+from spandex.report.table import Row
+from spandex.report.wording import number
+
+REFERENCE = Path(__file__).parents[2] / "reports/reference"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        return write_report(small_build(tmp_path_factory.mktemp("build"), "[0.5]"), patch)
+
+
+def test_text_of_others_is_escaped(report):
+    text = (report / "index.html").read_text()
+    assert TEAM not in text
+    assert "&lt;script&gt;alert(&#39;team&#39;)&lt;/script&gt; &amp; 50 % of $x_1$" in text
+
+
+def test_charts_are_json_that_cannot_end_their_script(report):
+    text = (report / "index.html").read_text()
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', text, re.DOTALL)[1]
+    assert "<" not in found
+    drawn = json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert all(trace["meta"]["series"] >= -1 for chart in drawn.values() for trace in chart["data"])
+
+
+def test_page_forbids_itself_the_network(report):
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (report / "index.html").read_text())[1]
+    assert policy.startswith("default-src 'none';") and "http" not in policy
+
+
+def test_clip_other_than_the_one_evaluated_is_refused(tmp_path, monkeypatch):
+    build = small_build(tmp_path, "[0.5]")
+    for file in (tmp_path / "data/embedded/test/noisy").iterdir():
+        audio, rate = soundfile.read(file)
+        soundfile.write(file, 0.5 * audio, rate)
+    with pytest.raises(SpandexError, match="another clip than the one that was evaluated"):
+        write_report(build, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("improvements", "expected"),
+    [
+        ({"a": 1.0, "b": 3.0, "c": 2.0}, {"typical": "c", "best": "b", "worst": "a"}),
+        ({"a": 1.0, "b": 3.0, "c": 2.0, "d": 0.0}, {"typical": "a", "best": "b", "worst": "d"}),
+        ({"a": 1.0, "b": 2.0}, {"typical": "a", "best": "b"}),
+        ({"a": 1.0}, {"typical": "a"}),
+    ],
+)
+def test_clips_of_median_largest_and_smallest_improvement_are_shown_once_each(improvements, expected):
+    assert choose(improvements) == expected
+
+
+def test_improvement_of_a_clip_is_the_mean_over_networks():
+    networks = {
+        "a": {"per_clip": [{"name": "x", "si_snri_db": 1.0}, {"name": "y", "si_snri_db": 2.0}]},
+        "b": {"per_clip": [{"name": "x", "si_snri_db": 3.0}, {"name": "y", "si_snri_db": -2.0}]},
+    }
+    assert mean_improvements(networks) == {"x": 2.0, "y": 0.0}
+
+
+def test_mp3_holds_the_audio():
+    tone = 0.5 * np.sin(2 * np.pi * 440 / 16_000 * np.arange(160_000))
+    content = mp3(tone)
+    assert len(content) / 10 == pytest.approx(7_000, rel=0.05)  # bytes a second
+    heard, rate = soundfile.read(io.BytesIO(content))
+    assert rate == 16_000 and len(heard) / rate == pytest.approx(10, abs=0.2)
+    assert np.abs(np.fft.rfft(heard)).argmax() * rate / len(heard) == pytest.approx(440, abs=2)
+
+
+def test_spectrogram_shows_a_tone_at_its_frequency_and_time():
+    audio = np.zeros(16_000)
+    audio[8_000:] = np.sin(2 * np.pi * 2_000 / 16_000 * np.arange(8_000))
+    power = power_spectrogram(audio)
+    row, place = np.unravel_index(power.argmax(), power.shape)
+    assert row / len(power) == pytest.approx(0.25, abs=0.02)
+    assert power[:, : power.shape[1] // 2 - 1].max() == 0 < place
+    assert spectrogram_webp(power, power.max())[8:12] == b"WEBP"
+
+
+def layer(values, weights=100):
+    kept = np.array(values)
+    return LayerWeights("1", weights, 1 - kept.size / weights, kept, int(np.gcd.reduce(kept)) or 1)
+
+
+def test_histograms_of_coarse_weights_have_no_empty_bins_between():
+    centres, counts = histograms([layer([-48, -32, 16, 32, 32]), layer([4, 20])])
+    assert np.diff(centres).tolist() == [16] * (len(centres) - 1)
+    found = [dict(zip(centres.tolist(), count.tolist(), strict=True)) for count in counts]
+    assert [found[0][value] for value in (-48, -32, -16, 0, 16, 32)] == [1, 1, 0, 0, 1, 2]
+    assert [sum(count) for count in counts] == [5, 2]
+
+
+def test_layer_without_weights_has_a_chart():
+    (chart,) = charts.weight_charts({"all": [layer([2, 4])], "none": [layer(np.array([], dtype=int))]})
+    assert "none keeps 0 of 100 weights" in chart.summary
+
+
+def test_networks_beyond_the_palette_differ_in_shape():
+    logs = {f"prune{i}": [{"iteration": "1", "sparsity": "0.5"}] for i in range(7)}
+    traces = charts.sparsity_chart(logs, list(logs)).figure["data"]
+    assert len({(trace["line"]["dash"], trace["meta"]["series"]) for trace in traces}) == 7
+
+
+def test_times_are_read_as_snakemake_writes_them(tmp_path):
+    (tmp_path / "a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\t-\tNA\n")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/b.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n20\t0:00:20\t100.25\t39.5\n")
+    (tmp_path / "empty.tsv").write_text("")
+    assert [(time.job, time.wall_s, time.cpu_s, time.memory_mb) for time in times(tmp_path)] == [
+        ("shards/b", 20, 39.5, 100.25),
+        ("a", 1.5, None, None),
+        ("empty", None, None, None),
+    ]
+
+
+def test_cells_have_interval_difference_and_what_that_says():
+    ours = [Row("this run", "noisy", {"si_snr_db": 9.0}), Row("this run", "prune60", {"si_snr_db": 12.0})]
+    scores = {
+        "noisy": {"intervals": {"si_snr_db": [8.0, 10.0]}},
+        "prune60": {"intervals": {"si_snr_db": [11.0, 13.0]}},
+    }
+    changes = {"prune60": {"si_snr_db": Interval(-0.5, -0.6, -0.4)}}
+    found = lines(ours, published_rows(REFERENCE), scores, changes, {"prune60": Pruning("cubic", 0.6)})
+    place = [column.key for column in columns()].index("si_snr_db")
+    assert [line.model for line in found[:3]] == ["noisy", "Test Set 1 (noisy input)", "prune60"]
+    assert len(found) == 2 + 6 and found[2].cells[place].text == "12.00"
+    cell = found[2].cells[place]
+    assert (cell.bounds, cell.change) == (
+        "11.00 to 13.00",
+        f"{number(-0.5, 2)} ({number(-0.6, 2)} to {number(-0.4, 2)})",
+    )
+    assert cell.significance == Significance.WORSE
+    sparse = next(line for line in found if line.model.startswith("75%"))
+    assert (
+        sparse.published and sparse.cells[place].change == "\N{MINUS SIGN}0.54" and not sparse.cells[place].significance
+    )
+
+
+def test_numbers_have_a_true_minus_and_no_negative_zero():
+    assert number(-1234.5, 1) == "\N{MINUS SIGN}1,234.5"
+    assert number(-0.001, 2, signed=True) == "0.00"
+    assert number(0.5, 1, signed=True) == "+0.5"

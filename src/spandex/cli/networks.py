@@ -28,6 +28,7 @@ class Benchmark(StrEnum):
     DNSMOS = "dnsmos"
     SYNTHESIS = "synthesis"
     LOADER = "loader"
+    COST = "cost"
 
 
 Net = Annotated[Path, typer.Argument(metavar="NET", help="Network as lava-dl exports it (HDF5).")]

@@ -1,0 +1,174 @@
+"""What a profile costs on a cluster: bytes, processor hours and time by number of nodes.
+
+The parameters say how much is to be done; what each piece takes is measured here first, in processor time, which other
+load on the machine changes less than time that passes. Clips are of 30 s, from the embedded corpus. Download and
+unpacking are left out, since they depend on the line and the disk.
+"""
+
+import argparse
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spandex import data, metrics
+from spandex.deploy.codec import encode
+from spandex.evaluation import load_subject, pair_clips
+from spandex.evaluation.scores import deployed_scores, float_scores, input_scores
+from spandex.files import write_json
+from spandex.kernels import accelerate
+from spandex.metrics.dnsmos import one_thread_an_operation
+from spandex.models import SDNN, denoise, istft, magnitudes, stft
+from spandex.models.files import export_hdf5
+from spandex.params import Params, load
+from spandex.provenance import tree_digest
+from spandex.train.losses import denoising_loss
+
+CLIP_S = 30.0
+HEADER_BYTES = 44
+FILES_A_CLIP = 3  # noisy, clean, noise
+CHECKPOINT_COPIES = 2 * 4  # two files; weights, two moments and the best weights in each
+
+
+def measure(clips: int = 4, repeats: int = 3) -> dict[str, float]:
+    """Processor seconds of each piece of work, the least of the repeats.
+
+    Returns:
+        ``synthesis``, ``digest`` (of its files), ``read``, ``inputs`` (scores of noisy and clean audio) and ``network``
+        (of a network, in fixed point and in float), each a clip of 30 s; ``training`` and ``validation``, each a
+        second of audio.
+    """
+    best: dict[str, float] = {}
+
+    def timed(name: str, share: float, run: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        result = run()
+        best[name] = min(best.get(name, math.inf), (time.process_time() - start) / share)
+        return result
+
+    minutes = {"train": 4.0, "validation": 0.5, "test": 0.5}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest = data.build_embedded(folder / "corpus", minutes, minutes, seed=1)
+        make = partial(data.synthesize, manifest, "train", clips=clips, settings=data.SynthesisSettings(), seed=1)
+        network = accelerate(SDNN())
+        export_hdf5(network, folder / "network.net")
+        subject = load_subject(folder / "network.net", with_float=True)
+        dnsmos, turn = metrics.Dnsmos(threads=1), threading.Lock()
+        for repeat in range(repeats):
+            timed("synthesis", clips, partial(make, directory=folder / str(repeat)))
+            noisy = folder / str(repeat) / "noisy"
+            timed("digest", clips, partial(tree_digest, [*noisy.iterdir(), *(noisy.parent / "clean").iterdir()]))
+            for pair in pair_clips(noisy, noisy.parent / "clean")[0]:
+                clip = timed("read", 1, pair.read)
+                with one_thread_an_operation():
+
+                    def score_inputs(clip=clip):
+                        encoded = encode(clip.noisy, subject.n_fft, subject.hop)
+                        return encoded, input_scores(clip, encoded, subject.n_fft, subject.hop, dnsmos)
+
+                    encoded, scores = timed("inputs", 1, score_inputs)
+
+                    def score_network(clip=clip, encoded=encoded, scores=scores):
+                        deployed = deployed_scores(clip, encoded, subject, scores["noisy"], dnsmos)
+                        float_scores(clip, subject, deployed, dnsmos, turn)
+
+                    timed("network", 1, score_network)
+            batch = torch.stack([torch.from_numpy(data.NoisySpeech(noisy.parent)[i].noisy) for i in range(clips)])
+            timed("training", clips * CLIP_S, partial(train_step, network.train(), batch))
+            with torch.no_grad():
+                timed("validation", clips * CLIP_S, partial(denoise, network.eval(), batch))
+    return best
+
+
+def train_step(network: SDNN, audio: torch.Tensor) -> None:
+    """Forward, loss and backward on audio (batch, samples)."""
+    magnitude, phase = stft(audio)
+    denoised = network(magnitude)
+    loss, _ = denoising_loss(denoised, magnitudes(audio), istft(denoised, phase, audio.shape[-1]), audio, lam=0.001)
+    loss.backward()
+
+
+def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], cores: int) -> dict[str, Any]:
+    """Bytes, processor hours, and hours that pass by number of nodes.
+
+    Synthesis and evaluation share all cores, but for the digest of a split's files by one and the reading of scored
+    clips by one node; the fine-tuned networks train at the same time, each on ``params.threads`` cores.
+    """
+    clips = params.data.clips
+    mixed = clips.train + clips.validation + (0 if params.data.source == "dns4" else clips.test)
+    epochs = {model: params.sparsify.epochs for model in params.fine_tuned} | {"baseline": params.train.epochs}
+    a_clip = seconds["training"] * clips.train + seconds["validation"] * clips.validation
+    training = {model: count * params.data.clip_s * a_clip for model, count in epochs.items()}
+    audio = {model: count * params.data.clip_s * (clips.train + clips.validation) for model, count in epochs.items()}
+    scoring = clips.test * (seconds["inputs"] + len(params.models) * seconds["network"])
+    gathering = clips.test * seconds["read"] * (1 + len(params.models))
+    digest = seconds["digest"] * (mixed + (clips.test if params.data.source == "dns4" else 0))
+    file_bytes = HEADER_BYTES + 2 * params.data.clip_s * params.data.sample_rate_hz
+    weights = 4 * sum(weight.numel() for weight in SDNN().parameters())
+    return {
+        "clip_gb": (mixed + clips.test * (params.data.source == "dns4")) * FILES_A_CLIP * file_bytes / 1e9,
+        "checkpoint_gb": CHECKPOINT_COPIES * weights * len(params.models) / 1e9,
+        "processor_h": {
+            "synthesis": (mixed * seconds["synthesis"] + digest) / 3600,
+            "training": sum(training.values()) / 3600,
+            "evaluation": (scoring + gathering) / 3600,
+        },
+        "training_audio_h": sum(audio.values()) / 3600,
+        "hours": {
+            count: {
+                "synthesis": (mixed * seconds["synthesis"] / (count * cores) + digest) / 3600,
+                "training": (training["baseline"] + max(training.values())) / params.threads / 3600,
+                "evaluation": (scoring / (count * cores) + gathering / cores) / 3600,
+            }
+            for count in nodes
+        },
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown."""
+    phases = ["synthesis", "training", "evaluation"]
+    lines = [
+        f"| | {' | '.join(phases)} | together |",
+        f"|---|{'---|' * (len(phases) + 1)}",
+    ]
+    rows = {"processor hours": found["processor_h"]}
+    rows |= {f"hours on {count} node{'s' * (count > 1)}": hours for count, hours in found["hours"].items()}
+    for name, hours in rows.items():
+        cells = [f"{hours[phase]:.2f}" for phase in phases] + [f"{sum(hours.values()):.2f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="spandex bench cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--profile", default="dns4")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--cores", type=int, default=16, help="of a node")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(2)
+    params = load("params.yaml", {"profile": arguments.profile})
+    seconds = measure()
+    found = costs(params, seconds, arguments.nodes, arguments.cores)
+    for name, value in seconds.items():
+        unit = "a second of audio" if name in ("training", "validation") else "a clip of 30 s"
+        print(f"{name}: {1e3 * value:.1f} ms of processor time {unit}")
+    print(f"clips {found['clip_gb']:.0f} GB, checkpoints {found['checkpoint_gb']:.2f} GB")
+    print(f"training and validation pass over {found['training_audio_h']:.0f} h of audio")
+    print(table(found))
+    if arguments.json is not None:
+        write_json(arguments.json, {"processor_s": seconds, **found})
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,6 @@ from spandex.errors import SpandexError
 from spandex.files import read_json, sha256
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision
-from spandex.steps.results import network_scores, noisy_scores
 from spandex.tracking.build import Build, default_uri, is_server, local_uri, sqlite_file
 from spandex.tracking.client import TrackingError
 from spandex.tracking.fallback import log_to_build, start_locally
@@ -120,6 +119,8 @@ def _log(
     artifacts: list[Path],
     folder: str | None = None,
 ) -> None:
+    from spandex.steps.results import network_scores, noisy_scores  # torch, which opening a run need not load
+
     inputs = _inputs(params)
     records = [_record(params, models, network_scores(params, models, reports, name), inputs) for name in names]
     metrics = {"noisy": noisy_scores(reports)}

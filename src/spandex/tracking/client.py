@@ -19,7 +19,7 @@ PAUSE_S = 1.0  # between tries
 T = TypeVar("T")
 
 for _name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlflow.utils.environment"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class TrackingError(SpandexError):

@@ -32,30 +32,27 @@ class Build(NamedTuple):
         return self.folder / "reports" / self.params.profile
 
 
-def small_build(folder: Path, targets: str = "[0.5,0.75,0.9]") -> Build:
-    """Everything that the report of a build reads."""
-    params = parameters.load(
-        REPOSITORY / "params.yaml",
-        {
-            "set": f"model.hidden=16 model.n_fft=64 model.hop=16 evaluate.mos=false sparsify.targets={targets}",
-            "report": {"team": TEAM},
-        },
-    )
+def small_build(folder: Path, targets: str = "[0.5,0.75,0.9]", ablation: bool = False) -> Build:
+    """Everything that the report of a build reads; with ``ablation`` the results of that, too."""
+    settings = f"model.hidden=16 model.n_fft=64 model.hop=16 evaluate.mos=false sparsify.targets={targets}"
+    settings += " ablation.knee=[0.3] ablation.targets=[0.5] ablation.schedules=[cubic]"
+    params = parameters.load(REPOSITORY / "params.yaml", {"set": settings, "report": {"team": TEAM}})
     models, reports = folder / "models/embedded", folder / "reports/embedded"
     test = folder / "data/embedded/test"
     write_clips(test, CLIPS, SAMPLES)
     write_json(test / "clips.json", {"clips": sorted(file.name for file in (test / "noisy").iterdir())})
     shutil.copytree(REPOSITORY / "reports/reference", folder / "reports/reference")
     evaluate([], test / "noisy", test / "clean", reports / "evaluate/noisy.json", mos=False, workers=1, hop=16)
-    for number, model in enumerate(params.models):
-        trained, exported = models / params.folder(model), models / "exported" / model / "network.net"
+    for number, model in enumerate([*params.models, *(params.variants if ablation else ())]):
+        trained, part = models / params.folder(model), "ablation" if model in params.variants else ""
+        exported = models / (part or "exported") / model / "network.net"
         _network(params, model, trained / "network.pt", number)
         export(params, trained / "network.pt", exported)
         evaluate(
             [exported],
             test / "noisy",
             test / "clean",
-            reports / f"evaluate/{model}.json",
+            reports / part / f"evaluate/{model}.json",
             names=[model],
             mos=False,
             with_float=True,
@@ -87,7 +84,7 @@ def _network(params: Params, model: str, path: Path, seed: int) -> None:
     """A random network, its smallest weights zero as far as the model's target asks."""
     torch.manual_seed(seed)
     network = new_network(params)
-    pruning = params.pruned.get(model)
+    pruning = params.prunings.get(model)
     with torch.no_grad():
         for block in network.blocks[1:]:
             weight = block.synapse.weight

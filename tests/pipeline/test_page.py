@@ -1,6 +1,8 @@
 """The page in a real browser; what it shows is made by the real steps from small networks and clips."""
 
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +28,7 @@ class Opened(NamedTuple):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        return write_report(small_build(tmp_path_factory.mktemp("build")), patch)
+        return write_report(small_build(tmp_path_factory.mktemp("build"), ablation=True), patch)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,14 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+def wait_until(page: Page, condition: str, seconds: float = 30) -> None:
+    """Playwright's own waiting evaluates strings, which the page's policy forbids."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
+
+
 def opened(browser: Browser, report: Path, **settings) -> Opened:
     context = browser.new_context(**settings)
     page = context.new_page()
@@ -49,7 +59,7 @@ def opened(browser: Browser, report: Path, **settings) -> Opened:
     page.on("pageerror", lambda error: found.complaints.append(str(error)))
     page.on("request", lambda request: found.requests.append(request.url))
     page.goto((report / "index.html").as_uri())
-    page.wait_for_function("document.querySelectorAll('.plot .main-svg').length > 0")
+    wait_until(page, "[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.xtick text'))")
     return found
 
 
@@ -80,7 +90,7 @@ def test_every_chart_is_drawn(desktop):
     )
     keys = {key for key, *_ in drawn}
     assert {"figure1", "loss", "validation", "plane", "plane_improvement", "sparsity", "synops", "events"} <= keys
-    assert {"weights1", "weights2", "weights3"} <= keys
+    assert {"weights1", "weights2", "weights3", "knee", "knee_power"} <= keys
     assert [key for key, width, height, marks in drawn if width < 300 or height < 200 or not marks] == []
 
 
@@ -91,13 +101,13 @@ def test_every_chart_has_a_name_and_words(desktop):
             document.getElementById(plot.getAttribute('aria-labelledby')).textContent,
             document.getElementById(plot.getAttribute('aria-describedby')).textContent])"""
     )
-    assert all(role == "img" and title and "prune" in words for role, title, words in found)
+    assert all(role == "img" and title and re.search(r"\d", words) for role, title, words in found)
 
 
 def test_players_have_a_duration_and_spectrograms_a_size(desktop):
     players = desktop.page.locator("audio")
     assert players.count() == 3 * (2 + 4)  # noisy, clean, baseline and three pruned networks of three clips
-    desktop.page.wait_for_function("[...document.querySelectorAll('audio')].every(player => player.readyState > 0)")
+    wait_until(desktop.page, "[...document.querySelectorAll('audio')].every(player => player.readyState > 0)")
     durations = players.evaluate_all("all => all.map(player => player.duration)")
     assert durations == pytest.approx([1.5] * len(durations), abs=0.2)  # MP3 has whole frames
     images = desktop.page.locator(".spectrogram img").evaluate_all("all => all.map(i => [i.naturalWidth, i.alt])")
@@ -176,6 +186,4 @@ def test_dark_mode_has_other_colours_in_text_and_charts(browser, report):
         getComputedStyle(document.querySelector('#figure1 .xtick text')).fill]"""
     dark = page.evaluate(look)
     page.emulate_media(color_scheme="light")  # while it is open
-    page.wait_for_function(f"({look})()[2] !== {dark[2]!r}")
-    light = page.evaluate(look)
-    assert all(a != b for a, b in zip(light, dark, strict=True))
+    wait_until(page, f"({look})().every((colour, place) => colour !== {dark}[place])")

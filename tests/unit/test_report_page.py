@@ -11,6 +11,7 @@ import soundfile
 
 from report_build import TEAM, small_build, write_report
 from spandex.errors import SpandexError
+from spandex.files import read_json, write_json
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Pruning
 from spandex.report import charts, published_rows
@@ -49,6 +50,17 @@ def test_charts_are_json_that_cannot_end_their_script(report):
 def test_page_forbids_itself_the_network(report):
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (report / "index.html").read_text())[1]
     assert policy.startswith("default-src 'none';") and "http" not in policy
+
+
+def test_knee_is_left_out_without_an_ablation_of_these_clips(report, tmp_path, monkeypatch):
+    assert 'id="knee"' not in (report / "index.html").read_text()
+    build = small_build(tmp_path, "[0.5]", ablation=True)
+    assert 'id="knee"' in (write_report(build, monkeypatch) / "index.html").read_text()
+    scores = build.reports / "ablation/evaluate/prune30.json"
+    content = read_json(scores)
+    content["networks"]["prune30"]["per_clip"][0]["digest"] = "0" * 16
+    write_json(scores, content)
+    assert 'id="knee"' not in (write_report(build, monkeypatch) / "index.html").read_text()
 
 
 def test_clip_other_than_the_one_evaluated_is_refused(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ FIGURES = (
 
 
 def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) -> None:
-    """Write tables, figures, the page and the board entry, and log the finished models to MLflow.
+    """Write tables, figures, the page, the paper and the board entry, and log the finished models to MLflow.
 
     Args:
         params: of the build.
@@ -85,6 +85,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         ours=timed,
         published=published,
     )
-    write_page(reports / "index.html", page)
-    write_paper(reports / "paper.tex", page, FIGURES)
-    log_build(params, models, reports, run, tables + drawn + numbers)
+    pages = [reports / "index.html", reports / "paper.tex"]
+    write_page(pages[0], page)
+    write_paper(pages[1], page, FIGURES)
+    log_build(params, models, reports, run, tables + drawn + numbers + pages)

@@ -49,7 +49,7 @@ def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     unwanted = ("SPANDEX_SET", "SLURM_CONF")
     clean = {name: value for name, value in os.environ.items() if name not in unwanted} | environment
     clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
-    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=850)
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
@@ -60,7 +60,7 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
     return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
 
 
-@pytest.mark.parametrize("count", [16, 100])
+@pytest.mark.parametrize("count", [16, pytest.param(100, marks=pytest.mark.slow)])
 def test_dns4_is_spread_over_as_many_jobs_as_asked_for(tmp_path, count):
     project = new_project(tmp_path / "project")
     shutil.copy(REPOSITORY / "params.yaml", project)
@@ -73,6 +73,7 @@ def test_dns4_is_spread_over_as_many_jobs_as_asked_for(tmp_path, count):
     assert planned(project, *settings, "--config", "profile=dns4") == expected | {"total": sum(expected.values())}
 
 
+@pytest.mark.slow
 def test_one_shard_plans_the_jobs_of_one_machine(tmp_path):
     plan = planned(new_project(tmp_path / "project"), "--set-scatter", "shard=1", "--forceall")
     assert [rule for rule in plan if rule.endswith("_shard")] == []

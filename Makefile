@@ -11,6 +11,8 @@ PROFILE ?=
 MIRROR  ?=
 SET     ?=
 CORES   ?= $(shell nproc)
+# a folder of workflow/profiles
+EXECUTOR ?= default
 
 # the first of these that runs and is 3.11 or 3.12
 SUPPORTED := import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -50,10 +52,10 @@ export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR)
 
 # what a failing build has finished is recorded, too
 rebuild: setup
-	@spandex rebuild --cores $(CORES); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary
+	@spandex rebuild --cores $(CORES) --executor $(EXECUTOR); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary
 
 ablation: setup
-	@spandex rebuild ablation --cores $(CORES); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary ablation
+	@spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary ablation
 
 ui: setup
 	@spandex ui

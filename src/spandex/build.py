@@ -106,4 +106,5 @@ def summary(params: Params, part: str = "") -> str:
         raise SpandexError(f"{path}: no such file; the build has not come to its report")
     intervals = (folder / "intervals.md").read_text(encoding="utf-8")
     table = path.read_text(encoding="utf-8")
-    return f"{table}\n95 % intervals over the test clips:\n\n{intervals}\nThe report is in {folder}"
+    page = "; open index.html there in a browser" if (folder / "index.html").is_file() else ""
+    return f"{table}\n95 % intervals over the test clips:\n\n{intervals}\nThe report is in {folder}{page}"

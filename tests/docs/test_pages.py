@@ -19,7 +19,10 @@ from toy_project import TOY, commit, new_project
 
 FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
 UNREACHABLE = "http://127.0.0.1:9"
-MINI = {key: TOY[key] for key in ("train", "sparsify", "deploy")} | {"data": {"clips": TOY["data"]["clips"]}}
+OTHERS = {
+    "mini": {key: TOY[key] for key in ("train", "sparsify", "deploy")} | {"data": {"clips": TOY["data"]["clips"]}},
+    "dns4": {"train": TOY["train"]},
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -30,8 +33,9 @@ def toy(folder: Path) -> Path:
     for file in ("pyproject.toml", "requirements-uv.lock", "README.md"):
         shutil.copy(REPOSITORY / file, folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    mini = params["profiles"]["mini"]
-    params["profiles"]["mini"] = mini | {key: mini.get(key, {}) | value for key, value in MINI.items()}
+    for profile, sections in OTHERS.items():
+        for section, values in sections.items():
+            params["profiles"][profile][section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     for block in (block for page in PAGES for block in blocks(page) if block.title):
         (folder / block.title).write_text(block.text)

@@ -13,6 +13,7 @@ from spandex.errors import SpandexError
 from spandex.params import Params
 from spandex.phases import products
 from spandex.recipes import is_made
+from spandex.tracking import notice
 
 STAGES = ("data", "baseline", "sparsify", "export", "infer", "evaluate", "report")  # of dvc.yaml
 
@@ -105,6 +106,7 @@ def summary(params: Params, part: str = "") -> str:
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")
     intervals = (folder / "intervals.md").read_text(encoding="utf-8")
-    table = path.read_text(encoding="utf-8")
+    said = [path.read_text(encoding="utf-8"), "95 % intervals over the test clips:\n", intervals]
     page = "; open index.html there in a browser" if (folder / "index.html").is_file() else ""
-    return f"{table}\n95 % intervals over the test clips:\n\n{intervals}\nThe report is in {folder}{page}"
+    said += [f"The report is in {folder}{page}"]
+    return "\n".join([*said, *filter(None, [notice(f"reports/{params.profile}/tracking/build.json")])])

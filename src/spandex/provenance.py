@@ -69,9 +69,11 @@ def tree_digest(files: Iterable[str | os.PathLike]) -> str:
 
 
 def produced_by(inputs: Iterable[str | os.PathLike] = (), params: Params | None = None) -> dict[str, Any]:
-    """The record that every JSON of a run carries under ``produced_by``; parameters only for a step of the pipeline."""
-    parameters = {} if params is None else {"profile": params.profile, "params_digest": params.digest()}
-    return parameters | {
+    """The record that every JSON of a run carries under ``produced_by``.
+
+    A step of the pipeline has a profile; the sidecar beside its product holds the parameters that it used.
+    """
+    return ({} if params is None else {"profile": params.profile}) | {
         "inputs_digest": tree_digest(inputs),
         "code_digest": code_digest(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},

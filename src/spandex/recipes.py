@@ -19,7 +19,7 @@ from spandex.references import source_digest
 
 SUFFIX = ".recipe.json"
 PACKAGE = Path(__file__).parent
-COMMAND_LINE = "spandex.cli"  # passes arguments on and has no part in the results
+NO_PART = ("spandex.cli", "spandex.tracking", "spandex.steps.tracking")  # in the results: arguments, and logging
 LIBRARIES = {
     "espeakng_loader": "espeakng-loader",
     "lava.lib.dl": "lava-dl",
@@ -182,7 +182,7 @@ def _loaded_files() -> list[str]:
     modules = {
         Path(module.__file__)
         for name, module in sys.modules.items()
-        if f"{name}.".startswith("spandex.") and not name.startswith(COMMAND_LINE) and getattr(module, "__file__", None)
+        if f"{name}.".startswith("spandex.") and not name.startswith(NO_PART) and getattr(module, "__file__", None)
     }
     folders = {module.parent for module in modules}
     data = {

@@ -61,7 +61,9 @@ def test_documented_example_runs(tmp_path, monkeypatch):
     export_hdf5(SDNN(n_fft=16, hop=4, hidden=12), tmp_path / "network.net")
     np.save(tmp_path / "X.npy", np.random.default_rng(0).integers(-999, 999, (9, 20)))
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/explanation/inference.md").read_text(), flags=re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "docs/explanation/inference.md").read_text(), flags=re.DOTALL
+    )
     names = {}
     exec(code, names)
     assert names["run"].outputs.shape == (9, 20)

@@ -41,11 +41,11 @@ def test_code_digest_outside_a_clone_is_that_of_the_package(tmp_path):
     assert code_digest(tmp_path) == code_digest(tmp_path / "src") != hashlib.sha256().hexdigest()[:16]
 
 
-def test_record_names_parameters_inputs_code_and_versions(tmp_path):
+def test_record_names_profile_inputs_code_and_versions(tmp_path):
     file = tmp_path / "input"
     file.write_text("x")
     record = produced_by([file], PARAMS)
-    assert record["params_digest"] == PARAMS.digest()
+    assert record["profile"] == PARAMS.profile
     assert record["inputs_digest"] == tree_digest([file])
     assert record["versions"]["lava-nc"] == "0.10.0"
 

@@ -129,7 +129,7 @@ def _origin(params: Params, models: Path, reports: Path, test: Path, networks: M
         "Revision": revision() or "not a git repository",
         "Uncommitted changes": "not known" if changed is None else "yes" if changed else "no",
         "Code": record["code_digest"],
-        "Parameters": record["params_digest"],
+        "Parameters": params.digest(),
     }
     evaluated = {metrics["produced_by"]["code_digest"] for metrics in networks.values()}
     facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))

@@ -150,7 +150,8 @@ def _same(build: Build, tags: Mapping[str, str]) -> bool:
 
 def _build_tags(params: Params) -> dict[str, str]:
     record = produced_by(params=params)
-    tags = {key: record[key] for key in ("profile", *IDENTITY)} | record["versions"] | _checkout_tags()
+    tags = {"profile": params.profile, "params_digest": params.digest(), "code_digest": record["code_digest"]}
+    tags |= record["versions"] | _checkout_tags()
     experiment = os.environ.get("DVC_EXP_NAME")  # set by dvc exp run
     return tags | ({"dvc_experiment": experiment} if experiment else {})
 

@@ -106,7 +106,7 @@ def summary(params: Params, part: str = "") -> str:
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")
     intervals = (folder / "intervals.md").read_text(encoding="utf-8")
-    said = [path.read_text(encoding="utf-8"), "95 % intervals over the test clips:\n", intervals]
+    table = path.read_text(encoding="utf-8")
     page = "; open index.html there in a browser" if (folder / "index.html").is_file() else ""
-    said += [f"The report is in {folder}{page}"]
-    return "\n".join([*said, *filter(None, [notice(f"reports/{params.profile}/tracking/build.json")])])
+    ends = [f"The report is in {folder}{page}", notice(f"reports/{params.profile}/tracking/build.json") or ""]
+    return "\n".join([table, "95 % intervals over the test clips:\n", intervals, *ends]).rstrip()

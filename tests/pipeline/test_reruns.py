@@ -68,8 +68,8 @@ def test_new_target_trains_deploys_and_judges_that_network_alone(project):
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert NOTHING in plan(project)
     changes = json.loads(output(project, "dvc", "params", "diff", "--json"))
-    assert changes["params.yaml"]["sparsify.targets"] == {"old": [0.5], "new": [0.5, 0.9]}
-    metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["diff"]["reports/embedded/metrics.json"]
+    assert changes["params.yaml"]["sparsify.targets"] == {"old": "[0.5]", "new": "[0.5, 0.9]"}
+    metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["reports/embedded/metrics.json"]
     assert {name.split(".")[0] for name in metrics} == {"prune90"}
 
 

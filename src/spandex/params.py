@@ -345,6 +345,17 @@ def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
     return " ".join(parts)
 
 
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def parse_assignment(text: str) -> dict[str, Any]:
     """``train.lr=0.002`` as ``{"train": {"lr": 0.002}}``; the value is YAML."""
     key, separator, value = text.partition("=")

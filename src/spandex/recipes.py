@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from spandex.errors import SpandexError
 from spandex.files import read_json, sha256, write_json
-from spandex.params import Params
+from spandex.params import Params, flatten
 from spandex.references import source_digest
 
 SUFFIX = ".recipe.json"
@@ -123,8 +123,8 @@ class Recipe:
             wanted = used(params, self.params, self.without)
         except SpandexError as error:
             return str(error)
-        for key, value in _flat(wanted).items():
-            before = _flat(self.params).get(key)
+        for key, value in flatten(wanted).items():
+            before = flatten(self.params).get(key)
             if before != value:
                 return f"{key} was {json.dumps(before)}, is {json.dumps(value)}"
         if wanted != self.params:
@@ -195,10 +195,3 @@ def _loaded_files() -> list[str]:
 
 def _package_of(file: Path) -> Path:
     return next(folder for folder in file.parents if (folder / "__init__.py").is_file())
-
-
-def _flat(nested: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    if not isinstance(nested, dict):
-        return {prefix.rstrip("."): nested}
-    return {key: value for name, part in nested.items() for key, value in _flat(part, f"{prefix}{name}.").items()}

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 from requests import RequestException
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.tracking.build import is_server
 from spandex.tracking.environment import REQUEST_S
 
@@ -43,7 +43,7 @@ def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
         try:
             return operation(MlflowClient(uri))
         except (MlflowException, RequestException) as error:
-            text = " ".join(str(error).split())
+            text = one_line(error)
             answered = isinstance(error, RestException) or not (is_server(uri) or "database is locked" in text)
         if answered:
             raise TrackingError(f"MLflow at {uri}: {text}")

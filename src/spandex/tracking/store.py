@@ -14,6 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.time import get_current_time_millis
 
 from spandex.errors import SpandexError
+from spandex.params import flatten
 from spandex.tracking.build import sqlite_file
 from spandex.tracking.client import reach
 from spandex.tracking.locking import locked
@@ -158,17 +159,6 @@ def read_rows(path: str | Path) -> list[dict[str, float]]:
         raise SpandexError(f"{path}: no such file") from None
     except (TypeError, ValueError) as error:
         raise SpandexError(f"{path}: not a training log ({error})") from None
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _artifact_location(uri: str) -> str | None:

@@ -13,15 +13,19 @@ from spandex.errors import SpandexError
 from spandex.params import Params
 from spandex.phases import products
 from spandex.recipes import is_made
+from spandex.sync import sync
 from spandex.tracking import notice
 
 STAGES = ("data", "baseline", "sparsify", "export", "infer", "evaluate", "report")  # of dvc.yaml
 
 
-def lock(path: Path = Path(".spandex.lock")) -> None:
+def lock(path: Path = Path(".spandex.lock")) -> int:
     """Refuse a second build in this folder, until this process and those it becomes or starts have ended.
 
     Snakemake's own lock stays behind when it is killed, so it is not used.
+
+    Returns:
+        The descriptor, to close if the folder is to be free before.
 
     Raises:
         SpandexError: another build holds the lock.
@@ -32,6 +36,7 @@ def lock(path: Path = Path(".spandex.lock")) -> None:
     except BlockingIOError:
         raise SpandexError("another build runs in this folder") from None
     os.set_inheritable(descriptor, True)
+    return descriptor
 
 
 def run(target: str, cores: int | None, overrides: str, executor: str = "default") -> NoReturn:
@@ -55,15 +60,22 @@ def run(target: str, cores: int | None, overrides: str, executor: str = "default
     os.execv(sys.executable, command)
 
 
-def clear_checkpoints(params: Params, root: Path = Path()) -> None:
-    """Remove the checkpoints of a finished build; before its end they may still be needed."""
-    for folder in (root / "models" / params.profile).rglob(".checkpoints"):
-        shutil.rmtree(folder)
+def clear_checkpoints(params: Params) -> None:
+    """Remove the checkpoints of networks that are finished; the others may still be needed."""
+    for folder in Path("models", params.profile).rglob(".checkpoints"):
+        for run in folder.iterdir():
+            if is_made(folder.parent / run.name / "network.pt"):
+                shutil.rmtree(run)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def finished(params: Params) -> list[str]:
-    """The stages whose products are all there, each with its sidecar; none behind one that is not."""
-    made = {phase: all(map(is_made, files)) for phase, files in products(params).items()}
+    """The stages whose products are all there and as the parameters ask for; none behind one that is not so."""
+    stale = {path for paths, _ in sync(params, dry_run=True) for path in paths}
+    made = {
+        phase: all(is_made(file) and file not in stale for file in files) for phase, files in products(params).items()
+    }
     return list(itertools.takewhile(made.__getitem__, STAGES))
 
 

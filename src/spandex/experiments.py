@@ -7,7 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from spandex.build import lock
 from spandex.errors import SpandexError, one_line
+from spandex.params import Params
+from spandex.sync import sync
 
 DVC = (sys.executable, "-m", "dvc")
 WRITING = ("apply", "run")  # the parts of dvc exp that overwrite the workspace's outs
@@ -26,15 +29,26 @@ def uncommitted() -> list[str]:
     return sorted(path for kind in ("added", "modified", "renamed") for path in changes.get(kind, []))
 
 
-def exp(arguments: Sequence[str]) -> NoReturn:
-    """Become ``dvc exp`` with these arguments, unless it would discard results that nobody has committed.
+def unseen_by_dvc(params: Params) -> list[str]:
+    """Why products are stale for what dvc.yaml does not name: the user's own files."""
+    stale = sync(params, dry_run=True)
+    return [f"{paths[0]}: {why}" for paths, why in stale if why.startswith(("factory ", f"{params.model.pretrained} "))]
+
+
+def exp(arguments: Sequence[str], params: Params) -> NoReturn:
+    """Become ``dvc exp`` with these arguments, unless it would discard results or take stale ones for good.
 
     Raises:
-        SpandexError: it would.
+        SpandexError: it would, or a build runs in this folder.
     """
-    if arguments and arguments[0] in WRITING and (lost := uncommitted()):
-        raise SpandexError(
-            f"{', '.join(lost)}: not as dvc.lock has it, and dvc exp {arguments[0]} would discard that; "
-            "make brings it up to date with params.yaml, dvc commit keeps it as it is, dvc checkout discards it"
-        )
+    part = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if part in WRITING:
+        os.close(lock())
+        if stale := unseen_by_dvc(params):
+            raise SpandexError(f"{stale[0]}, which DVC does not see; make builds it again")
+        if lost := uncommitted():
+            raise SpandexError(
+                f"{', '.join(lost)}: not as dvc.lock has it, and dvc exp {part} would discard that; "
+                "make brings it up to date with params.yaml, dvc commit keeps it as it is, dvc checkout discards it"
+            )
     os.execv(sys.executable, [*DVC, "exp", *arguments])

@@ -8,10 +8,11 @@ import json
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from spandex.checkout import resolved_mirror
 from spandex.errors import SpandexError
 from spandex.files import read_json, sha256, write_json
 from spandex.params import Params, flatten
@@ -20,10 +21,13 @@ from spandex.references import source_digest
 SUFFIX = ".recipe.json"
 PACKAGE = Path(__file__).parent
 NO_PART = ("spandex.cli", "spandex.tracking", "spandex.steps.tracking")  # in the results: arguments, and logging
+UNSEEN = "unseen"
 LIBRARIES = {
     "espeakng_loader": "espeakng-loader",
+    "h5py": "h5py",
     "lava.lib.dl": "lava-dl",
     "lava.magma": "lava-nc",
+    "lightning_fabric": "lightning-fabric",
     "matplotlib": "matplotlib",
     "numba": "numba",
     "numpy": "numpy",
@@ -34,6 +38,7 @@ LIBRARIES = {
     "soxr": "soxr",
     "speechmos": "speechmos",
     "torch": "torch",
+    "triton": "triton",
 }  # those that results depend on: distributions by module
 
 
@@ -86,22 +91,6 @@ class Recipe:
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, request: Request, params: Params) -> Self:
-        """The recipe of what this process has just made.
-
-        Raises:
-            OSError: an input or an output is missing.
-        """
-        return cls(
-            used(params, request.keys, request.without),
-            request.without,
-            {path: sha256(path) for path in request.inputs},
-            {path: sha256(path) for path in request.outputs},
-            {name: sha256(PACKAGE / name) for name in _loaded_files()},
-            {library: version(library) for module, library in LIBRARIES.items() if module in sys.modules},
-        )
-
-    @classmethod
     def read(cls, path: Path) -> Self:
         """From a sidecar.
 
@@ -125,9 +114,9 @@ class Recipe:
             return str(error)
         for key, value in flatten(wanted).items():
             before = flatten(self.params).get(key)
-            if before != value:
+            if before != value and value != UNSEEN:
                 return f"{key} was {json.dumps(before)}, is {json.dumps(value)}"
-        if wanted != self.params:
+        if wanted.keys() != self.params.keys():
             return "it was made with other parameters"
         for path, digest in (self.inputs | self.outputs).items():
             if not Path(path).is_file():
@@ -138,9 +127,43 @@ class Recipe:
             if not (PACKAGE / name).is_file() or sha256(PACKAGE / name) != digest:
                 return f"the code of {name} changed"
         for library, before in self.versions.items():
-            if version(library) != before:
-                return f"{library} was {before}, is {version(library)}"
+            if _version(library) != before:
+                return f"{library} was {before}, is {_version(library)}"
         return None
+
+
+class Record:
+    """What a command is going to use, so that a change while it runs does not pass for what it used.
+
+    Args:
+        request: of the workflow.
+        params: of the command.
+
+    Raises:
+        OSError: an input is missing.
+    """
+
+    def __init__(self, request: Request, params: Params) -> None:
+        self._request = request
+        self._params = used(params, request.keys, request.without)
+        self._inputs = {path: sha256(path) for path in request.inputs}
+        self._code = {file: sha256(file) for file in _files()}
+
+    def end(self) -> Recipe:
+        """The recipe of what the command has made, with the part of the code that it loaded.
+
+        Raises:
+            OSError: an output is missing.
+        """
+        loaded = _loaded(self._code)
+        return Recipe(
+            self._params,
+            self._request.without,
+            self._inputs,
+            {path: sha256(path) for path in self._request.outputs},
+            {file.relative_to(PACKAGE).as_posix(): self._code[file] for file in sorted(loaded)},
+            {library: _version(library) for module, library in LIBRARIES.items() if module in sys.modules},
+        )
 
 
 def sidecar(output: Path) -> Path:
@@ -158,7 +181,8 @@ def used(params: Params, keys: Iterable[str], without: Collection[str] = ()) -> 
 
     Args:
         keys: sections and dotted keys of params.yaml; ``models`` for the names of the table's networks,
-            ``pruning.MODEL`` for how a network is pruned, ``factory`` for the user's file that makes the network.
+            ``pruning.MODEL`` for how a network is pruned, ``factory`` for the user's file that makes the network,
+            ``mirror`` for the list of what a mirror holds, wherever it lies.
         without: keys of those sections that do not count, such as ``data.clips``.
 
     Raises:
@@ -172,26 +196,43 @@ def _value(params: Params, key: str, without: Collection[str]) -> Any:
         return params.models
     if key == "factory":
         return source_digest(params.model.factory)
+    if key == "mirror":
+        return _mirror_list(params.mirror)
     if key.startswith("pruning."):
         return params.pruning(key.removeprefix("pruning."))
     return params.value(key, without)
 
 
-def _loaded_files() -> list[str]:
-    """The package's modules in this process, and the data files of their folders."""
+def _mirror_list(mirror: str | None) -> str | None:
+    """Digest of a mirror's corpus.csv; None without a mirror, ``UNSEEN`` for one that cannot be looked at from here."""
+    if mirror is None:
+        return None
+    listed = Path(resolved_mirror(mirror), "corpus.csv")
+    return sha256(listed) if listed.is_file() else UNSEEN
+
+
+def _files() -> list[Path]:
+    """The package's modules and data files."""
+    return [file for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
+def _loaded(files: Iterable[Path]) -> set[Path]:
+    """Those of the package's files that are modules of this process, or data in the folder of one."""
     modules = {
         Path(module.__file__)
         for name, module in sys.modules.items()
         if f"{name}.".startswith("spandex.") and not name.startswith(NO_PART) and getattr(module, "__file__", None)
     }
     folders = {module.parent for module in modules}
-    data = {
-        file
-        for file in PACKAGE.rglob("*")
-        if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts and _package_of(file) in folders
-    }
-    return sorted(file.relative_to(PACKAGE).as_posix() for file in modules | data)
+    return {file for file in files if file in modules or (file.suffix != ".py" and _package_of(file) in folders)}
 
 
 def _package_of(file: Path) -> Path:
     return next(folder for folder in file.parents if (folder / "__init__.py").is_file())
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"

@@ -15,6 +15,8 @@ from spandex.params import Params
 from spandex.phases import products
 from spandex.recipes import SUFFIX, Recipe, sidecar
 
+WRITTEN = ("network.pt", "network.net", "epochs.csv", "log.csv", "times.csv")  # into the folder of a network
+
 
 class Stale(NamedTuple):
     """What is not as the parameters ask for it.
@@ -86,8 +88,15 @@ def unnamed(params: Params) -> list[Path]:
         path
         for folder, names in kept.items()
         for path in folder.glob("[!.]*")
-        if path.name.removesuffix(PARTIAL).removesuffix(SUFFIX) not in names
+        if path.name.removesuffix(PARTIAL).removesuffix(SUFFIX) not in names and _made_here(path)
     ]
+
+
+def _made_here(path: Path) -> bool:
+    """Whether the pipeline wrote a file, or all in a folder; what a user put there stays."""
+    if path.is_dir():
+        return path.parent.name == ".checkpoints" or all(_made_here(file) for file in path.rglob("*"))
+    return path.name.endswith((SUFFIX, PARTIAL)) or path.name in WRITTEN or sidecar(path).is_file()
 
 
 def _json(names: Iterable[str]) -> list[str]:
@@ -101,10 +110,18 @@ def _recipes(profile: str) -> dict[Path, Recipe]:
     recipes = {}
     for path in sorted(paths):
         with contextlib.suppress(SpandexError):
-            recipes[path] = Recipe.read(path)
+            recipe = Recipe.read(path)
+            if _is_beside(path, recipe):
+                recipes[path] = recipe
     made_by = {output: path for path, recipe in recipes.items() for output in recipe.outputs}
     graph = {path: {made_by[file] for file in recipe.inputs if file in made_by} for path, recipe in recipes.items()}
     return {path: recipes[path] for path in TopologicalSorter(graph).static_order()}
+
+
+def _is_beside(path: Path, recipe: Recipe) -> bool:
+    """Whether a sidecar speaks of the files that it lies with, and of no others."""
+    first, *_ = outputs = [Path(output) for output in recipe.outputs]
+    return sidecar(first) == path and all(output.parts[:2] == path.parts[:2] for output in outputs)
 
 
 def _reason(recipe: Recipe, params: Params, gone: Collection[Path]) -> str | None:

@@ -1,5 +1,6 @@
 """The profile for Slurm: what it plans for the largest corpus, and a few jobs through a real cluster of one node."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -102,12 +103,13 @@ def test_jobs_run_through_slurm(tmp_path):
     noisy = "reports/embedded/evaluate/noisy.json"
     rules = ["--allowed-rules", "corpus", "synthesize", "evaluate_noisy", "export_network"]
     rules += ["synthesize_shard", "evaluate_noisy_shard"]
-    try:
-        with slurm_cluster.Cluster(tmp_path / "slurm") as cluster:
-            done = snakemake(project, "--no-hooks", noisy, *exported, *rules, **cluster.environment)
-            jobs = cluster.jobs()
-    except RuntimeError as error:
-        pytest.skip(f"Slurm does not start here: {error}")
+    with contextlib.ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(slurm_cluster.Cluster(tmp_path / "slurm"))
+        except RuntimeError as error:
+            pytest.skip(f"Slurm does not start here: {error}")
+        done = snakemake(project, "--no-hooks", noisy, *exported, *rules, **cluster.environment)
+        jobs = cluster.jobs()
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads((project / noisy).read_text())["noisy"]["per_clip"]) == 3
     assert all((project / path).stat().st_size for path in exported)

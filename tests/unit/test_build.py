@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from spandex import params
-from spandex.build import STAGES, finished, lock, record
+from spandex.build import STAGES, clear_checkpoints, finished, lock, record
 from spandex.errors import SpandexError
 from spandex.phases import products
-from spandex.recipes import sidecar
+from spandex.recipes import Record, Request, sidecar
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 PARAMS = params.load(FILE)
@@ -18,7 +18,7 @@ def make(*phases: str) -> None:
         for product in products(PARAMS)[phase]:
             product.parent.mkdir(parents=True, exist_ok=True)
             product.write_text("x")
-            sidecar(product).write_text("{}")
+            Record(Request(["seed"], [], [], [str(product)]), PARAMS).end().write()
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,26 @@ def test_stage_is_finished_when_all_before_it_are_and_all_products_have_sidecars
     assert finished(PARAMS) == []
     make(*STAGES)
     assert finished(PARAMS) == [*STAGES]
+
+
+def test_stage_made_with_other_parameters_is_not_finished():
+    make(*STAGES)
+    assert finished(params.load(FILE, {"seed": 2})) == []
+
+
+def test_checkpoints_stay_until_their_network_is_finished():
+    make("baseline", "sparsify")
+    models = Path("models/embedded")
+    runs = [
+        models / ".checkpoints/baseline",
+        models / "sparsified/.checkpoints/dense",
+        models / "ablation/.checkpoints/x",
+    ]
+    for run in runs:
+        run.mkdir(parents=True)
+    clear_checkpoints(PARAMS)
+    assert [run.is_dir() for run in runs] == [False, False, True]
+    assert not (models / ".checkpoints").exists()
 
 
 def test_build_with_other_values_leaves_dvc_lock_alone():

@@ -6,7 +6,7 @@ import pytest
 
 from spandex import params, recipes
 from spandex.params import Params
-from spandex.recipes import Recipe, Request, sidecar
+from spandex.recipes import Record, Request, sidecar
 from spandex.sync import sync
 
 FILE = Path(__file__).parents[2] / "params.yaml"
@@ -23,7 +23,8 @@ def parameters(settings: str = "") -> Params:
 def make(output: Path, keys: list[str], inputs: tuple[Path, ...] = (), without: tuple[str, ...] = ()) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(f"{output}")
-    Recipe.of(Request(keys, list(without), [str(path) for path in inputs], [str(output)]), parameters()).write()
+    request = Request(keys, list(without), [str(path) for path in inputs], [str(output)])
+    Record(request, parameters()).end().write()
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +130,51 @@ def test_users_file_that_makes_the_network_counts(built, monkeypatch):
     before = recipes.used(own, ["factory"])
     Path("mine.py").write_text("def blocks(): return []")
     assert recipes.used(own, ["factory"]) != before
+
+
+def test_change_while_a_command_runs_does_not_pass_for_what_it_used(built):
+    scores = Path("reports/embedded/evaluate/dense.json")
+    record = Record(Request(["evaluate"], [], [str(PRUNED)], [str(scores)]), parameters())
+    PRUNED.write_text("another")
+    scores.write_text("scores of the one before")
+    record.end().write()
+    assert scores in {path for paths, _ in sync(parameters(), dry_run=True) for path in paths}
+
+
+def test_what_a_user_put_there_stays():
+    notes, network = PRUNED.parents[1] / "notes/today.md", Path("models/embedded/exported/mine.net")
+    for file in (notes, network):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+    removed()
+    assert notes.is_file() and network.is_file()
+
+
+def test_sidecar_that_speaks_of_other_files_removes_none_of_them(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+    recipe = json.loads(sidecar(PRUNED).read_text())
+    recipe["outputs"][str(precious)] = "0"
+    sidecar(PRUNED).write_text(json.dumps(recipe))
+    removed()
+    assert precious.is_file() and not PRUNED.is_file()
+
+
+def test_mirror_counts_by_its_list_and_not_by_its_path(built):
+    for name in ("here", "there", "other"):
+        Path(name).mkdir()
+        Path(name, "corpus.csv").write_text("other" if name == "other" else "same")
+    here, there, other, away, none = (
+        recipes.used(parameters(text and f"mirror={text}"), ["mirror"])["mirror"]
+        for text in ("here", "there", "other", "absent", "")
+    )
+    assert here == there != other
+    assert away == recipes.UNSEEN and none is None
+
+
+def test_mirror_that_is_not_at_hand_makes_nothing_stale(built):
+    Path("mirror").mkdir()
+    Path("mirror/corpus.csv").write_text("same")
+    recipe = Record(Request(["mirror"], [], [], [str(CLIPS)]), parameters("mirror=mirror")).end()
+    assert recipe.disagreement(parameters("mirror=absent")) is None
+    assert recipe.disagreement(parameters()).startswith("mirror was ")

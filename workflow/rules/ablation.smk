@@ -55,6 +55,8 @@ rule ablation_report:
     """Schedules compared, and quality and cost over sparsity."""
     input:
         report=rules.report.output.summary,
+        table=expand(rules.evaluate_network.output, model=PARAMS.models),
+        logs=expand(rules.fine_tune.output, model=PARAMS.fine_tuned),
         baseline=rules.train_baseline.output.epochs,
         variants=expand(rules.evaluate_variant.output, model=PARAMS.variants),
         epochs=expand(rules.fine_tune_variant.output, model=PARAMS.variants),

@@ -54,7 +54,7 @@ rule report:
         "../envs/spandex.yaml"
     params:
         run=TRACKING,
-        recipe=recipe("report", "models"),
+        recipe=recipe("report", "models", "deploy.sparsity_map", "deploy.density_threshold"),
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:

@@ -16,13 +16,20 @@ from spandex import params as parameters
 from spandex.checkout import run_code_of
 from spandex.errors import SpandexError, Stopped, one_line
 from spandex.params import Params
-from spandex.recipes import Recipe, Request
+from spandex.recipes import Record, Request
 
 STOPPED = 130  # exit status of a run that was interrupted and can be continued
 
 
-class OneLineErrors(TyperGroup):
-    """The commands; what is wrong with a command line is said in one line, too."""
+class Commands(TyperGroup):
+    """The commands; they leave sidecars, and say in one line what is wrong with a command line, too."""
+
+    def invoke(self, context: typer.Context) -> Any:
+        """Run the command, and leave a sidecar beside what it has made, if the workflow asks for one."""
+        result = super().invoke(context)
+        if "record" in context.meta:
+            context.meta["record"].end().write()
+        return result
 
     def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command line, that of the process if None; as ``--help`` if it is empty."""
@@ -43,16 +50,10 @@ class OneLineErrors(TyperGroup):
         return status
 
 
-app = typer.Typer(name="spandex", cls=OneLineErrors, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(name="spandex", cls=Commands, add_completion=False, pretty_exceptions_enable=False)
 
 
-def write_recipe(result: Any, params: Path, set_: str, recipe: str) -> None:
-    """Leave a sidecar beside what the command has made, if the workflow asks for one."""
-    if recipe:
-        Recipe.of(Request.parse(recipe), parameters.load(params, {"set": set_})).write()
-
-
-@app.callback(result_callback=write_recipe)
+@app.callback()
 def main(
     context: typer.Context,
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
@@ -75,11 +76,15 @@ def main(
     warnings.showwarning = _show_once()
     context.obj = functools.partial(parameters.load, params)
     context.meta["overrides"] = {"set": set_}
+    if recipe:
+        context.meta["record"] = Record(Request.parse(recipe), params_of(context))
 
 
 def params_of(context: typer.Context) -> Params:
-    """The parameters that the command line asks for."""
-    return context.obj(context.meta["overrides"])
+    """The parameters that the command line asks for, read once."""
+    if "params" not in context.meta:
+        context.meta["params"] = context.obj(context.meta["overrides"])
+    return context.meta["params"]
 
 
 def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

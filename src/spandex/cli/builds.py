@@ -58,12 +58,12 @@ def sync(
 
 @build
 def record(context: Context) -> None:
-    """Commit finished stages to DVC if params.yaml alone says how they were made; clear a whole build's checkpoints."""
+    """Commit finished stages to DVC if params.yaml alone says how they were made; clear checkpoints of what is done."""
     from spandex import build
 
     params = params_of(context)
-    if build.finished(params) == [*build.STAGES]:
-        build.clear_checkpoints(params)
+    build.lock()
+    build.clear_checkpoints(params)
     print(build.record(params, context.obj()))
 
 
@@ -88,7 +88,7 @@ def exp(context: Context) -> None:
     """
     from spandex.experiments import exp
 
-    exp(context.args)
+    exp(context.args, params_of(context))
 
 
 @build

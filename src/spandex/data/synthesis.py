@@ -14,6 +14,8 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +35,7 @@ from spandex.files import atomic_path, read_json, write_json
 from spandex.shards import FOLDER as SHARDS
 from spandex.shards import Shard
 
-RECIPE = 1  # raised when the same seed gives other clips
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")  # that samples pass through
 NAME_LENGTH = 100  # bytes of a clip's name for its speech files, and for its noise files
 MAX_DRAWS = 100
 
@@ -469,12 +471,20 @@ def _gather(directory: Path, sources: Sources, clips: int, seed: int) -> bool:
 def _draw(sources: Sources, seed: int) -> dict[str, Any]:
     """What the samples of a clip depend on, beside its number."""
     return {
-        "recipe": RECIPE,
+        "code": _code(),
         "seed": seed,
         "split": sources.split,
         "sources": sources.digest(),
         "settings": json.loads(json.dumps(asdict(sources.settings))),
     }
+
+
+@cache
+def _code() -> str:
+    """Digest of the package's modules, and versions of the libraries, that make samples."""
+    modules = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    versions = [f"{library} {version(library)}" for library in LIBRARIES]
+    return " ".join([hashlib.sha256(modules).hexdigest()[:16], *versions])
 
 
 def _holds(directory: Path, sources: Sources, seed: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spandex.deploy.netx import parse_sparsity_map
 from spandex.evaluation import differences, load_subject
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision
@@ -61,7 +62,11 @@ def page_of(
     exported = {name: models / "exported" / name / "network.net" for name in names}
     layers = {name: layer_weights(path) for name, path in exported.items()}
     board = [entry for entry in read_log(reference / BOARD, ("team", "entry")) if entry["team"]]
-    subjects = [load_subject(exported[name], name, hop=params.model.hop) for name in shown]
+    deployed = {
+        "sparsity_map": parse_sparsity_map(params.deploy.sparsity_text),
+        "density_threshold": params.deploy.density_threshold,
+    }
+    subjects = [load_subject(exported[name], name, hop=params.model.hop, **deployed) for name in shown]
     return Page(
         team=params.report.team,
         profile=params.profile,

@@ -178,7 +178,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         params=own,
         metrics=scores,
         rows=read_rows(folder / "epochs.csv"),
-        tags={"profile": params.profile} | made_by | _checkout_tags() | digests,
+        tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | digests,
         inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, name)],
         artifacts=[folder / "network.pt", network],
     )

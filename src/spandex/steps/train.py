@@ -11,6 +11,7 @@ from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.models import MaskNetwork, load_state, save_state
 from spandex.params import Params
+from spandex.provenance import code_digest
 from spandex.references import source_digest
 from spandex.sparsify import Sparsifier
 from spandex.steps.common import new_network
@@ -100,7 +101,8 @@ def _fit(
         settings,
         output.parent,
         output.parents[1] / ".checkpoints" / name,
-        f"{sha256(train)} {sha256(validation)} {params.digest('model')} {source_digest(params.model.factory)}",
+        f"{sha256(train)} {sha256(validation)} {params.digest('model')} {source_digest(params.model.factory)}"
+        f" {code_digest()}",
         pruner,
         epoch_logger(run, name) if torchrun_place()[0] == 0 else None,
         getattr(torch, params.train.gradient_dtype),

@@ -13,6 +13,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
+from spandex.checkout import main_checkout
 from spandex.files import sha256
 
 CODE = Path(__file__).with_name("model.py")
@@ -25,7 +26,7 @@ AUDIO = Schema([TensorSpec(np.dtype(np.float32), (-1, -1))])  # clips, samples
 def register(client: MlflowClient, run_id: str, name: str, network: Path, tags: Mapping[str, str]) -> str:
     """Log a run's network as a model, register it under ``name`` and give it the alias ``current``.
 
-    A network that is registered already, by its digest, keeps its version.
+    A folder that DVC made for an experiment leaves the alias where it is. A network that is registered already, by its digest, keeps its version.
 
     Args:
         network: HDF5, as exported.
@@ -44,7 +45,8 @@ def register(client: MlflowClient, run_id: str, name: str, network: Path, tags: 
         tags = {**tags, DIGEST_TAG: digest}
         logged = _log_model(client, run_id, name, network, tags)
         number = _create_version(client, run_id, name, logged, tags)
-    client.set_registered_model_alias(name, ALIAS, number)
+    if main_checkout() == Path.cwd():  # experiments and reproductions elsewhere are not what is in use
+        client.set_registered_model_alias(name, ALIAS, number)
     return f"models:/{name}/{number}"
 
 

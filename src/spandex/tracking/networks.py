@@ -26,7 +26,8 @@ AUDIO = Schema([TensorSpec(np.dtype(np.float32), (-1, -1))])  # clips, samples
 def register(client: MlflowClient, run_id: str, name: str, network: Path, tags: Mapping[str, str]) -> str:
     """Log a run's network as a model, register it under ``name`` and give it the alias ``current``.
 
-    A folder that DVC made for an experiment leaves the alias where it is. A network that is registered already, by its digest, keeps its version.
+    A network that is registered already, by its digest, keeps its version. A folder that DVC made for an experiment
+    leaves the alias where it is.
 
     Args:
         network: HDF5, as exported.

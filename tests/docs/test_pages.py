@@ -44,7 +44,7 @@ def toy(folder: Path) -> Path:
     commit(folder, "What readers add")
     (folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
-        if part.name != ".ready":
+        if part.name not in (".ready", ".gitignore"):
             (folder / ".venv" / part.name).symlink_to(part)
     (folder / ".uv/bin").mkdir(parents=True)
     for made in (".uv/bin/uv", ".venv/.ready"):  # installed, says make

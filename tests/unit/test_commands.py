@@ -370,3 +370,7 @@ def test_an_interrupt_is_one_line(folder, network, monkeypatch):
     line = refusal("run", network, "--input", "X.npy", "--output", "Y.npy", status=130)
     assert line == "spandex run: interrupted"
     assert not Path("Y.npy").exists()
+
+
+def test_recipe_that_is_none_is_one_line():
+    assert refusal("--recipe", "{", "info", "network.net") == "spandex: --recipe: '{' is no recipe"

@@ -45,6 +45,11 @@ class Commands(TyperGroup):
             message = one_line(error.format_message()).removesuffix(".")
             print(f"{command}: {message}; see {command} --help", file=sys.stderr)
             status = error.exit_code
+        except SpandexError as error:  # before or after a command, which says its own
+            if not standalone_mode:
+                raise
+            print(f"spandex: {error}", file=sys.stderr)
+            status = 1
         if standalone_mode:
             sys.exit(status)
         return status

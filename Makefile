@@ -61,7 +61,7 @@ ui: setup
 	@spandex ui
 
 docs: setup
-	mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 # a file's tests share what they built
 PYTEST := pytest -n 2 --dist loadfile

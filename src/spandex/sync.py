@@ -120,8 +120,8 @@ def _recipes(profile: str) -> dict[Path, Recipe]:
 
 def _is_beside(path: Path, recipe: Recipe) -> bool:
     """Whether a sidecar speaks of the files that it lies with, and of no others."""
-    first, *_ = outputs = [Path(output) for output in recipe.outputs]
-    return sidecar(first) == path and all(output.parts[:2] == path.parts[:2] for output in outputs)
+    outputs = [Path(output) for output in recipe.outputs]
+    return path in map(sidecar, outputs) and all(output.parts[:2] == path.parts[:2] for output in outputs)
 
 
 def _reason(recipe: Recipe, params: Params, gone: Collection[Path]) -> str | None:

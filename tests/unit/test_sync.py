@@ -51,6 +51,16 @@ def test_nothing_is_removed_where_everything_agrees():
     assert files() == {CLIPS, BASELINE, PRUNED, SCORES}
 
 
+def test_all_outputs_of_a_command_stay_and_go_together():
+    log = BASELINE.with_name("epochs.csv")  # before the network in the alphabet
+    log.write_text("epoch")
+    Record(Request(["train"], [], [str(CLIPS)], [str(BASELINE), str(log)]), parameters()).end().write()
+    assert removed() == {}
+    log.write_text("another")
+    removed()
+    assert files() == {CLIPS}
+
+
 def test_changed_parameter_removes_what_depends_on_it_and_says_why():
     reasons = removed("train.lr=0.002")
     assert reasons[BASELINE] == "train.lr was 0.001, is 0.002"

@@ -28,6 +28,7 @@ KILLED_IN_WRITING = """
 import os, signal, sys
 from pathlib import Path
 from spandex.evaluation.log import ScoreLog
+from spandex.steps.evaluate import evaluate
 
 def add(log, key, scores, whole=ScoreLog.add):
     whole(log, key, scores)

@@ -34,7 +34,7 @@ def new_project(folder: Path, **sections: dict) -> Path:
     for name in PARTS:
         shutil.copy(REPOSITORY / name, folder / name)
     for name in TREES:
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache")
+        ignored = shutil.ignore_patterns("*.egg-info", "tmp", "cache")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["profiles"]["embedded"] |= TOY

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parent
 EXPERIMENTS = (".dvc", "tmp", "exps")  # where DVC makes workspaces for queued and --temp runs
 
 
@@ -22,18 +23,21 @@ def resolved_mirror(mirror: str | None) -> str | None:
 
 
 def run_code_of(folder: str | os.PathLike = ".") -> None:
-    """Become this same command with the package that lies in ``folder``, if another one is installed.
+    """Become this same command with the package that lies in ``folder``, if another version is installed.
 
     A clone, or a workspace of DVC's, then runs the revision that it holds, and so do the processes that it starts.
     """
     source = Path(folder, "src").resolve()
-    running = Path(__file__).resolve().parents[1]
     given = os.environ.get("PYTHONPATH", "")
-    if (
-        not (source / "spandex" / "__init__.py").is_file()
-        or source == running
-        or str(source) in given.split(os.pathsep)
-    ):
+    if not (source / "spandex" / "__init__.py").is_file() or str(source) in given.split(os.pathsep):
+        return
+    if _contents(source / "spandex") == _contents(PACKAGE):  # the installed one has its compiled kernels at hand
         return
     path = os.pathsep.join([str(source), *filter(None, [given])])
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONPATH": path})
+
+
+def _contents(package: Path) -> dict[Path, bytes]:
+    """What a package's files hold, by path in it; compiled ones left out."""
+    files = (file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return {file.relative_to(package): file.read_bytes() for file in files}

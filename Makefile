@@ -2,7 +2,8 @@
 # make ablation   also compare schedules of pruning, over the range of sparsity
 # make ui         look at the runs in MLflow, on this machine alone
 # make docs       build the documentation into build/site
-# make test       set up, run the fast tests;  make test-all adds the long ones
+# make test       set up, run the fast tests;  make test-all adds the slow ones
+# make test-docs  type what the pages with many builds show, the tutorial first: an hour
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
 # make bench      speed: inference against stock Lava, training against stock lava-dl, loading, DNSMOS against speechmos
@@ -24,7 +25,7 @@ UV  := .uv/bin/uv
 READY := .venv/.ready
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation ui docs setup test test-all lint format lock bench
+.PHONY: rebuild ablation ui docs setup test test-all test-docs lint format lock bench
 
 setup: $(READY)
 
@@ -70,7 +71,10 @@ test: setup
 	$(PYTEST) -m "not slow"
 
 test-all: setup
-	$(PYTEST)
+	$(PYTEST) -m "not long"
+
+test-docs: setup
+	$(PYTEST) -m long
 
 lint: setup
 	ruff check

@@ -20,6 +20,7 @@ from spandex.data import read_manifest
 from toy_project import TOY, commit, new_project
 
 FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
+LONG = {"docs/tutorial/index.md", "docs/howto/reruns.md"}  # many builds
 UNREACHABLE = "http://127.0.0.1:9"
 OTHERS = {
     "mini": {key: TOY[key] for key in ("train", "sparsify", "deploy")} | {"data": {"clips": TOY["data"]["clips"]}},
@@ -158,7 +159,14 @@ def sweep_ran(folder: Path) -> None:
 AFTERWARDS = {"docs/tutorial/index.md": sweep_ran}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, blocks(page)))], ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.long if name(page) in LONG else [], id=name(page))
+        for page in PAGES
+        if any(map(is_run, blocks(page)))
+    ],
+)
 def test_page_does_what_it_says(page, clone, request, tmp_path):
     folder = tmp_path / "spandex"
     start = clone if name(page) in FRESH else request.getfixturevalue("built")

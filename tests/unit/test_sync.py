@@ -125,6 +125,16 @@ def test_times_are_put_in_the_order_of_making(built):
     assert times == sorted(times)
 
 
+def test_measured_times_are_never_older_than_a_product(built):
+    measured = Path("reports/embedded/times/train_baseline.tsv")
+    measured.parent.mkdir()
+    measured.write_text("s\n1.0\n")
+    os.utime(measured, ns=(10**18, 10**18))
+    assert removed() == {}
+    assert measured.stat().st_mtime_ns >= SCORES.stat().st_mtime_ns
+    assert measured.read_text() == "s\n1.0\n"
+
+
 def test_another_profile_is_left_alone():
     other = Path("models/mini/sparsified/prune90/network.pt")
     other.parent.mkdir(parents=True)

@@ -49,6 +49,7 @@ def exp(arguments: Sequence[str], params: Params) -> NoReturn:
         if lost := uncommitted():
             raise SpandexError(
                 f"{', '.join(lost)}: not as dvc.lock has it, and dvc exp {part} would discard that; "
-                "make brings it up to date with params.yaml, dvc commit keeps it as it is, dvc checkout --force discards it"
+                "make brings it up to date with params.yaml, dvc commit keeps it as it is, "
+                "dvc checkout --force discards it"
             )
     os.execv(sys.executable, [*DVC, "exp", *arguments])

@@ -37,7 +37,11 @@ def run_code_of(folder: str | os.PathLike = ".") -> None:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONPATH": path})
 
 
+def package_files(package: Path = PACKAGE) -> list[Path]:
+    """A package's modules and data files."""
+    return [file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
 def _contents(package: Path) -> dict[Path, bytes]:
-    """What a package's files hold, by path in it; compiled ones left out."""
-    files = (file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return {file.relative_to(package): file.read_bytes() for file in files}
+    """What a package's files hold, by path in it."""
+    return {file.relative_to(package): file.read_bytes() for file in package_files(package)}

@@ -12,14 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from spandex.checkout import resolved_mirror
+from spandex.checkout import PACKAGE, package_files, resolved_mirror
 from spandex.errors import SpandexError
 from spandex.files import read_json, sha256, write_json
 from spandex.params import Params, flatten
 from spandex.references import source_digest
 
 SUFFIX = ".recipe.json"
-PACKAGE = Path(__file__).parent
 NO_PART = ("spandex.cli", "spandex.tracking", "spandex.steps.tracking")  # in the results: arguments, and logging
 UNSEEN = "unseen"
 LIBRARIES = {
@@ -112,8 +111,9 @@ class Recipe:
             wanted = used(params, self.params, self.without)
         except SpandexError as error:
             return str(error)
+        recorded = flatten(self.params)
         for key, value in flatten(wanted).items():
-            before = flatten(self.params).get(key)
+            before = recorded.get(key)
             if before != value and value != UNSEEN:
                 return f"{key} was {json.dumps(before)}, is {json.dumps(value)}"
         if wanted.keys() != self.params.keys():
@@ -147,7 +147,7 @@ class Record:
         self._request = request
         self._params = used(params, request.keys, request.without)
         self._inputs = {path: sha256(path) for path in request.inputs}
-        self._code = {file: sha256(file) for file in _files()}
+        self._code = {file: sha256(file) for file in package_files()}
 
     def end(self) -> Recipe:
         """The recipe of what the command has made, with the part of the code that it loaded.
@@ -211,15 +211,10 @@ def _mirror_list(mirror: str | None) -> str | None:
     return sha256(listed) if listed.is_file() else UNSEEN
 
 
-def _files() -> list[Path]:
-    """The package's modules and data files."""
-    return [file for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-
-
 def _loaded(files: Iterable[Path]) -> set[Path]:
     """Those of the package's files that are modules of this process, or data in the folder of one."""
     modules = {
-        Path(module.__file__)
+        Path(module.__file__).resolve()
         for name, module in sys.modules.items()
         if f"{name}.".startswith("spandex.") and not name.startswith(NO_PART) and getattr(module, "__file__", None)
     }

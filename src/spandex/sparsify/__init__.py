@@ -2,15 +2,17 @@
 
 ``Pruner`` removes single weights: a mask source tells which, a schedule how many and when. ``NeuronPruner`` removes
 whole neurons, and ``shrink`` takes them out of the network. Both are ``Sparsifier``s, which is what a training loop
-needs to know of a method: one call of ``step`` an iteration, and a state dict.
+needs to know of a method.
 """
 
 from spandex.sparsify.gradual import GradualMagnitude
 from spandex.sparsify.magnitude import magnitude
+from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.neurons import NeuronPruner, incoming_norm
-from spandex.sparsify.pruner import SCOPES, MaskSource, Pruner, Sparsifier
+from spandex.sparsify.pruner import SCOPES, MaskSource, Pruner
 from spandex.sparsify.schedule import SCHEDULES, Cubic, Iterative, Linear, OneShot, Schedule, make_schedule
 from spandex.sparsify.shrink import shrink
+from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.weights import Sparsity, sparsity
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Iterative",
     "Linear",
     "MaskSource",
+    "MaskedWeights",
     "NeuronPruner",
     "OneShot",
     "Pruner",

@@ -8,7 +8,8 @@ import torch
 from spandex.errors import SpandexError
 from spandex.sparsify.chain import chain, ends
 from spandex.sparsify.magnitude import NEGLIGIBLE, magnitude
-from spandex.sparsify.pruner import Sparsifier, groups, share
+from spandex.sparsify.masked import MaskedWeights
+from spandex.sparsify.pruner import groups, share
 from spandex.sparsify.schedule import Schedule
 from spandex.sparsify.weights import Layers, choose_layers
 
@@ -31,7 +32,7 @@ def incoming_norm(incoming: torch.Tensor, outgoing: torch.Tensor) -> torch.Tenso
     return incoming.norm(dim=1)
 
 
-class NeuronPruner(Sparsifier):
+class NeuronPruner(MaskedWeights):
     """Prunes whole neurons of the hidden layers while a network trains.
 
         pruner = NeuronPruner(network, Cubic(0.5, steps=2000))

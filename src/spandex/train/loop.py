@@ -141,8 +141,8 @@ def fit(
     if not len(validation_clips):
         raise SpandexError("no validation clip: the best epoch is chosen by them")
     iterations = settings.epochs * len(train_batches)
-    if pruner is not None and pruner.schedule.steps >= iterations:
-        raise SpandexError(f"pruning takes {pruner.schedule.steps + 1} iterations, training only {iterations}")
+    if pruner is not None and pruner.steps >= iterations:
+        raise SpandexError(f"pruning takes {pruner.steps + 1} iterations, training only {iterations}")
     with (
         world(device) as processes,
         reproducible(settings.seed + processes.rank, settings.threads, device),
@@ -311,6 +311,9 @@ class _Run:
         loss, scores = denoising_loss(
             denoised, clean_magnitude, audio, clean, self.settings.lam, self.loss_weights(clean)
         )
+        penalty = None if self.pruner is None else self.pruner.penalty()
+        if penalty is not None:
+            loss = loss + penalty
         value, si_snr_db, segments = self.world.sum(loss.item() / self.world.size, float(scores.sum()), len(scores))
         problem = self.step(loss) if math.isfinite(value) else f"loss is {value}"
         if problem:

@@ -1,0 +1,57 @@
+"""What a training loop needs to know of a method that makes a network sparse."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+class Sparsifier(ABC):
+    """A method that works on a network while it trains. In a training loop it takes two calls an iteration:
+
+        loss = ...
+        penalty = sparsifier.penalty()
+        (loss if penalty is None else loss + penalty).backward()
+        optimizer.step()
+        sparsifier.step()
+
+    Make it once the network is on its device, and before the optimiser: what a method learns by gradient is added to
+    the network's parameters.
+
+    ``repr`` tells runs with other settings apart.
+    """
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """The iteration, counted from 0, after which nothing is made sparser."""
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether that iteration is over."""
+
+    def penalty(self) -> torch.Tensor | None:
+        """What is added to the loss of the last forward pass, a scalar; None: nothing."""
+        return None
+
+    @abstractmethod
+    def step(self) -> None:
+        """Do what is due after an optimiser's step."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Let go of the network: what is pruned stays zero, and all trains freely from now on."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that a run goes on from and the network does not hold, as plain types and tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a ``state_dict`` of the same network.
+
+        Raises:
+            SpandexError: it is no such state, or belongs to another network.
+        """

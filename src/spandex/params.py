@@ -9,23 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from spandex.companions.settings import Companions
 from spandex.errors import SpandexError, one_line
+from spandex.section import Count, Fraction, Positive, Section
 
 PROFILES = ("embedded", "mini", "dns4")
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class ParamsError(SpandexError):
     """A parameter that is unknown, missing or impossible, named by its dotted key."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Minutes(Section):
@@ -50,7 +44,7 @@ class Data(Section):
     source: Literal["embedded", "mini", "dns4"]
     corpus_minutes: Minutes | None = None  # embedded only
     noise_share: Positive = 0.5  # minutes of noise for each minute of speech, embedded only
-    archives: list[str] = ["*"]  # DNS-4 archives by name, pattern or language
+    archives: list[str] = Field(default=["*"])  # DNS-4 archives by name, pattern or language
     clips: Clips
     sample_rate_hz: Literal[16000]
     clip_s: Annotated[float, Field(ge=1)]
@@ -78,7 +72,7 @@ class Model(Section):
     n_fft: Count  # samples
     hop: Count  # samples
     factory: str | None = None  # package.module:callable that makes other blocks, see spandex.models.from_factory
-    arguments: dict[str, Any] = {}  # of the factory; the keys below are those of the SDNN
+    arguments: dict[str, Any] = Field(default={})  # of the factory; the keys below are those of the SDNN
     hidden: Count  # neurons
     threshold: Positive
     tau_grad: Positive
@@ -184,6 +178,7 @@ class Params(Section):
     deploy: Deploy
     evaluate: Evaluate
     report: Report
+    companions: Companions
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -98,13 +98,13 @@ class _Pair:
         return f"{100 * self.target:g} %"
 
 
-def judge(measured: Interval, low: float = -inf, high: float = inf) -> tuple[Verdict, str]:
-    """The verdict on a measured interval and an accepted range, and why."""
+def judge(measured: Interval, low: float = -inf, high: float = inf, of: str = "clips") -> tuple[Verdict, str]:
+    """The verdict on a measured interval and an accepted range, and why; ``of`` is what the interval is over."""
     if low <= measured.low and measured.high <= high:
         return Verdict.REPRODUCED, "the whole interval lies in the accepted range"
     if measured.high < low or measured.low > high:
         return Verdict.NOT_REPRODUCED, "the whole interval lies outside the accepted range"
-    return Verdict.NOT_TESTABLE, "the interval reaches over a bound of the accepted range; it takes more clips"
+    return Verdict.NOT_TESTABLE, f"the interval reaches over a bound of the accepted range; it takes more {of}"
 
 
 def findings(evidence: Evidence) -> list[Finding]:

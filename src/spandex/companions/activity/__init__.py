@@ -1,0 +1,1 @@
+"""Activity regularization (Narduzzi, Bigdeli, Liu and Dunbar, ICASSP 2022)."""

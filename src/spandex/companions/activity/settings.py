@@ -1,0 +1,9 @@
+"""Sizes of the experiments."""
+
+from spandex.section import Count, Section
+
+
+class Activity(Section):
+    """See docs/reference/params.md."""
+
+    train_images: Count

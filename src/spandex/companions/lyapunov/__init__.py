@@ -1,0 +1,1 @@
+"""Lyapunov noise pruning (Chakraborty, Kang, Kumar and Mukhopadhyay, ICLR 2024)."""

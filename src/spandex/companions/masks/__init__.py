@@ -1,0 +1,1 @@
+"""Unstructured pruning framework (Shi, Ding, Hao and Yu, ICLR 2024)."""

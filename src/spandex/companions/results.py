@@ -1,0 +1,43 @@
+"""What the runs of a paper came to: intervals over seeds, verdicts and tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from spandex.metrics.bootstrap import Interval
+
+Runs = Sequence[Mapping[str, Any]]  # what ``run`` of an experiment gave, one a seed
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people, and as CSV.
+
+    Attributes:
+        name: of its file, without suffix.
+        caption: one line.
+        headings: of the columns, with units; the first is text.
+        rows: text or numbers, or None for what is not known.
+    """
+
+    name: str
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str | float | Interval | None]]
+
+
+def over_seeds(runs: Runs, value: Callable[[Mapping[str, Any]], float], level: float = 0.95) -> Interval:
+    """Mean of a value of each run with Student's t interval over the seeds; unbounded if there is one alone.
+
+    Differences between variants of one run are paired by its seed: give the difference as the value.
+    """
+    values = np.array([value(run) for run in runs], np.float64)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Interval(mean, -inf, inf)
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half)

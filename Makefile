@@ -1,5 +1,6 @@
 # make            set up, rebuild a profile, print its table
 # make ablation   also compare schedules of pruning, over the range of sparsity
+# make companions other papers' methods, on their experiments and on the denoiser; PAPER=activity for one, SEEDS=1
 # make ui         look at the runs in MLflow, on this machine alone
 # make docs       build the documentation into build/site
 # make test       set up, run the fast tests;  make test-all adds the slow ones
@@ -12,6 +13,9 @@ PROFILE ?=
 MIRROR  ?=
 SET     ?=
 CORES   ?= $(shell nproc)
+# of make companions: activity, masks, lyapunov, vgg or denoiser; all if not given
+PAPER   ?=
+SEEDS   ?=
 # a folder of workflow/profiles
 EXECUTOR ?= default
 
@@ -25,7 +29,7 @@ UV  := .uv/bin/uv
 READY := .venv/.ready
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation ui docs setup test test-all test-docs lint format lock bench
+.PHONY: rebuild ablation companions ui docs setup test test-all test-docs lint format lock bench
 
 setup: $(READY)
 
@@ -49,7 +53,7 @@ lock: $(UV)
 export PATH := $(BIN):$(PATH)
 
 # what the command line changed; every command of spandex reads it
-export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(SET))
+export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(if $(SEEDS),companions.seeds=$(SEEDS)) $(SET))
 
 # what a failing build has finished is recorded, too
 rebuild: setup
@@ -57,6 +61,11 @@ rebuild: setup
 
 ablation: setup
 	@spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary ablation
+
+# the report once more at the end, which then includes them
+companions: setup
+	@spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && spandex rebuild --cores $(CORES) --executor $(EXECUTOR); \
+	    status=$$?; spandex record && [ $$status -eq 0 ] && spandex verdicts
 
 ui: setup
 	@spandex ui

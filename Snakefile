@@ -8,6 +8,7 @@ include: "workflow/rules/deploy.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/ablation.smk"
+include: "workflow/rules/companions.smk"
 
 
 # no rule: every model logs to the build's run, and a new run is no reason to train one again
@@ -56,3 +57,33 @@ rule evaluate:
 rule ablation:
     input:
         rules.ablation_report.output,
+
+
+rule companions:
+    input:
+        expand(f"{COMPANIONS}/{{paper}}/verdicts.json", paper=[*PAPERS, "denoiser"]),
+
+
+rule activity:
+    input:
+        f"{COMPANIONS}/activity/verdicts.json",
+
+
+rule masks:
+    input:
+        f"{COMPANIONS}/masks/verdicts.json",
+
+
+rule lyapunov:
+    input:
+        f"{COMPANIONS}/lyapunov/verdicts.json",
+
+
+rule vgg:
+    input:
+        f"{COMPANIONS}/vgg/verdicts.json",
+
+
+rule denoiser:
+    input:
+        f"{COMPANIONS}/denoiser/verdicts.json",

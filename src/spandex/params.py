@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from spandex.companions.denoiser.variants import Variant, variants
 from spandex.companions.settings import Companions
 from spandex.errors import SpandexError, one_line
 from spandex.section import Count, Fraction, Positive, Section
@@ -223,6 +224,15 @@ class Params(Section):
         """Every pruned network: those of the table, and those that the ablation alone needs."""
         return self.pruned | self.variants
 
+    @property
+    def companion_variants(self) -> dict[str, Variant]:
+        """The networks that the companion papers alone need, by name."""
+        return {
+            variant.name: variant
+            for variant in variants(self.sparsify.targets, self.companions.seeds)
+            if variant.name not in self.fine_tuned
+        }
+
     def _prunings(self, schedules: Iterable[str], targets: Iterable[float]) -> dict[str, Pruning]:
         prefixes = {schedule: "prune" if schedule == self.sparsify.schedule else schedule for schedule in schedules}
         return {
@@ -249,18 +259,46 @@ class Params(Section):
         """
         if model in ("baseline", "dense"):
             return None
+        if model in self.companion_variants:
+            return self._companion_method(self.companion_variants[model])
         if model not in self.prunings:
-            raise SpandexError(f"model {model!r}: the parameters name {', '.join([*self.fine_tuned, *self.variants])}")
-        schedule, target = self.prunings[model]
+            known = [*self.fine_tuned, *self.variants, *self.companion_variants]
+            raise SpandexError(f"model {model!r}: the parameters name {', '.join(known)}")
+        return self._by_magnitude(*self.prunings[model])
+
+    def seed_of(self, model: str) -> int:
+        """The seed of a network's training."""
+        variant = self.companion_variants.get(model)
+        return self.seed + (variant.repeat if variant else 0)
+
+    def _companion_method(self, variant: Variant) -> dict[str, Any]:
+        """Method, target and seed, with the settings of the method."""
+        method: dict[str, Any] = {
+            "method": variant.method,
+            "target": variant.target,
+            "seed": self.seed_of(variant.name),
+        }
+        if variant.method in ("prune", "events") and variant.target is not None:
+            method |= self._by_magnitude(self.sparsify.schedule, variant.target)
+        if variant.method in type(self.companions.denoiser).model_fields:
+            method |= getattr(self.companions.denoiser, variant.method).model_dump(mode="json")
+        return method
+
+    def _by_magnitude(self, schedule: str, target: float) -> dict[str, Any]:
         steps = {"rounds": self.sparsify.rounds} if schedule == "iterative" else {"frequency": self.sparsify.frequency}
         own = {} if schedule == "one-shot" else steps
         return {"schedule": schedule, "target": target, "scope": self.sparsify.scope} | own
 
     def folder(self, model: str) -> str:
         """Where a network and its training logs lie, below the profile's folder of models."""
-        if model == "baseline":
-            return model
-        return f"ablation/{model}" if model in self.variants else f"sparsified/{model}"
+        return model if model == "baseline" else f"{self.part(model) or 'sparsified'}/{model}"
+
+    def part(self, model: str) -> str:
+        """Which target alone asks for a network, and the folder of its files: ablation, companions, or nothing for
+        the table's."""
+        if model in self.variants:
+            return "ablation"
+        return "companions" if model in self.companion_variants else ""
 
     def value(self, key: str, without: Collection[str] = ()) -> Any:
         """A section or a value, as JSON has it.

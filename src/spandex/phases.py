@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from spandex.companions.papers import PAPERS, all_runs
 from spandex.params import Params
 
 
@@ -29,4 +30,19 @@ def products(params: Params) -> dict[str, list[Path]]:
             *(reports / "ablation" / "evaluate" / f"{model}.json" for model in params.variants),
             reports / "ablation" / "table.csv",
         ],
+        "companions": _companions(params, models, reports / "companions"),
     }
+
+
+def _companions(params: Params, models: Path, reports: Path) -> list[Path]:
+    names = params.companion_variants
+    runs = [
+        reports / paper / f"{experiment}-{seed}.json"
+        for paper, experiment, seed in all_runs(params.companions.seeds, params.seed)
+    ]
+    return [
+        *(models / "companions" / name / file for name in names for file in ("network.pt", "network.net")),
+        *(reports / "evaluate" / f"{name}.json" for name in names),
+        *runs,
+        *(reports / paper / "verdicts.json" for paper in [*PAPERS, "denoiser"]),
+    ]

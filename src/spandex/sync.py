@@ -84,6 +84,9 @@ def unnamed(params: Params) -> list[Path]:
         reports / "infer": _json(params.models),
         reports / "evaluate": _json(["noisy", *params.models]),
         reports / "ablation" / "evaluate": _json(params.variants),
+        models / "companions" / ".checkpoints": params.companion_variants,
+        models / "companions": params.companion_variants,
+        reports / "companions" / "evaluate": _json(params.companion_variants),
     }
     return [
         path

@@ -12,8 +12,10 @@ rule export_network:
         "../envs/spandex.yaml"
     params:
         recipe=recipe("model"),
+        options="",
     shell:
-        "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} {params.options}"
+        " > {log} 2>&1"
 
 
 rule lava_inference:

@@ -1,6 +1,11 @@
 report: "../report/workflow.rst"
 
 
+def companions_there(wildcards):
+    """The companion papers that have run; nothing here asks for those that have not."""
+    return sorted(map(str, Path(REPORTS, "companions").glob("*/verdicts.json")))
+
+
 rule report:
     """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     input:
@@ -13,6 +18,7 @@ rule report:
         baseline=rules.train_baseline.output.epochs,
         exported=expand(rules.export_network.output.network, model=PARAMS.models),
         latency=rules.latency.output,
+        companions=companions_there,
         published=expand("reports/reference/{name}.csv", name=["spandex_paper", "ndns_track1_test_set_1"]),
     output:
         table=[

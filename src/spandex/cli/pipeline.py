@@ -81,11 +81,18 @@ def sparsify(
 
 
 @step
-def export(context: Context, float_network: FloatNetwork, output: Output) -> None:
+def export(
+    context: Context,
+    float_network: FloatNetwork,
+    output: Output,
+    without_idle: Annotated[
+        bool, typer.Option("--without-idle", help="Leave out the neurons that nothing listens to.")
+    ] = False,
+) -> None:
     """The network as lava-dl HDF5, as netx deploys it."""
     from spandex.steps import deploy
 
-    deploy.export(params_of(context), float_network, output)
+    deploy.export(params_of(context), float_network, output, without_idle)
 
 
 @step
@@ -129,3 +136,38 @@ def ablation(
     from spandex.steps import ablation as steps
 
     steps.ablation(params_of(context), models, reports, run)
+
+
+@step
+def companion(
+    context: Context,
+    paper: Annotated[str, typer.Option(help="activity, masks, lyapunov or vgg.")],
+    experiment: Annotated[str, typer.Option(help="One of the paper's experiments.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")],
+    output: Output,
+) -> None:
+    """One experiment of a companion paper with one seed. Goes on where it was stopped."""
+    from spandex.steps import companions
+
+    companions.companion(params_of(context), paper, experiment, seed, output)
+
+
+@step
+def companion_report(
+    context: Context,
+    runs: Annotated[list[Path], typer.Argument(help="What companion wrote, one file an experiment and seed.")],
+    paper: Annotated[str, typer.Option(help="activity, masks, lyapunov or vgg.")],
+    output: Annotated[Path, typer.Option(help="verdicts.json; tables and figures are written beside it.")],
+) -> None:
+    """Verdicts on the claims of a companion paper, its tables and figures."""
+    from spandex.steps import companions
+
+    companions.companion_report(params_of(context), paper, runs, output)
+
+
+@step
+def denoiser_report(context: Context, models: Models, reports: Reports, run: Run) -> None:
+    """Every method of the companion papers on the denoiser, in one plane."""
+    from spandex.steps import companions
+
+    companions.denoiser_report(params_of(context), models, reports, run)

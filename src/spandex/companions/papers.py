@@ -1,7 +1,7 @@
 """The papers, and where their experiments are."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +63,11 @@ def paper(name: str) -> Paper:
     return PAPERS[name]
 
 
-def runs(names: Sequence[str], seeds: int, first: int) -> list[tuple[str, str, int]]:
-    """Paper, experiment and seed of every run."""
+def all_runs(seeds: int, first: int) -> list[tuple[str, str, int]]:
+    """Paper, experiment and seed of every run; the seeds count from ``first``."""
     return [
-        (name, experiment, seed)
-        for name in names
-        for experiment in PAPERS[name].experiments
+        (paper.name, experiment, seed)
+        for paper in PAPERS.values()
+        for experiment in paper.experiments
         for seed in range(first, first + seeds)
     ]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import exp, inf, isinf, sqrt
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from spandex.metrics.bootstrap import Interval
+from spandex.report import wording
 
 Runs = Sequence[Mapping[str, Any]]  # what ``run`` of an experiment gave, one a seed
 
@@ -41,3 +42,15 @@ def over_seeds(runs: Runs, value: Callable[[Mapping[str, Any]], float], level: f
         return Interval(mean, -inf, inf)
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
+
+
+def percent_change(log_ratio: Interval) -> Interval:
+    """The interval of a change in percent from that of a logarithm of a ratio."""
+    return Interval(*(100 * (exp(value) - 1) for value in log_ratio))
+
+
+def shown(found: Interval, decimals: int, unit: str = "", signed: bool = False) -> str:
+    """An interval for people; the mean alone where one seed gives no bounds."""
+    if isinf(found.low) or isinf(found.high):
+        return f"{wording.number(found.mean, decimals, signed)} {unit}".rstrip() + " (one seed)"
+    return wording.interval(found, decimals, unit, signed)

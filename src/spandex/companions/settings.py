@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from spandex.companions.activity.settings import Activity
+from spandex.companions.denoiser.settings import Denoiser
 from spandex.companions.lyapunov.settings import Lyapunov
 from spandex.companions.masks.settings import Masks
 from spandex.companions.vgg.settings import Vgg
@@ -25,6 +26,7 @@ class Companions(Section):
 
     size: Literal["small", "full"]
     seeds: Annotated[int, Field(ge=1)]  # from seed on
+    denoiser: Denoiser
     small: Experiments
     full: Experiments
 

@@ -62,6 +62,9 @@ COST = (
 COLUMNS = QUALITY + COST
 CSV_COLUMNS = COLUMNS + FLOAT_MOS
 
+# what an evaluation may leave out: DNSMOS, and the float network
+OPTIONAL = ("mos_", "float_", "fixed_minus_float_")
+
 # more than people see, fewer than the last bits that an order of summation decides
 CSV_EXTRA_DECIMALS = 2
 
@@ -213,7 +216,7 @@ def _known(metrics: Metrics, *keys: str) -> dict[str, float]:
     return {
         key: metrics[key]
         for key in keys
-        if not ("mos_" in key and metrics.get(key) is None) and _metric(metrics, key) is not None
+        if not (key.startswith(OPTIONAL) and metrics.get(key) is None) and _metric(metrics, key) is not None
     }
 
 

@@ -12,14 +12,15 @@ from spandex.files import write_json
 from spandex.models import export_hdf5, load_state
 from spandex.params import Params
 from spandex.provenance import produced_by
+from spandex.sparsify import shrink
 from spandex.steps.common import new_network
 
 
-def export(params: Params, network_file: Path, output: Path) -> None:
-    """Write a network as lava-dl HDF5."""
+def export(params: Params, network_file: Path, output: Path, without_idle: bool = False) -> None:
+    """Write a network as lava-dl HDF5; ``without_idle``: without the neurons that nothing listens to."""
     network = new_network(params)
     load_state(network, network_file)
-    export_hdf5(network, output)
+    export_hdf5(shrink(network) if without_idle else network, output)
 
 
 def lava_inference(params: Params, network_file: Path, clips: Path, output: Path) -> None:

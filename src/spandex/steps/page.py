@@ -31,6 +31,7 @@ def page_of(
     *,
     noisy: Metrics,
     networks: Mapping[str, Metrics],
+    compared: Mapping[str, Metrics],
     control: str,
     changes: Mapping[str, Differences],
     found: list[claims.Finding],
@@ -45,6 +46,7 @@ def page_of(
         test: folder of the test clips.
         reference: folder of the published tables.
         noisy, networks: scores.
+        compared: scores of networks of companion papers, which the table alone shows.
         control, changes: what the networks are compared with, and how they differ from it.
         found: verdicts on the paper's claims.
         ours, published: rows of the table.
@@ -75,7 +77,7 @@ def page_of(
         control=control,
         findings=found,
         highlights=[_highlight(networks, control, changes, name) for name in params.pruned],
-        lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks}, changes, params.pruned),
+        lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks, **compared}, changes, params.pruned),
         training=[charts.sparsity_chart(iterations, names), *charts.learning_charts(epochs)],
         plane=charts.plane_charts(
             board, networks, {name: side_by_side.counterpart(name, params.pruned) for name in names}

@@ -2,6 +2,7 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
@@ -35,12 +36,14 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     noisy = noisy_scores(reports)
     metrics = {model: network_scores(params, models, reports, model) for model in params.models}
     enc_dec_ms = read_json(reports / "latency" / "latency.json")["latency_enc_dec_ms"]
+    compared = _companions(params, models, reports)
+    shown = metrics | compared
     trained = {model: models / params.folder(model) for model in params.models}
 
-    ours = table.our_rows(noisy, metrics.values())
+    ours = table.our_rows(noisy, shown.values())
     published = table.published_rows(REFERENCE)
     tables = table.write_tables(ours + published, reports)
-    timed = table.with_latency(ours, metrics.values(), enc_dec_ms)
+    timed = table.with_latency(ours, shown.values(), enc_dec_ms)
     with atomic_path(reports / "summary.md") as temporary:
         temporary.write_text(table.printed_table(timed + published), encoding="utf-8")
 
@@ -69,6 +72,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         ],
         reports / "metricsboard.yml",
     )
+    pairs += [differences({control: metrics[control], name: scores})[0] for name, scores in compared.items()]
     changes = against(control, pairs)
     found = findings(Evidence(params, metrics, control, changes, published, enc_dec_ms))
     page = page_of(
@@ -79,6 +83,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         REFERENCE,
         noisy=noisy,
         networks=metrics,
+        compared=compared,
         control=control,
         changes=changes,
         found=found,
@@ -89,3 +94,11 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     write_page(pages[0], page)
     write_paper(pages[1], page, FIGURES)
     log_build(params, models, reports, run, tables + drawn + numbers + pages)
+
+
+def _companions(params: Params, models: Path, reports: Path) -> dict[str, Any]:
+    """Scores of the networks that companion papers add to the table; empty if they have not run."""
+    if not (reports / "companions" / "denoiser" / "verdicts.json").is_file():
+        return {}
+    names = [name for name, variant in params.companion_variants.items() if variant.repeat == 0]
+    return {name: network_scores(params, models, reports, name) for name in names}

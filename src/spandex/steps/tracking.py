@@ -90,6 +90,11 @@ def log_ablation(params: Params, models: Path, reports: Path, run: Path, artifac
     _log(params, params.variants, models, reports, run, list(artifacts), "ablation")
 
 
+def log_companions(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
+    """Log the networks that compare the companion papers, and files of their reports; see ``log_build``."""
+    _log(params, params.companion_variants, models, reports, run, list(artifacts), "companions")
+
+
 def browse(port: int) -> NoReturn:
     """Become MLflow's server of the local store, on this machine only.
 
@@ -164,11 +169,12 @@ def _checkout_tags() -> dict[str, str]:
 def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Iterable[InputData]) -> ModelRecord:
     name = scores["model"]
     folder = models / params.folder(name)
-    network = (folder if name in params.variants else models / "exported" / name) / "network.net"
+    network = (folder if params.part(name) else models / "exported" / name) / "network.net"
     pruning = params.prunings.get(name)
-    own = params.model_dump(mode="json", exclude={"mirror": True, "ablation": True, "report": True})
+    own = params.model_dump(mode="json", exclude={"mirror", "ablation", "report", "companions"})
     own["sparsify"] = {key: own["sparsify"][key] for key in own["sparsify"] if key not in ("targets", "schedule")}
     own |= {"target": pruning.target if pruning else 0, "schedule": pruning.schedule if pruning else "none"}
+    own |= params.pruning(name) or {} if name in params.companion_variants else {}
     made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}
     digests = {DIGEST_TAG: sha256(network), SCORES_TAG: _scores_digest(scores)}
     return ModelRecord(

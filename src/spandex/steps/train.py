@@ -15,7 +15,8 @@ from spandex.provenance import code_digest
 from spandex.references import source_digest
 from spandex.sparsify import Sparsifier
 from spandex.steps.common import new_network
-from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
+from spandex.steps.fitting import fit_accelerated, own_batches
+from spandex.steps.methods import sparsifier_within
 from spandex.tracking.fallback import epoch_logger
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
@@ -35,7 +36,18 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
         settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
-        _fit(params, "baseline", network, settings, None, _batches(params, train), train, validation, run, output)
+        _fit(
+            params,
+            "baseline",
+            network,
+            settings,
+            None,
+            _batches(params, train, params.seed),
+            train,
+            validation,
+            run,
+            output,
+        )
     else:
         CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
         save_state(network, output)
@@ -44,19 +56,18 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
 def fine_tune(
     params: Params, model: str, baseline: Path, train: Path, validation: Path, run: Path, output: Path
 ) -> None:
-    """Fine-tune the baseline while pruning it to the model's target, or not at all: the dense control."""
+    """Fine-tune the baseline by the model's method, or by none: the dense control."""
     network = new_network(params).to(choose_device(params.train.device))
     load_state(network, baseline)
     sparsify = params.sparsify
     settings = TrainSettings(
-        **_shared_settings(params),
+        **_shared_settings(params) | {"seed": params.seed_of(model)},
         epochs=sparsify.epochs,
         lr_factor=sparsify.lr_factor,
         lr_drop_epoch=sparsify.pruning_epochs,
     )
-    batches = _batches(params, train)
-    pruning = params.pruning(model)
-    pruner = pruner_within(sparsify.pruning_epochs * len(batches), network, **pruning) if pruning else None
+    batches = _batches(params, train, params.seed_of(model))
+    pruner = sparsifier_within(sparsify.pruning_epochs * len(batches), network, params.pruning(model) or {})
     _fit(params, model, network, settings, pruner, batches, train, validation, run, output)
 
 
@@ -75,10 +86,10 @@ def _pretrained(params: Params) -> Path:
     return fetch([source(name)], main_checkout() / PUBLISHED, mirror=resolved_mirror(params.mirror))[name]
 
 
-def _batches(params: Params, train: Path) -> SegmentBatches:
+def _batches(params: Params, train: Path, seed: int) -> SegmentBatches:
     settings = params.train
     clips = NoisySpeech(train.parent)
-    return own_batches(clips, settings.batch_size, settings.segment_s, params.seed, settings.epoch_batches)
+    return own_batches(clips, settings.batch_size, settings.segment_s, seed, settings.epoch_batches)
 
 
 def _fit(
@@ -108,4 +119,6 @@ def _fit(
         getattr(torch, params.train.gradient_dtype),
     )
     if result is not None:
+        if pruner is not None:
+            pruner.remove()  # what it added to the network's parameters is no part of the file
         save_state(network, output)

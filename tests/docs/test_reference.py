@@ -18,12 +18,17 @@ from documents import REPOSITORY
 from spandex.cli import app
 from spandex.params import Params
 
-DOCUMENTED_KEY = re.compile(r"`([a-z_.]+)`")
+DOCUMENTED_KEY = re.compile(r"`([a-z0-9_.]+)`")
+
+
+TWINS = ("full",)  # the same keys as another section, which is documented
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Dotted names of all values of a model, those of its sections included."""
     for name, field in model.model_fields.items():
+        if name in TWINS:
+            continue
         types = [field.annotation, *getattr(field.annotation, "__args__", ())]
         section = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if section:

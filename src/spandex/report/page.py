@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from spandex.companions.report import SCOPE, Section
+from spandex.companions.tabular import cell_text, cell_value, numeric_columns
 from spandex.files import atomic_path
 from spandex.report.charts import Chart
 from spandex.report.claims import Finding, Verdict
@@ -75,6 +77,7 @@ class Page:
         training, plane, layers, weights, knee: charts; knee is empty if there was no ablation.
         examples: clips.
         origin: what produced it.
+        companions: the companion papers that have run.
     """
 
     team: str
@@ -92,6 +95,7 @@ class Page:
     knee: Sequence[Chart]
     examples: Sequence[Example]
     origin: Origin
+    companions: Sequence[Section] = ()
 
     @property
     def charts(self) -> dict[str, dict[str, Any]]:
@@ -121,12 +125,13 @@ def to_html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "cell": cell_text, "value": cell_value, "numeric": numeric_columns}
     return environment.get_template("page.html.jinja").render(
         page=page,
         columns=[(heading(column), column.unit) for column in columns()],
         symbols=SYMBOLS,
         badges=BADGES,
         classes=CLASSES,
+        scope=SCOPE,
         plotly=Markup(get_plotlyjs()),
     )

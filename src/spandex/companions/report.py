@@ -1,0 +1,163 @@
+"""What the companion papers came to, as files: verdicts, tables, figures, and one summary of all that have run."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+from spandex.companions.papers import PAPERS
+from spandex.companions.results import Runs, Table
+from spandex.companions.tabular import Cell, to_csv, to_latex, to_markdown
+from spandex.errors import SpandexError
+from spandex.files import atomic_path, read_json, write_json
+from spandex.metrics.bootstrap import Interval
+from spandex.report.claims import Finding, Verdict
+
+VERDICTS = "verdicts.json"
+SCOPE = (
+    "Each paper is tried at a small scale, on MNIST, CIFAR-10, Lorenz's system and the denoiser. Its experiments on "
+    "DVS-CIFAR10, ImageNet and CIFAR-100 are out of scope."
+)
+ORDER = ("denoiser", *PAPERS)
+WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: what it shows in a few words, and its PNG as a data address."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one paper came to.
+
+    Attributes:
+        name: of its folder.
+        title: for people.
+        findings: its claims.
+        tables: its tables.
+        figures: PNG files.
+    """
+
+    name: str
+    title: str
+    findings: Sequence[Finding]
+    tables: Sequence[Table]
+    figures: Sequence[Path]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """The figures as a page holds them."""
+        return [
+            Picture(
+                path.stem.replace("_", " ").replace("-", " "),
+                "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
+            )
+            for path in self.figures
+        ]
+
+
+def write_paper_report(
+    title: str, claims: Any, runs: Mapping[str, Runs], settings: Any, folder: str | Path
+) -> list[Path]:
+    """Judge a paper's claims by its runs and write what there is to see of them; equal runs give equal bytes.
+
+    Args:
+        title: of the paper, for people.
+        claims: has ``findings(runs, settings)``, ``tables(runs)`` and ``figures(runs, folder)``.
+        runs: by experiment.
+        settings: of the paper.
+        folder: gets NAME.csv, NAME.md and NAME.tex of every table, the figures, and verdicts.json, written last.
+
+    Returns:
+        the files written.
+    """
+    folder = Path(folder)
+    tables = claims.tables(runs)
+    written = [
+        _write(folder / f"{table.name}.{suffix}", to_text(table))
+        for table in tables
+        for suffix, to_text in WRITERS.items()
+    ]
+    figures = claims.figures(runs, folder)
+    content = {
+        "title": title,
+        "findings": [asdict(finding) for finding in claims.findings(runs, settings)],
+        "tables": [{**asdict(table), "rows": [list(map(_to_json, row)) for row in table.rows]} for table in tables],
+        "figures": [path.name for path in figures if path.suffix == ".png"],
+    }
+    write_json(folder / VERDICTS, content)
+    return [*written, *figures, folder / VERDICTS]
+
+
+def companion_sections(folder: str | Path) -> list[Section]:
+    """The papers that have run, from the folder of their folders; none if there is none.
+
+    Raises:
+        SpandexError: a verdicts.json is not what ``write_paper_report`` writes, or a figure is missing.
+    """
+    found = {path.parent.name: path for path in Path(folder).glob(f"*/{VERDICTS}")}
+    return [_section(found[name]) for name in sorted(found, key=lambda name: (_place(name), name))]
+
+
+def write_summary(folder: str | Path) -> Path:
+    """Write summary.md: verdicts and tables of all papers that have run.
+
+    Raises:
+        SpandexError: as ``companion_sections``.
+    """
+    parts = ["# Companion papers", SCOPE]
+    for section in companion_sections(folder):
+        verdicts = [[finding.claim, finding.verdict.value, finding.here] for finding in section.findings]
+        parts += [f"## {section.title}", to_markdown(Table("verdicts", "", ["claim", "verdict", "here"], verdicts))]
+        for table in section.tables:
+            parts += [f"{table.caption}:", to_markdown(table)]
+    return _write(Path(folder) / "summary.md", "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+
+
+def _section(path: Path) -> Section:
+    content = read_json(path)
+    try:
+        section = Section(
+            path.parent.name,
+            content["title"],
+            [Finding(**{**fields, "verdict": Verdict(fields["verdict"])}) for fields in content["findings"]],
+            [
+                Table(**{**fields, "rows": [list(map(_to_cell, row)) for row in fields["rows"]]})
+                for fields in content["tables"]
+            ],
+            [path.with_name(name) for name in content["figures"]],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SpandexError(f"{path}: not the verdicts of a companion paper ({error})") from None
+    for figure in section.figures:
+        if not figure.is_file():
+            raise SpandexError(f"{figure}: no such file, though {path} names it")
+    return section
+
+
+def _place(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def _to_json(cell: Cell) -> Any:
+    """An interval as three numbers, of which those that are not known are null."""
+    return [value if isfinite(value) else None for value in cell] if isinstance(cell, Interval) else cell
+
+
+def _to_cell(content: Any) -> Cell:
+    if not isinstance(content, list):
+        return content
+    mean, low, high = content
+    return Interval(mean, -inf if low is None else low, inf if high is None else high)
+
+
+def _write(path: Path, text: str) -> Path:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return path

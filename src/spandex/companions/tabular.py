@@ -1,0 +1,109 @@
+"""Tables as text: for people in Markdown and LaTeX, for programs in CSV. Equal tables give equal bytes."""
+
+import csv
+import io
+from collections.abc import Sequence
+from math import floor, isfinite, log10
+
+from spandex.companions.results import Table
+from spandex.metrics.bootstrap import Interval
+from spandex.report.tex import escape
+from spandex.report.wording import interval, number
+
+DIGITS = 3  # significant ones for people
+MOST_DECIMALS = 6
+CSV_DIGITS = 9  # more than people see, fewer than the last bits that an order of summation decides
+
+Cell = str | float | Interval | None
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell for people: at least three significant digits; of an interval without bounds the mean alone."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell
+    if not isinstance(cell, Interval):
+        return number(cell, _decimals(cell))
+    if not isfinite(cell.low) or not isfinite(cell.high):
+        return number(cell.mean, _decimals(cell.mean))
+    return interval(cell, _decimals(max(cell, key=abs)))
+
+
+def cell_value(cell: Cell) -> float | None:
+    """The number by which a cell is sorted; None for text and what is not known."""
+    return None if cell is None or isinstance(cell, str) else cell.mean if isinstance(cell, Interval) else cell
+
+
+def numeric_columns(table: Table) -> list[bool]:
+    """Whether each column holds numbers."""
+    return [
+        any(cell_value(row[column]) is not None for row in table.rows) and column > 0
+        for column in range(len(table.headings))
+    ]
+
+
+def to_csv(table: Table) -> str:
+    """Comma-separated values; a column with intervals is three: mean, low and high. What is not known is empty."""
+    spread = [any(isinstance(row[column], Interval) for row in table.rows) for column in range(len(table.headings))]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        name
+        for heading, three in zip(table.headings, spread, strict=True)
+        for name in ([heading, f"{heading} low", f"{heading} high"] if three else [heading])
+    )
+    for row in table.rows:
+        writer.writerow(
+            value for cell, three in zip(row, spread, strict=True) for value in _csv_values(cell, 3 if three else 1)
+        )
+    return stream.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table, padded so that it also reads well as plain text."""
+    lines = [[text.replace("|", "\\|") for text in line] for line in _lines(table)]
+    right = numeric_columns(table)
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(right))]
+    rule = ["-" * (width - 1) + ":" if r else "-" * width for width, r in zip(widths, right, strict=True)]
+    padded = [
+        " | ".join(text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True))
+        for line in [lines[0], rule, *lines[1:]]
+    ]
+    return "".join(f"| {line} |\n" for line in padded)
+
+
+def to_latex(table: Table) -> str:
+    """A LaTeX tabular for the package booktabs."""
+    heading, *rows = (" & ".join(map(escape, line)) + " \\\\" for line in _lines(table))
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            f"\\begin{{tabular}}{{{''.join('r' if right else 'l' for right in numeric_columns(table))}}}",
+            "\\toprule",
+            heading,
+            "\\midrule",
+            *rows,
+            "\\bottomrule",
+            "\\end{tabular}\n",
+        ]
+    )
+
+
+def _lines(table: Table) -> list[list[str]]:
+    return [list(table.headings), *([cell_text(cell) for cell in row] for row in table.rows)]
+
+
+def _csv_values(cell: Cell, columns: int) -> Sequence[str]:
+    if isinstance(cell, str):
+        values = [cell]
+    else:
+        numbers = cell if isinstance(cell, Interval) else [] if cell is None else [cell]
+        values = [f"{value:.{CSV_DIGITS}g}" if isfinite(value) else "" for value in numbers]
+    return [*values, *[""] * (columns - len(values))]
+
+
+def _decimals(value: float) -> int:
+    if value == round(value):
+        return 0
+    return min(max(0, DIGITS - 1 - floor(log10(abs(value)))), MOST_DECIMALS)

@@ -65,7 +65,7 @@ ablation: setup
 # the report once more at the end, which then includes them
 companions: setup
 	@spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && spandex rebuild --cores $(CORES) --executor $(EXECUTOR); \
-	    status=$$?; spandex record && [ $$status -eq 0 ] && spandex verdicts
+	    status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary companions
 
 ui: setup
 	@spandex ui

@@ -108,7 +108,7 @@ def summary(params: Params, part: str = "") -> str:
     """The table of the last build with its intervals, and where its report is.
 
     Args:
-        part: folder of another report in the profile's, such as ``ablation``.
+        part: folder of another report in the profile's, such as ``ablation`` or ``companions``.
 
     Raises:
         SpandexError: there is no report yet.
@@ -117,8 +117,9 @@ def summary(params: Params, part: str = "") -> str:
     path = folder / "summary.md"
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")
-    intervals = (folder / "intervals.md").read_text(encoding="utf-8")
-    table = path.read_text(encoding="utf-8")
+    shown = [path.read_text(encoding="utf-8")]
+    if (folder / "intervals.md").is_file():
+        shown += ["95 % intervals over the test clips:\n", (folder / "intervals.md").read_text(encoding="utf-8")]
     page = "; open index.html there in a browser" if (folder / "index.html").is_file() else ""
     ends = [f"The report is in {folder}{page}", notice(f"reports/{params.profile}/tracking/build.json") or ""]
-    return "\n".join([table, "95 % intervals over the test clips:\n", intervals, *ends]).rstrip()
+    return "\n".join([*shown, *ends]).rstrip()

@@ -69,7 +69,8 @@ def record(context: Context) -> None:
 
 @build
 def summary(
-    context: Context, part: Annotated[str, typer.Argument(help="ablation, or nothing for the paper's table.")] = ""
+    context: Context,
+    part: Annotated[str, typer.Argument(help="ablation, companions, or nothing for the paper's table.")] = "",
 ) -> None:
     """Print the table of the last build and where its report is."""
     from spandex import build

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spandex.companions.report import companion_sections
 from spandex.deploy.netx import parse_sparsity_map
 from spandex.evaluation import differences, load_subject
 from spandex.params import Params
@@ -87,6 +88,7 @@ def page_of(
         knee=charts.knee_charts(points) if (points := _knee(params, models, reports, networks, control)) else [],
         examples=clips.examples(test, noisy, networks, subjects),
         origin=_origin(params, models, reports, test, networks),
+        companions=companion_sections(reports / "companions"),
     )
 
 

@@ -4,6 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from spandex.companions.report import write_summary
 from spandex.evaluation import differences
 from spandex.files import atomic_path, read_json
 from spandex.params import Params
@@ -90,6 +91,8 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         ours=timed,
         published=published,
     )
+    if page.companions:
+        write_summary(reports / "companions")
     pages = [reports / "index.html", reports / "paper.tex"]
     write_page(pages[0], page)
     write_paper(pages[1], page, FIGURES)

@@ -8,6 +8,9 @@ import torch
 
 from evaluations import write_clips
 from spandex import params as parameters
+from spandex.companions.denoiser import claims
+from spandex.companions.denoiser.runs import TITLE, by_repeat
+from spandex.companions.report import write_paper_report
 from spandex.files import write_json
 from spandex.models import save_state
 from spandex.params import Params
@@ -15,6 +18,7 @@ from spandex.steps import report as step
 from spandex.steps.common import new_network
 from spandex.steps.deploy import export
 from spandex.steps.evaluate import evaluate
+from spandex.steps.results import network_scores
 
 REPOSITORY = Path(__file__).parents[1]
 CLIPS, SAMPLES = 5, 24_000
@@ -32,10 +36,12 @@ class Build(NamedTuple):
         return self.folder / "reports" / self.params.profile
 
 
-def small_build(folder: Path, targets: str = "[0.5,0.75,0.9]", ablation: bool = False) -> Build:
-    """Everything that the report of a build reads; with ``ablation`` the results of that, too."""
+def small_build(
+    folder: Path, targets: str = "[0.5,0.75,0.9]", ablation: bool = False, companions: bool = False
+) -> Build:
+    """Everything that the report of a build reads; with ``ablation`` and ``companions`` the results of those, too."""
     settings = f"model.hidden=16 model.n_fft=64 model.hop=16 evaluate.mos=false sparsify.targets={targets}"
-    settings += " ablation.knee=[0.3] ablation.targets=[0.5] ablation.schedules=[cubic]"
+    settings += " companions.seeds=1 ablation.knee=[0.3] ablation.targets=[0.5] ablation.schedules=[cubic]"
     params = parameters.load(REPOSITORY / "params.yaml", {"set": settings, "report": {"team": TEAM}})
     models, reports = folder / "models/embedded", folder / "reports/embedded"
     test = folder / "data/embedded/test"
@@ -43,8 +49,10 @@ def small_build(folder: Path, targets: str = "[0.5,0.75,0.9]", ablation: bool = 
     write_json(test / "clips.json", {"clips": sorted(file.name for file in (test / "noisy").iterdir())})
     shutil.copytree(REPOSITORY / "reports/reference", folder / "reports/reference")
     evaluate([], test / "noisy", test / "clean", reports / "evaluate/noisy.json", mos=False, workers=1, hop=16)
-    for number, model in enumerate([*params.models, *(params.variants if ablation else ())]):
-        trained, part = models / params.folder(model), "ablation" if model in params.variants else ""
+    more = [*(params.variants if ablation else ()), *(params.companion_variants if companions else ())]
+    for number, model in enumerate([*params.models, *more]):
+        trained, part = models / params.folder(model), params.part(model)
+        deployed_alone = part == "companions"
         exported = models / (part or "exported") / model / "network.net"
         _network(params, model, trained / "network.pt", number)
         export(params, trained / "network.pt", exported)
@@ -55,19 +63,29 @@ def small_build(folder: Path, targets: str = "[0.5,0.75,0.9]", ablation: bool = 
             reports / part / f"evaluate/{model}.json",
             names=[model],
             mos=False,
-            with_float=True,
-            float_nets=[trained / "network.pt"],
+            with_float=not deployed_alone,
+            float_nets=None if deployed_alone else [trained / "network.pt"],
             workers=1,
             hop=16,
             params=params,
         )
         _logs(trained, number, trained=model != "baseline")
+    if companions:
+        _compare(params, models, reports)
     write_json(reports / "latency/latency.json", {"latency_enc_dec_ms": 0.01})
     times = reports / "times"
     times.mkdir()
     for job, seconds in (("corpus", "3.5"), ("fine_tune_dense", "12.25")):
         (times / f"{job}.tsv").write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t100.5\tNA\n")
     return Build(params, folder)
+
+
+def _compare(params: Params, models: Path, reports: Path) -> None:
+    names = [*params.fine_tuned, *params.companion_variants]
+    runs = by_repeat(
+        {name: network_scores(params, models, reports, name) for name in names}, params.sparsify.targets, 1
+    )
+    write_paper_report(TITLE, claims, {"denoiser": runs}, params.sparsify, reports / "companions/denoiser")
 
 
 def write_report(build: Build, monkeypatch) -> Path:

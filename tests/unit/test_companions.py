@@ -1,5 +1,6 @@
-"""Companion papers: which runs there are, what a stopped one keeps, intervals over seeds, and their place in the parameters."""
+"""Companion papers: which runs there are, what a stopped one keeps, intervals over seeds, their part in the report."""
 
+import csv
 import re
 from math import inf
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
+from report_build import small_build, write_report
 from spandex import params as parameters
 from spandex.companions.denoiser import claims
 from spandex.companions.denoiser.runs import METRICS, by_repeat
@@ -84,7 +86,7 @@ def test_percent_change_of_a_logarithm():
 
 def test_variants_are_every_method_at_every_sparsity_with_every_seed():
     names = [variant.name for variant in variants(TARGETS, 2)]
-    once = "dense prune50 prune75 events events50 events75 masks50 masks75 noise50 noise75".split()
+    once = ["dense", "prune50", "prune75", "events", "events50", "events75", "masks50", "masks75", "noise50", "noise75"]
     assert names == [*once, *(f"{name}-2" for name in once)]
 
 
@@ -155,3 +157,21 @@ def test_one_seed_still_gives_tables_and_a_figure(tmp_path):
     assert not any(re.search(r"\binf\b|nan", finding.here) for finding in found)
     assert claims.tables(runs)
     assert claims.figures(runs, tmp_path)
+
+
+def test_report_shows_companions_once_they_have_run(tmp_path, monkeypatch):
+    build = small_build(tmp_path, targets="[0.5]", companions=True)
+    reports = write_report(build, monkeypatch)
+    rows = {row["model"]: row for row in read_csv(reports / "table.csv") if row["source"] == "this run"}
+    assert list(rows) == ["noisy", "baseline", "dense", "prune50", "events", "events50", "masks50", "noise50"]
+    for model in ("dense", "masks50"):
+        assert rows[model]["si_snr_db"] and rows[model]["power_proxy_mops_per_s"]
+    assert rows["dense"]["float_si_snr_db"] and not rows["masks50"]["float_si_snr_db"]
+    page = (reports / "index.html").read_text()
+    assert claims.LABELS["masks"] in page and "DVS-CIFAR10" in page
+    assert "masks50" in (reports / "companions/summary.md").read_text()
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

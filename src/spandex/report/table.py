@@ -62,8 +62,19 @@ COST = (
 COLUMNS = QUALITY + COST
 CSV_COLUMNS = COLUMNS + FLOAT_MOS
 
+# scores of spandex.evaluation behind our columns, and the factor to the column's unit
+SCORES = {column.key: (column.key, 1.0) for column in QUALITY + FLOAT_MOS} | {
+    "si_snri_data_db": ("si_snri_db", 1.0),
+    "power_proxy_mops_per_s": ("power_proxy_ops_per_s", 1e-6),
+    "power_proxy_estimate_mops_per_s": ("power_proxy_estimate_ops_per_s", 1e-6),
+    "pdp_proxy_mops": ("pdp_proxy_ops", 1e-6),
+    "params_thousand": ("parameters", 1e-3),
+    "size_kb": ("size_kb", 1.0),
+    "sparsity_percent": ("sparsity", 100.0),
+    "deployed_sparsity_percent": ("deployed_sparsity", 100.0),
+}
 # what an evaluation may leave out: DNSMOS, and the float network
-OPTIONAL = ("mos_", "float_", "fixed_minus_float_")
+OPTIONAL = ("mos_", "float_", "fixed_minus_float_", "power_proxy_estimate_")
 
 # more than people see, fewer than the last bits that an order of summation decides
 CSV_EXTRA_DECIMALS = 2
@@ -90,20 +101,10 @@ def our_rows(noisy: Metrics, models: Iterable[Metrics]) -> list[Row]:
         SpandexError: a metric is missing.
     """
     source = "this run"
-    rows = [Row(source, noisy["model"], _known(noisy, "si_snr_db", "mos_ovrl", "mos_sig", "mos_bak"))]
+    heard = ("si_snr_db", "mos_ovrl", "mos_sig", "mos_bak")
+    rows = [Row(source, noisy["model"], {key: found for key in heard for found in _known(noisy, key)})]
     for metrics in models:
-        own = {column.key for column in QUALITY + FLOAT_MOS} - {"si_snri_data_db"}
-        values = _known(metrics, *sorted(own))
-        values |= {
-            "si_snri_data_db": _metric(metrics, "si_snri_db"),
-            "power_proxy_mops_per_s": _metric(metrics, "power_proxy_ops_per_s") / 1e6,
-            "power_proxy_estimate_mops_per_s": _metric(metrics, "power_proxy_estimate_ops_per_s") / 1e6,
-            "pdp_proxy_mops": _metric(metrics, "pdp_proxy_ops") / 1e6,
-            "params_thousand": _metric(metrics, "parameters") / 1e3,
-            "size_kb": _metric(metrics, "size_kb"),
-            "sparsity_percent": 100 * _metric(metrics, "sparsity"),
-            "deployed_sparsity_percent": 100 * _metric(metrics, "deployed_sparsity"),
-        }
+        values = {key: factor * found for key, (score, factor) in SCORES.items() for found in _known(metrics, score)}
         rows.append(Row(source, metrics["model"], values))
     return rows
 
@@ -212,12 +213,10 @@ def _metric(metrics: Metrics, key: str) -> float:
     return metrics[key]
 
 
-def _known(metrics: Metrics, *keys: str) -> dict[str, float]:
-    return {
-        key: metrics[key]
-        for key in keys
-        if not (key.startswith(OPTIONAL) and metrics.get(key) is None) and _metric(metrics, key) is not None
-    }
+def _known(metrics: Metrics, key: str) -> list[float]:
+    """The metric, or nothing if the evaluation left it out."""
+    left_out = key.startswith(OPTIONAL) and metrics.get(key) is None
+    return [] if left_out else [_metric(metrics, key)]
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -34,6 +34,8 @@ def test_images_have_zero_mean_and_unit_deviation_in_each_training_channel():
     np.testing.assert_allclose(training.images, expected, atol=1e-5)
     np.testing.assert_allclose(test.images, expected[:4], atol=1e-5)
     assert test.labels.tolist() == [0, 1, 2, 3]
+    plain, _ = prepare(Images(pixels, labels, pixels[:4], labels[:4]), standardise=False)
+    np.testing.assert_allclose(plain.images, pixels / 255.0, atol=1e-6)
 
 
 def test_a_separable_problem_is_learnt(data):

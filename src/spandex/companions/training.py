@@ -35,11 +35,21 @@ class Labelled:
         return zip(self.images.split(size), self.labels.split(size), strict=True)
 
 
-def prepare(images: Images, device: torch.device | str = "cpu") -> tuple[Labelled, Labelled]:
-    """Training and test images, scaled to 0..1 and then to zero mean and unit deviation of each training channel."""
+def prepare(
+    images: Images, device: torch.device | str = "cpu", *, standardise: bool = True
+) -> tuple[Labelled, Labelled]:
+    """Training and test images, scaled to 0..1 and then to zero mean and unit deviation of each training channel.
+
+    Args:
+        images: as integers.
+        device: where to put them.
+        standardise: False leaves them at 0..1, so that black stays zero.
+    """
     train = torch.from_numpy(images.train).float() / 255
     test = torch.from_numpy(images.test).float() / 255
-    mean, deviation = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
+    mean, deviation = 0.0, 1.0
+    if standardise:
+        mean, deviation = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
     return tuple(
         Labelled(((pixels - mean) / deviation).to(device), torch.from_numpy(labels).to(device))
         for pixels, labels in ((train, images.train_labels), (test, images.test_labels))

@@ -1,0 +1,340 @@
+"""What the paper claims, and what became of it; the rules are older than the results.
+
+A network is used at the last of the numbers of steps. Of each psi (and of all) the chosen network is the one with the
+fewest SynOps among those whose spiking accuracy on validation images is at most ``TOLERANCE`` below that of the
+unregularised one; where there is none, it is the unregularised one. All else is of test images.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from spandex.companions.activity.settings import Activity
+from spandex.companions.results import Runs, Table, over_seeds, shown
+from spandex.files import atomic_path
+from spandex.metrics.bootstrap import Interval
+from spandex.report.claims import Finding, Verdict, judge
+from spandex.report.figures import STYLE
+from spandex.report.wording import number
+
+Run = Mapping[str, Any]
+
+NETWORKS = {"mnist": "MLP on MNIST", "cifar10": "LeNet-5 on CIFAR-10"}
+NAMES = {
+    "l1": "L1",
+    "l2": "L2",
+    "l0.5": "L0.5",
+    "l0.1": "L0.1",
+    "l0.01": "L0.01",
+    "hoyer": "Hoyer",
+    "hoyer-square": "Hoyer-Square",
+}
+LP = ("l1", "l0.5", "l0.1")  # the sparsifying ones, without L0.01, which is the subject of a claim of its own
+TOLERANCE = 0.01  # of accuracy: about the standard error of a difference on 1000 validation images
+LITTLE = 0.02  # of accuracy lost: the tolerance and as much again for choosing on other images
+CUT = 0.8  # of the SynOps: a fifth less is more than another number of steps or percentile gives away unnoticed
+LIMITED = 1.1  # times the SynOps of Lp
+UNCORRELATED = 0.5  # rank correlation: a quarter of the variance of ranks
+AGGRESSIVE = 0.01  # of accuracy, mean over all strengths
+WORKS = 0.1  # of accuracy: a network that lost more is no point of a correlation, nobody would use it
+CHANCE = 0.1
+LEAST_NETWORKS = 5  # for a rank correlation
+
+
+def findings(runs: Mapping[str, Runs], settings: Activity) -> list[Finding]:
+    """Every claim for each network, with its verdict.
+
+    Args:
+        runs: what ``run`` gave, by experiment, one a seed.
+        settings: of these runs.
+    """
+    judges = (_cuts, _little, _hoyer, _uncorrelated, _aggressive)
+    return [judged(NETWORKS[name], own, settings) for name, own in runs.items() for judged in judges]
+
+
+def _cuts(network: str, runs: Runs, settings: Activity) -> Finding:
+    share = _ratio(runs, lambda run: log(_synops(chosen(run)) / _synops(run["plain"])))
+    return _found(
+        runs,
+        f"{network}: regularisation cuts the SynOps of the converted network",
+        shown(_percent(share), 1, "% of the unregularised network's"),
+        f"the interval of the chosen network's share lies below {100 * CUT:g} %",
+        share,
+        high=CUT,
+    )
+
+
+def _little(network: str, runs: Runs, settings: Activity) -> Finding:
+    change = over_seeds(runs, lambda run: _accuracy(chosen(run)) - _accuracy(run["plain"]))
+    return _found(
+        runs,
+        f"{network}: it costs little accuracy",
+        shown(_percent(change), 2, "points", signed=True),
+        f"the interval of the same network's change of spiking accuracy lies above {number(-100 * LITTLE, 0)} points",
+        change,
+        low=-LITTLE,
+    )
+
+
+def _hoyer(network: str, runs: Runs, settings: Activity) -> Finding:
+    claim = f"{network}: Hoyer has a limited effect beside Lp"
+    names = ", ".join(NAMES[psi] for psi in LP)
+    rule = (
+        f"the interval of its SynOps over the geometric mean of those of {names}, each as chosen, is above {LIMITED:g}"
+    )
+    if missing := {"hoyer", *LP} - set(settings.psi):
+        return _untested(claim, rule, f"{', '.join(sorted(missing))} not in companions psi")
+
+    def of(psi: str) -> Interval:
+        return _ratio(
+            runs,
+            lambda run: (
+                log(_synops(chosen(run, psi))) - float(np.mean([log(_synops(chosen(run, other))) for other in LP]))
+            ),
+        )
+
+    here = shown(of("hoyer"), 2)
+    if "hoyer-square" in settings.psi:
+        here += f"; Hoyer-Square {shown(of('hoyer-square'), 2)}"
+    return _found(runs, claim, here, rule, of("hoyer"), low=LIMITED)
+
+
+def _uncorrelated(network: str, runs: Runs, settings: Activity) -> Finding:
+    claim = f"{network}: EFLOPS and SynOps are not correlated"
+    rule = (
+        f"the interval of Spearman's rank correlation over the networks that lose at most {100 * WORKS:g} points of "
+        f"validation accuracy lies within {number(-UNCORRELATED, 1)} and {UNCORRELATED:g}"
+    )
+    few = min(len(_working(run)) for run in runs)
+    if few < LEAST_NETWORKS:
+        return _untested(claim, rule, f"only {few} networks of a seed lose so little; it takes {LEAST_NETWORKS}")
+    correlation = over_seeds(runs, rank_correlation)
+    return _found(runs, claim, shown(correlation, 2), rule, correlation, -UNCORRELATED, UNCORRELATED)
+
+
+def _aggressive(network: str, runs: Runs, settings: Activity) -> Finding:
+    claim = f"{network}: L0.01 is too aggressive"
+    names = ", ".join(NAMES[psi] for psi in LP)
+    rule = (
+        f"the interval of its spiking accuracy minus that of {names}, each a mean over all strengths, lies below "
+        f"{number(-100 * AGGRESSIVE, 0)} point"
+    )
+    if missing := {"l0.01", *LP} - set(settings.psi):
+        return _untested(claim, rule, f"{', '.join(sorted(missing))} not in companions psi")
+
+    def mean(run: Run, *names: str) -> float:
+        return float(np.mean([_accuracy(variant) for variant in run["variants"] if variant["psi"] in names]))
+
+    change = over_seeds(runs, lambda run: mean(run, "l0.01") - mean(run, *LP))
+    here = shown(_percent(change), 2, "points", signed=True)
+    return _found(runs, claim, here, rule, change, high=-AGGRESSIVE)
+
+
+def chosen(run: Run, psi: str | None = None) -> Mapping[str, Any]:
+    """The network with the fewest SynOps at little loss of accuracy, of one psi or of all; see the module."""
+    least = run["plain"]["validation_spiking_accuracy"] - TOLERANCE
+    fit = [
+        variant
+        for variant in run["variants"]
+        if variant["psi"] in (psi, psi or variant["psi"]) and variant["validation_spiking_accuracy"] >= least
+    ]
+    return min([run["plain"], *fit], key=_synops)
+
+
+def rank_correlation(run: Run) -> float:
+    """Spearman's, of effective operations and SynOps, over the networks that work; 0 if either is constant."""
+    working = _working(run)
+    pairs = np.array([(network["effective_operations"], _synops(network)) for network in working])
+    if (np.ptp(pairs, axis=0) == 0).any():
+        return 0.0
+    return float(stats.spearmanr(*pairs.T).statistic)
+
+
+def tables(runs: Mapping[str, Runs]) -> list[Table]:
+    """All networks of each experiment, those chosen, and accuracy by the number of steps; means over seeds."""
+    return [
+        *(_all_table(name, own) for name, own in runs.items()),
+        *(_chosen_table(name, own) for name, own in runs.items()),
+        *(_steps_table(name, own) for name, own in runs.items()),
+    ]
+
+
+def _all_table(name: str, runs: Runs) -> Table:
+    headings = (
+        "psi",
+        "strength",
+        "lambda",
+        "active units (%)",
+        "accuracy (%)",
+        "spiking accuracy (%)",
+        "SynOps (k/image)",
+        "EFLOPS (k/image)",
+        "product of counts (k/image)",
+    )
+
+    def row(head: Sequence[Any], networks: Sequence[Mapping[str, Any]]) -> list[Any]:
+        def mean(value: Callable[[Mapping[str, Any]], float]) -> float:
+            return float(np.mean([value(network) for network in networks]))
+
+        return [
+            *head,
+            mean(lambda network: network.get("lambda", 0.0)),
+            mean(lambda network: 100 * float(np.mean(network["active"]))),
+            mean(lambda network: 100 * network["accuracy"]),
+            mean(lambda network: 100 * _accuracy(network)),
+            mean(lambda network: _synops(network) / 1e3),
+            mean(lambda network: network["effective_operations"] / 1e3),
+            mean(lambda network: network["product_of_counts"] / 1e3),
+        ]
+
+    rows = [row(("none", 0.0), [run["plain"] for run in runs])]
+    for same in zip(*(run["variants"] for run in runs), strict=True):
+        rows.append(row((NAMES[same[0]["psi"]], same[0]["strength"]), same))
+    return Table(f"activity_{name}", f"{NETWORKS[name]}: all networks, mean over {len(runs)} seeds", headings, rows)
+
+
+def _chosen_table(name: str, runs: Runs) -> Table:
+    rows = []
+    for psi in _psis(runs):
+        share = _ratio(runs, lambda run, psi=psi: log(_synops(chosen(run, psi)) / _synops(run["plain"])))
+        change = over_seeds(runs, lambda run, psi=psi: _accuracy(chosen(run, psi)) - _accuracy(run["plain"]))
+        effective = _ratio(
+            runs,
+            lambda run, psi=psi: log(chosen(run, psi)["effective_operations"] / run["plain"]["effective_operations"]),
+        )
+        rows.append([NAMES[psi], *(_bounded(_percent(interval)) for interval in (share, effective, change))])
+    headings = ("psi", "SynOps (% of plain)", "EFLOPS (% of plain)", "change of spiking accuracy (points)")
+    caption = (
+        f"{NETWORKS[name]}: of each psi the network with the fewest SynOps at most {100 * TOLERANCE:g} point of "
+        "validation accuracy below the unregularised one"
+    )
+    return Table(f"activity_{name}_chosen", caption, headings, rows)
+
+
+def _steps_table(name: str, runs: Runs) -> Table:
+    rows = []
+    for place, step in enumerate(runs[0]["steps"]):
+        row: list[Any] = [str(step)]
+        for network in (lambda run: run["plain"], chosen):
+            row.append(float(np.mean([100 * network(run)["spiking_accuracy"][place] for run in runs])))
+            row.append(float(np.mean([network(run)["synops"][place] / 1e3 for run in runs])))
+        rows.append(row)
+    headings = (
+        "steps T",
+        "spiking accuracy (%), unregularised",
+        "SynOps (k/image), unregularised",
+        "spiking accuracy (%), chosen",
+        "SynOps (k/image), chosen",
+    )
+    caption = f"{NETWORKS[name]}: the converted network over the number of steps, mean over {len(runs)} seeds"
+    return Table(f"activity_{name}_steps", caption, headings, rows)
+
+
+def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
+    """Accuracy over SynOps, accuracy over steps, and SynOps over EFLOPS; a panel an experiment, means over seeds."""
+    return [
+        _figure(runs, folder / "activity_plane.png", _plane),
+        _figure(runs, folder / "activity_steps.png", _by_steps),
+        _figure(runs, folder / "activity_operations.png", _counts),
+    ]
+
+
+def _figure(runs: Mapping[str, Runs], path: Path, draw: Callable[[Any, Runs], None]) -> Path:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1 + 4 * len(runs), 3.4), layout="constrained")
+        panels = figure.subplots(1, len(runs), squeeze=False)[0]
+        for axes, (name, own) in zip(panels, runs.items(), strict=True):
+            axes.set_title(NETWORKS[name])
+            draw(axes, own)
+        panels[-1].legend(fontsize=7)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", metadata={"Software": None})
+    return path
+
+
+def _plane(axes: Any, runs: Runs) -> None:
+    axes.set(xlabel="SynOps of an image", ylabel="spiking accuracy (%)", xscale="log")
+    for psi, networks in _series(runs):
+        x, y = ([_mean(same, value) for same in networks] for value in (_synops, lambda n: 100 * _accuracy(n)))
+        axes.plot(x, y, marker="." if psi else "*", color=None if psi else "black", label=NAMES.get(psi, "none"))
+
+
+def _counts(axes: Any, runs: Runs) -> None:
+    axes.set(xlabel="EFLOPS of an image", ylabel="SynOps of an image", xscale="log", yscale="log")
+    for psi, networks in _series(runs):
+        x, y = ([_mean(same, value) for same in networks] for value in (lambda n: n["effective_operations"], _synops))
+        axes.plot(x, y, marker="." if psi else "*", color=None if psi else "black", label=NAMES.get(psi, "none"))
+
+
+def _by_steps(axes: Any, runs: Runs) -> None:
+    axes.set(xlabel="steps T", ylabel="accuracy (%)", xscale="log")
+    steps = runs[0]["steps"]
+    for label, network in (("none", lambda run: run["plain"]), ("chosen", chosen)):
+        networks = [network(run) for run in runs]
+        (line,) = axes.plot(
+            steps, 100 * np.mean([found["spiking_accuracy"] for found in networks], axis=0), marker=".", label=label
+        )
+        axes.axhline(100 * _mean(networks, lambda n: n["accuracy"]), color=line.get_color(), linestyle="--")
+
+
+def _series(runs: Runs) -> list[tuple[str, list[list[Mapping[str, Any]]]]]:
+    """By psi, for each strength the networks of all seeds; the unregularised one, "", first."""
+    series = [("", [[run["plain"] for run in runs]])]
+    for psi in _psis(runs):
+        own = [[variant for variant in run["variants"] if variant["psi"] == psi] for run in runs]
+        series.append((psi, [list(same) for same in zip(*own, strict=True)]))
+    return series
+
+
+def _psis(runs: Runs) -> list[str]:
+    return list(dict.fromkeys(variant["psi"] for variant in runs[0]["variants"]))
+
+
+def _working(run: Run) -> list[Mapping[str, Any]]:
+    least = run["plain"]["validation_spiking_accuracy"] - WORKS
+    return [n for n in [run["plain"], *run["variants"]] if n["validation_spiking_accuracy"] >= least]
+
+
+def _mean(networks: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]) -> float:
+    return float(np.mean([value(network) for network in networks]))
+
+
+def _synops(network: Mapping[str, Any]) -> float:
+    return max(network["synops"][-1], 1.0)  # of a network that is silent, so that it has a logarithm
+
+
+def _accuracy(network: Mapping[str, Any]) -> float:
+    return network["spiking_accuracy"][-1]
+
+
+def _ratio(runs: Runs, log_ratio: Callable[[Run], float]) -> Interval:
+    """Geometric mean over the seeds and its interval, from that of the logarithm."""
+    return Interval(*(exp(bound) for bound in over_seeds(runs, log_ratio)))
+
+
+def _percent(interval: Interval) -> Interval:
+    return Interval(*(100 * bound for bound in interval))
+
+
+def _bounded(interval: Interval) -> Interval | float:
+    """Its mean alone if nothing is known of its bounds."""
+    return interval if math.isfinite(interval.high) else interval.mean
+
+
+def _untested(claim: str, rule: str, reason: str) -> Finding:
+    return Finding(claim, "", "", rule, Verdict.NOT_TESTABLE, reason)
+
+
+def _found(
+    runs: Runs, claim: str, here: str, rule: str, measured: Interval, low: float = -math.inf, high: float = math.inf
+) -> Finding:
+    if np.mean([_accuracy(run["plain"]) for run in runs]) < 2 * CHANCE:
+        return Finding(claim, "", here, rule, Verdict.NOT_TESTABLE, "the unregularised network has learnt too little")
+    return Finding(claim, "", here, rule, *judge(measured, low, high, of="seeds"))

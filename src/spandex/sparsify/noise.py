@@ -1,0 +1,159 @@
+"""Pruning by how noise spreads in a network: once, at random, with probabilities that keep what matters to it.
+
+Source: the synapse rule of Chakraborty, Kang, Kumar and Mukhopadhyay, "Sparse spiking neural network: exploiting
+heterogeneity in timescales for pruning recurrent SNN", ICLR 2024, after Moore and Chaudhuri, "Using noise to probe
+recurrent neural network structure and prune synapses", NeurIPS 2020; see ``spandex.noise_rule``. Their Lyapunov
+exponents, betweenness and time constants say nothing of a feed-forward network: docs/explanation/lyapunov_pruning.md.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from spandex import noise_rule
+from spandex.errors import SpandexError
+from spandex.sparsify.chain import Link, chain
+from spandex.sparsify.magnitude import NEGLIGIBLE
+from spandex.sparsify.masked import MaskedWeights
+from spandex.sparsify.pruner import share
+from spandex.sparsify.schedule import OneShot
+from spandex.sparsify.weights import SynapseWeight
+
+
+class NoisePruner(MaskedWeights):
+    """Draws the weights to keep at its first step, divides them by their probabilities, and holds the rest at zero.
+
+        pruner = NoisePruner(network, 0.75)
+        for batch in batches:
+            ...
+            optimizer.step()
+            pruner.step()
+
+    The network is taken as dx/dt = -x + W x + noise over its inputs and all its neurons, W from its float weights.
+    Activations, delays and thresholds do not count. All layers compete.
+    """
+
+    def __init__(self, network: torch.nn.Module, target: float, *, gain_limit: float = 4.0, seed: int = 0):
+        """
+        Args:
+            network: a network of real-valued lava-dl dense blocks that feed one another in the order in which the
+                network registers them.
+            target: share of its weights that go, exactly up to one weight.
+            gain_limit: largest factor on a kept weight. Without a limit the pruned weights are the original ones on
+                average; but the few that are kept in spite of a low probability become large, and 8-bit weights have
+                one step for all of a layer.
+            seed: of the draw.
+
+        Raises:
+            SpandexError: the network is no such chain or is sparser than the target already, or a number is
+                impossible.
+        """
+        if gain_limit < 1:
+            raise SpandexError(f"gain_limit {gain_limit:g}: kept weights cannot be weakened, it must be at least 1")
+        self._links = _dense_chain(network)
+        self.gain_limit = gain_limit
+        self.seed = seed
+        self._gains: dict[str, torch.Tensor] = {}
+        weights = {link.name: link.weight for link in self._links}
+        negligible = {name: weight.value().abs() < NEGLIGIBLE for name, weight in weights.items()}
+        super().__init__(weights, OneShot(target, steps=0), {"the network": share(negligible, negligible)})
+
+    def __repr__(self) -> str:
+        return self._describe(gain_limit=self.gain_limit, seed=self.seed, layers=list(self.masks))
+
+    def step(self) -> None:
+        super().step()
+        for name, gain in self._gains.items():
+            _scale(self._weights[name], gain)
+        self._gains = {}
+
+    def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
+        """A sample of the weights; what they are to be multiplied by waits for the step that asked for it."""
+        values = self.values()
+        flat = [link.per_neuron(values[link.name]).double().cpu().numpy() for link in self._links]
+        total = sum(weight.size for weight in flat)
+        scores = np.concatenate([score.ravel() for score in chain_importance(flat)])
+        probabilities = noise_rule.keep_probabilities(scores, total - round(sparsity * total))
+        kept = noise_rule.draw(probabilities, np.random.default_rng(self.seed))
+        gains = np.minimum(1 / np.where(kept, probabilities, 1.0), self.gain_limit)
+        ends = np.cumsum([weight.size for weight in flat])[:-1]
+        masks = {}
+        for link, mask, gain in zip(self._links, np.split(kept, ends), np.split(gains, ends), strict=True):
+            value = values[link.name]
+            masks[link.name] = torch.as_tensor(mask, device=value.device).reshape(value.shape)
+            self._gains[link.name] = torch.as_tensor(gain, dtype=value.dtype, device=value.device).reshape(value.shape)
+        return masks
+
+
+def chain_importance(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Importance of every weight of layers that feed one another, see ``noise_rule.importance``.
+
+    Args:
+        weights: (neurons, inputs) of each layer; the inputs of the first are nodes with noise as well.
+
+    Returns:
+        One array a layer, of its shape.
+    """
+    covariance = chain_covariance(weights)
+    variances = [np.diag(covariance[layer, layer]) for layer in range(len(weights) + 1)]
+    return [
+        noise_rule.importance(weight, variances[layer + 1], variances[layer], covariance[layer + 1, layer])
+        for layer, weight in enumerate(weights)
+    ]
+
+
+def chain_covariance(weights: Sequence[np.ndarray]) -> dict[tuple[int, int], np.ndarray]:
+    """Stationary covariance of dx/dt = -x + W x + noise of unit variance, W the layers' weights below the diagonal.
+
+    A network without loops lets the Lyapunov equation be solved block by block,
+
+        2 C_kl = [k = l] 1 + W_k C_(k-1)l + C_k(l-1) W_l' ,
+
+    where blocks before the first are zero; it is stable whatever the weights.
+
+    Args:
+        weights: (neurons, inputs) of each layer.
+
+    Returns:
+        C_kl by (k, l) with k at least l, counted from 0, the inputs.
+    """
+    sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
+    found: dict[tuple[int, int], np.ndarray] = {}
+    for row, size in enumerate(sizes):
+        for column in range(row + 1):
+            block = np.eye(size) if row == column else np.zeros((size, sizes[column]))
+            if row:
+                above = found[row - 1, column] if column < row else found[row, row - 1].T
+                block = block + weights[row - 1] @ above
+            if column:
+                block = block + found[row, column - 1] @ weights[column - 1].T
+            found[row, column] = block / 2
+    return found
+
+
+@torch.no_grad()
+def _scale(weight: SynapseWeight, factor: torch.Tensor) -> None:
+    """Multiply a weight element by element, under weight normalisation too."""
+    synapse = weight.synapse
+    if not hasattr(synapse, "weight_v"):
+        synapse.weight.mul_(factor)
+        return
+    g, v = synapse.weight_g, synapse.weight_v
+    normed = [dim for dim, size in enumerate(g.shape) if size != v.shape[dim]]
+    before = v.norm(dim=normed, keepdim=True)
+    v.mul_(factor)
+    g.mul_(v.norm(dim=normed, keepdim=True) / before)
+    weight.refresh()
+
+
+def _dense_chain(network: torch.nn.Module) -> list[Link]:
+    links = chain(network)
+    for link in links:
+        if any(size != 1 for size in link.block.synapse.weight.shape[2:]):
+            raise SpandexError(f"{link.name}: noise pruning takes dense layers, not convolutions")
+    for before, link in pairwise(links):
+        if link.inputs != before.neurons:
+            raise SpandexError(f"{link.name}: noise pruning takes layers that feed one another directly")
+    return links

@@ -97,14 +97,18 @@ def synapse_weights(network: torch.nn.Module, layers: Layers | None = None) -> d
         SpandexError: there is none, a name in ``layers`` holds none, or one is under ``torch.nn.utils.parametrize``,
             where a zero in a parameter need not be one in the weight.
     """
+    found = _chosen(network, layers)
+    for name, weight in found.items():
+        if parametrize.is_parametrized(weight.synapse):
+            raise SpandexError(f"{name}: its weights are parametrised; remove the parametrisation before pruning")
+    return found
+
+
+def _chosen(network: torch.nn.Module, layers: Layers | None) -> dict[str, SynapseWeight]:
     found = {name: module for name, module in network.named_modules() if isinstance(module, PRUNABLE)}
     if not found:
         raise SpandexError(f"{type(network).__name__}: no dense or convolutional synapse of lava-dl to prune")
-    chosen = choose_layers(list(found), layers)
-    for name in chosen:
-        if parametrize.is_parametrized(found[name]):
-            raise SpandexError(f"{name}: its weights are parametrised; remove the parametrisation before pruning")
-    return {name: SynapseWeight(found[name]) for name in chosen}
+    return {name: SynapseWeight(found[name]) for name in choose_layers(list(found), layers)}
 
 
 def choose_layers(names: list[str], layers: Layers | None) -> list[str]:
@@ -145,14 +149,16 @@ class Sparsity:
 def sparsity(network: torch.nn.Module, layers: Layers | None = None) -> Sparsity:
     """Exact zero fraction of the float weights of every dense and convolutional synapse and of all of them together.
 
+    Parametrised weights are taken as the synapse uses them.
+
     Args:
         network: a network with lava-dl synapses.
         layers: which synapses, as in ``synapse_weights``; all if not given.
 
     Raises:
-        SpandexError: as ``synapse_weights``.
+        SpandexError: there is none, or a name in ``layers`` holds none.
     """
-    weights = {name: weight.value() for name, weight in synapse_weights(network, layers).items()}
+    weights = {name: weight.value() for name, weight in _chosen(network, layers).items()}
     zeros = {name: weight.numel() - int(weight.count_nonzero()) for name, weight in weights.items()}
     return Sparsity(
         layers={name: zeros[name] / weight.numel() for name, weight in weights.items()},

@@ -22,7 +22,7 @@ SEARCHES = {  # what has scores, by name of the variant
     "weights": {"weights": True, "neurons": False},
     "neurons": {"weights": False, "neurons": True},
 }
-BATCH = 250  # images, where nothing is trained
+BATCH = 100  # images, where nothing is trained
 
 
 def run(settings: Masks, work: Work) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""One network trained dense, then pruned in rounds with retraining, exported and run in Lava; CIFAR-10."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spandex.companions.training import Labelled, accuracy, prepare, train
+from spandex.companions.vgg.fan_out import synapses, traffic
+from spandex.companions.vgg.in_lava import run_image
+from spandex.companions.vgg.network import SpikingVgg
+from spandex.companions.vgg.settings import PRUNED, Vgg
+from spandex.companions.work import Work
+from spandex.deploy.network_file import deployed_weights
+from spandex.models.files import export_hdf5, load_state, save_state
+from spandex.sparsify import Iterative, NeuronPruner, Pruner, shrink
+from spandex.sparsify.sparsifier import Sparsifier
+from spandex.sparsify.together import Together
+
+BATCH = 100  # images in an evaluation, which remembers the spikes of all neurons
+Methods = Mapping[str, Callable[[torch.nn.Module, Vgg, int], Sparsifier | None]]
+
+
+def neurons_and_weights(network: torch.nn.Module, settings: Vgg, steps: int) -> Sparsifier:
+    """Whole neurons by the norm of their weights, then single weights of all, in the same rounds."""
+    return Together(
+        NeuronPruner(network, Iterative(settings.neurons_pruned, steps, rounds=settings.rounds), scope="layer"),
+        weights_alone(network, settings, steps),
+    )
+
+
+def weights_alone(network: torch.nn.Module, settings: Vgg, steps: int) -> Sparsifier:
+    """Single weights by magnitude, in rounds; each layer loses the same share, or the widest would be emptied."""
+    return Pruner(network, Iterative(settings.sparsity, steps, rounds=settings.rounds), scope="layer")
+
+
+METHODS: Methods = {
+    "dense": lambda network, settings, steps: None,
+    "weights": weights_alone,
+    PRUNED: neurons_and_weights,
+}
+
+
+def run(settings: Vgg, work: Work) -> dict[str, Any]:
+    """Every method from the same trained network, with equally long retraining; the dense control too.
+
+    Returns:
+        variants: metrics by method, see ``measured``, and of the one pruned both ways what became of it in Lava:
+        sparse_layers, sparse_synapses, differing (share of an image's output spikes that Lava has otherwise).
+    """
+    learning, test = prepare(work.images("cifar10", settings.train_images, settings.test_images), work.device)
+    result = {
+        name: work.part(name, lambda name=name: _variant(name, settings, work, learning, test)) for name in METHODS
+    }
+    return {"variants": result}
+
+
+def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path) -> dict[str, Any]:
+    """What there is to know of a finished network.
+
+    Args:
+        network: without what pruning made idle.
+        whole: weights before pruning.
+        test: images.
+        path: of the network's file, which is written.
+
+    Returns:
+        accuracy; sparsity (share of the original weights that the file does not have, in 8 bits); neurons (of all
+        layers with synapses); spikes and synops (of an image); layers (see ``Traffic``); dense_synapses (in the fully
+        connected layers, as Lava holds them).
+    """
+    found = traffic(network, test, BATCH)
+    right = accuracy(network, test, BATCH)
+    export_hdf5(network, path)
+    return {
+        "accuracy": right,
+        "sparsity": 1 - sum(int(synapses(layer).sum()) for layer in network.layers) / whole,
+        "neurons": sum(layer.neuron.shape.numel() for layer in network.layers),
+        "spikes": sum(found.spikes),
+        "synops": sum(found.operations),
+        "layers": asdict(found),
+        "dense_synapses": sum(layer.nonzero_weights for layer in deployed_weights(path)),
+    }
+
+
+def _variant(name: str, settings: Vgg, work: Work, learning: Labelled, test: Labelled) -> dict[str, Any]:
+    network = _trained(settings, work, learning)
+    steps = settings.pruning_epochs * (len(learning) // settings.batch_size)
+    sparsifier = METHODS[name](network, settings, steps - 1)
+    train(
+        network,
+        learning,
+        epochs=settings.pruning_epochs + settings.retraining_epochs,
+        batch_size=settings.batch_size,
+        lr=settings.lr * settings.lr_factor,
+        seed=work.seed,
+        after_step=sparsifier and (lambda _: sparsifier.step()),
+    )
+    whole = sum(layer.synapse.weight.numel() for layer in network.layers)
+    if sparsifier is not None:
+        sparsifier.remove()
+        network = shrink(network)
+    path = work.folder / f"{name.replace(' ', '_')}.net"
+    found = measured(network, whole, test, path)
+    if name == PRUNED:
+        deployed = run_image(path, network, test.images[0])
+        with torch.no_grad():
+            expected = network.spikes(test.images[:1])[-1][0].cpu().numpy()
+        found["lava"] = {
+            "sparse_layers": deployed.sparse_layers,
+            "sparse_synapses": deployed.sparse_synapses,
+            "differing": float((deployed.spikes != expected).mean()),
+        }
+    return found
+
+
+def _trained(settings: Vgg, work: Work, learning: Labelled) -> SpikingVgg:
+    """The dense network from which all methods start; trained once a run."""
+    torch.manual_seed(work.seed)
+    network = SpikingVgg(settings).to(work.device)
+    path = work.folder / "trained.pt"
+    if path.is_file():
+        load_state(network, path)
+    else:
+        train(network, learning, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr, seed=work.seed)
+        save_state(network, path)
+    return network

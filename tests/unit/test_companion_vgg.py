@@ -1,0 +1,194 @@
+"""Iterative pruning of a convolutional spiking network: encoding, fan-out, Lava, and one run at toy size."""
+
+import numpy as np
+import pytest
+import torch
+from lava.lib.dl import slayer
+
+from image_mirror import image_mirror
+from spandex.companions.report import companion_sections, write_paper_report
+from spandex.companions.training import Labelled, prepare
+from spandex.companions.vgg import claims
+from spandex.companions.vgg.cifar10 import METHODS, run
+from spandex.companions.vgg.fan_out import fan_out, synapses, traffic
+from spandex.companions.vgg.in_lava import run_image
+from spandex.companions.vgg.network import SpikingVgg, encode
+from spandex.companions.vgg.settings import Vgg
+from spandex.companions.work import Work
+from spandex.evaluation.log import ScoreLog
+from spandex.models.files import export_hdf5
+from spandex.report.claims import Verdict
+
+NEURON = {"threshold": 1.0, "voltage_decay": 0.1, "tau_grad": 0.01, "scale_grad": 10.0}
+SETTINGS = Vgg(
+    channels=[[4, 4], [6]],
+    hidden=12,
+    voters=2,
+    steps=4,
+    weight_scale=3.0,
+    gain=20.0,
+    neuron=NEURON,
+    train_images=80,
+    test_images=20,
+    batch_size=20,
+    lr=0.005,
+    epochs=2,
+    pruning_epochs=1,
+    retraining_epochs=1,
+    lr_factor=0.5,
+    rounds=2,
+    sparsity=0.8,
+    neurons_pruned=0.3,
+)
+
+
+def network(side: int = 8) -> SpikingVgg:
+    torch.manual_seed(3)
+    made = SpikingVgg(SETTINGS, (3, side, side)).eval()
+    for layer in made.layers:  # some zeros, as pruning leaves them
+        layer.synapse.weight.data *= 2 * (torch.rand_like(layer.synapse.weight) > 0.4)
+    return made
+
+
+def pictures(count: int, side: int = 8) -> Labelled:
+    generator = torch.Generator().manual_seed(4)
+    return Labelled(torch.randn(count, 3, side, side, generator=generator), torch.arange(count) % 10)
+
+
+def test_pixel_fires_as_often_as_it_is_bright_or_dark():
+    trains = encode(torch.tensor([0.0, 0.5, 1.0, -1.0, 2.0, 7.0]).reshape(6, 1, 1, 1), steps=8)
+    assert trains.shape == (6, 2, 1, 1, 8)
+    assert trains.sum(-1)[:, 0, 0, 0].tolist() == [0, 2, 4, 0, 8, 8]
+    assert trains.sum(-1)[:, 1, 0, 0].tolist() == [0, 0, 0, 4, 0, 0]
+    assert trains[2, 0, 0, 0].tolist() == [1, 0] * 4  # evenly spread
+
+
+def test_fan_out_is_the_number_of_outputs_that_a_spike_changes():
+    made = network()
+    signals = made.spikes(pictures(1).images)[:-1]
+    for layer, signal in zip(made.layers, signals, strict=True):
+        shape = signal.shape[1:-1]
+        counted = fan_out(layer, shape, synapses(layer))
+        layer.synapse.weight.data.abs_()  # so that no two synapses cancel
+        for place in np.random.default_rng(0).permutation(counted.numel())[:40]:
+            one = torch.zeros(1, *shape, 1)
+            one.view(-1)[place] = 1
+            if isinstance(layer.synapse, slayer.synapse.Dense):
+                one = one.reshape(1, -1, 1)
+            assert int(layer.synapse(one).count_nonzero()) == counted.flatten()[place]
+
+
+def test_fan_out_of_a_full_convolution_is_less_at_the_edge():
+    layer = slayer.block.cuba.Conv({**NEURON, "current_decay": 1}, 2, 5, 3, stride=2, padding=1)
+    counted = fan_out(layer, (2, 4, 4), torch.ones_like(layer.synapse.weight))
+    # of 3 x 3 positions at stride 2 and padding 1, rows 0 and 2 are used once, row 1 twice, row 3 once
+    per_row = torch.tensor([1.0, 2.0, 1.0, 1.0])
+    assert torch.equal(counted, 5 * torch.outer(per_row, per_row).expand(2, 4, 4))
+
+
+def test_operations_are_the_synapses_that_the_spikes_reach():
+    made, data = network(), pictures(7)
+    found = traffic(made, data, batch_size=3)
+    with torch.no_grad():
+        signals = made.spikes(data.images)[:-1]
+        for index, (layer, signal) in enumerate(zip(made.layers, signals, strict=True)):
+            assert found.spikes[index] == pytest.approx(float(signal.sum()) / 7)
+            layer.synapse.weight.data = synapses(layer)  # every synapse then adds one
+            dense = isinstance(layer.synapse, slayer.synapse.Dense)
+            total = layer.synapse(signal.reshape(7, -1, SETTINGS.steps) if dense else signal).sum()
+            assert found.operations[index] == pytest.approx(float(total) / 7)
+    assert all(held >= counted for held, counted in zip(found.held, found.fan_out, strict=True))
+    assert found.held[-1] == found.fan_out[-1]
+
+
+def test_lava_sends_the_spikes_of_lava_dl_with_sparse_dense_layers(tmp_path):
+    made, data = network(), pictures(1)
+    with torch.no_grad():
+        expected = made.spikes(data.images)[-1][0].numpy()
+    export_hdf5(made, tmp_path / "network.net")
+    found = run_image(tmp_path / "network.net", made, data.images[0])
+    assert expected.sum() > 5
+    assert np.array_equal(found.spikes, expected)
+    assert found.sparse_layers == 2
+    assert found.sparse_synapses == sum(int(synapses(layer).sum()) for layer in made.layers[-2:])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    mirror = image_mirror(tmp_path_factory.mktemp("mirror"))
+    found = []
+    for seed in (1, 2):
+        folder = tmp_path_factory.mktemp("work")
+        work = Work(seed, torch.device("cpu"), folder, str(mirror), ScoreLog(folder / "log", "x"))
+        found.append(run(SETTINGS, work))
+    return {"cifar10": found}
+
+
+def test_toy_run_prunes_weights_and_neurons_and_learns(runs):
+    for result in runs["cifar10"]:
+        variants = result["variants"]
+        assert list(variants) == list(METHODS)
+        both, dense = variants["neurons and weights"], variants["dense"]
+        assert both["sparsity"] >= 0.79 > 0.3 > dense["sparsity"]
+        assert both["neurons"] < dense["neurons"]
+        assert both["synops"] < dense["synops"]
+        assert dense["accuracy"] > 0.3  # chance is 0.1
+        assert both["lava"] == {"sparse_layers": 2, "sparse_synapses": both["dense_synapses"], "differing": 0}
+
+
+def test_stopped_run_gives_the_same_result(runs, tmp_path, monkeypatch):
+    first = runs["cifar10"][0]["variants"]
+    mirror = image_mirror(tmp_path / "mirror")
+    log = ScoreLog(tmp_path / "log", "x")
+    log.add("dense", first["dense"])
+    monkeypatch.setattr(
+        "spandex.companions.vgg.cifar10.METHODS", {name: METHODS[name] for name in ("dense", "weights")}
+    )
+    again = run(SETTINGS, Work(1, torch.device("cpu"), tmp_path, str(mirror), log))["variants"]
+    assert again == {name: first[name] for name in ("dense", "weights")}
+
+
+def test_claims_are_judged_and_shown(runs, tmp_path):
+    write_paper_report("VGG", claims, runs, SETTINGS, tmp_path / "vgg")
+    (section,) = companion_sections(tmp_path)
+    assert len(section.findings) == 5
+    assert all(finding.here and finding.rule for finding in section.findings)
+    assert [table.name for table in section.tables] == ["variants", "layers"]
+    assert len(section.tables[1].rows) == 5 * len(METHODS)
+    assert section.figures == [tmp_path / "vgg/fan_out.png"]
+    alone = write_paper_report("VGG", claims, {"cifar10": runs["cifar10"][:1]}, SETTINGS, tmp_path / "one" / "vgg")
+    assert alone[-1].is_file()
+    assert {f.verdict for f in companion_sections(tmp_path / "one")[0].findings} == {Verdict.NOT_TESTABLE}
+
+
+def result_of(sparsity, accuracy, synops, differing):
+    variant = {
+        "sparsity": sparsity,
+        "accuracy": accuracy,
+        "synops": synops,
+        "spikes": 10.0,
+        "lava": {"differing": differing},
+    }
+    dense = {"sparsity": 0.1, "accuracy": 0.5, "synops": 100.0, "spikes": 10.0}
+    return {"variants": {"dense": dense, "neurons and weights": variant}}
+
+
+@pytest.mark.parametrize(
+    ("results", "verdicts"),
+    [
+        ([(0.951, 0.50, 5.0, 0.0), (0.9512, 0.495, 6.0, 0.0), (0.951, 0.50, 5.5, 0.0)], ["reproduced"] * 5),
+        ([(0.9, 0.30, 50.0, 0.1), (0.9, 0.31, 51.0, 0.1), (0.9, 0.29, 52.0, 0.1)], ["not reproduced"] * 5),
+    ],
+)
+def test_rules_tell_a_network_that_holds_from_one_that_does_not(results, verdicts):
+    settings = SETTINGS.model_copy(update={"sparsity": 0.95})
+    found = claims.findings({"cifar10": [result_of(*result) for result in results]}, settings)
+    assert [finding.verdict.value for finding in found] == verdicts
+
+
+def test_network_takes_prepared_images(tmp_path):
+    from spandex.companions.images import load
+
+    learning, _ = prepare(load("cifar10", str(image_mirror(tmp_path, per_class=1)), 10, 10, seed=0))
+    with torch.no_grad():
+        assert SpikingVgg(SETTINGS)(learning.images).shape == (10, 10)

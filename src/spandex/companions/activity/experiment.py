@@ -70,9 +70,9 @@ class Experiment:
 
     def _plain(self) -> dict[str, Any]:
         network = self._trained()
-        pulls = {psi: _pull(network, self.validation, penalty(network, PSI[psi])) for psi in self.settings.psi}
-        pull = _pull(network, self.validation, None)
-        return self._measured(network) | {"unit": {psi: pull / own for psi, own in pulls.items()}}
+        wanted = pull(network, self.validation)
+        unit = {psi: wanted / pull(network, self.validation, penalty(network, PSI[psi])) for psi in self.settings.psi}
+        return self._measured(network) | {"unit": unit}
 
     def _variant(self, psi: str, strength: float, plain: dict[str, Any]) -> dict[str, Any]:
         weight = strength * plain["unit"][psi]
@@ -155,8 +155,14 @@ def measure_spiking(network: ReluNetwork, data: Labelled, steps: list[int]) -> d
     }
 
 
-def _pull(network: ReluNetwork, data: Labelled, objective: Callable[[], torch.Tensor] | None) -> float:
-    """Sum over active hidden units of the magnitude of the derivative of an objective; None: cross-entropy."""
+def pull(network: ReluNetwork, data: Labelled, objective: Callable[[], torch.Tensor] | None = None) -> float:
+    """Sum over active hidden units of the magnitude of an objective's derivative, by default of the cross-entropy.
+
+    Args:
+        network: on the data's device.
+        data: images; the mean over batches is taken.
+        objective: asked after each forward pass, a mean over the batch.
+    """
     total, batches = 0.0, 0
     for images, labels in data.batches(BATCH):
         scores = network(images)

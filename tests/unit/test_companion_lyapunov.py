@@ -312,10 +312,9 @@ def test_rows_of_an_image_are_means_of_squares_from_top_to_bottom():
 
 
 def test_the_present_state_is_a_prediction_whose_error_is_known():
-    task = lorenz63.Prediction.make(TOY.lorenz63, 40, 2.0, seed=0)
-    lif = make_network(TOY.network, 0, heterogeneous=True)
-    found = task.score(lif)
-    s = TOY.lorenz63
+    s = TOY.lorenz63.model_copy(update={"train": 1500})
+    task = lorenz63.Prediction.make(s, 40, 2.0, seed=0)
+    found = task.score(make_network(TOY.network, 0, heterogeneous=True))
     now, then = (task.test[start : start + s.test] for start in (s.washout, s.washout + s.horizon))
     assert found["persistence_rmse"] == pytest.approx(np.sqrt(np.mean((now - then) ** 2)))
     assert 0 < found["rmse"] < found["persistence_rmse"]

@@ -90,7 +90,7 @@ def _hoyer(network: str, runs: Runs, settings: Activity) -> Finding:
         f"the interval of its SynOps over the geometric mean of those of {names}, each as chosen, is above {LIMITED:g}"
     )
     if missing := {"hoyer", *LP} - set(settings.psi):
-        return _untested(claim, rule, f"{', '.join(sorted(missing))} not in companions psi")
+        return _untested(claim, rule, f"{', '.join(sorted(missing))} not among the penalties of these runs")
 
     def of(psi: str) -> Interval:
         return _ratio(
@@ -127,7 +127,7 @@ def _aggressive(network: str, runs: Runs, settings: Activity) -> Finding:
         f"{number(-100 * AGGRESSIVE, 0)} point"
     )
     if missing := {"l0.01", *LP} - set(settings.psi):
-        return _untested(claim, rule, f"{', '.join(sorted(missing))} not in companions psi")
+        return _untested(claim, rule, f"{', '.join(sorted(missing))} not among the penalties of these runs")
 
     def mean(run: Run, *names: str) -> float:
         return float(np.mean([_accuracy(variant) for variant in run["variants"] if variant["psi"] in names]))

@@ -1,6 +1,5 @@
 """One network trained dense, then pruned in rounds with retraining, exported and run in Lava; CIFAR-10."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,34 +19,14 @@ from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.together import Together
 
 BATCH = 100  # images in an evaluation, which remembers the spikes of all neurons
-Methods = Mapping[str, Callable[[torch.nn.Module, Vgg, int], Sparsifier | None]]
-
-
-def neurons_and_weights(network: torch.nn.Module, settings: Vgg, steps: int) -> Sparsifier:
-    """Whole neurons by the norm of their weights, then single weights of all, in the same rounds."""
-    return Together(
-        NeuronPruner(network, Iterative(settings.neurons_pruned, steps, rounds=settings.rounds), scope="layer"),
-        weights_alone(network, settings, steps),
-    )
-
-
-def weights_alone(network: torch.nn.Module, settings: Vgg, steps: int) -> Sparsifier:
-    """Single weights by magnitude, in rounds; each layer loses the same share, or the widest would be emptied."""
-    return Pruner(network, Iterative(settings.sparsity, steps, rounds=settings.rounds), scope="layer")
-
-
-METHODS: Methods = {
-    "dense": lambda network, settings, steps: None,
-    "weights": weights_alone,
-    PRUNED: neurons_and_weights,
-}
+METHODS = ("dense", PRUNED)
 
 
 def run(settings: Vgg, work: Work) -> dict[str, Any]:
-    """Every method from the same trained network, with equally long retraining; the dense control too.
+    """Prune a trained network, and train it on for as long without pruning: the dense control.
 
     Returns:
-        variants: metrics by method, see ``measured``, and of the one pruned both ways what became of it in Lava:
+        variants: metrics of both, see ``measured``, and of the pruned one what became of it in Lava:
         sparse_layers, sparse_synapses, differing (share of an image's output spikes that Lava has otherwise).
     """
     learning, test = prepare(work.images("cifar10", settings.train_images, settings.test_images), work.device)
@@ -55,6 +34,18 @@ def run(settings: Vgg, work: Work) -> dict[str, Any]:
         name: work.part(name, lambda name=name: _variant(name, settings, work, learning, test)) for name in METHODS
     }
     return {"variants": result}
+
+
+def pruner(network: torch.nn.Module, settings: Vgg, iterations: int) -> Sparsifier:
+    """Whole neurons by the norm of their weights, as many of each layer, then single weights of all by magnitude.
+
+    Both go in the same rounds; the last is after so many iterations.
+    """
+    rounds = {"steps": iterations - 1, "rounds": settings.rounds}
+    return Together(
+        NeuronPruner(network, Iterative(settings.neurons_pruned, **rounds), scope="layer"),
+        Pruner(network, Iterative(settings.sparsity, **rounds)),
+    )
 
 
 def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path) -> dict[str, Any]:
@@ -87,8 +78,8 @@ def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path) -> dic
 
 def _variant(name: str, settings: Vgg, work: Work, learning: Labelled, test: Labelled) -> dict[str, Any]:
     network = _trained(settings, work, learning)
-    steps = settings.pruning_epochs * (len(learning) // settings.batch_size)
-    sparsifier = METHODS[name](network, settings, steps - 1)
+    iterations = settings.pruning_epochs * (len(learning) // settings.batch_size)
+    sparsifier = pruner(network, settings, iterations) if name == PRUNED else None
     train(
         network,
         learning,
@@ -117,7 +108,7 @@ def _variant(name: str, settings: Vgg, work: Work, learning: Labelled, test: Lab
 
 
 def _trained(settings: Vgg, work: Work, learning: Labelled) -> SpikingVgg:
-    """The dense network from which all methods start; trained once a run."""
+    """The dense network from which both start; trained once a run."""
     torch.manual_seed(work.seed)
     network = SpikingVgg(settings).to(work.device)
     path = work.folder / "trained.pt"

@@ -130,7 +130,7 @@ def test_scores_learn_through_the_blocks(fused):
         assert type(network.blocks[0]) is FusedDense
     train(network, search, 1)
     for mask in search._masks.values():
-        start = math.log(START / (1 - START)) / 50
+        start = math.log(START / (1 - START)) / 200
         assert (mask.weight_scores != start).any()
         assert mask.neuron_scores is None or (mask.neuron_scores != start).all()
 
@@ -202,14 +202,32 @@ def test_pruned_neurons_leave_the_exported_network(tmp_path):
         search._masks["blocks.1.synapse"].neuron_scores[:6] = -1.0
         search._masks["blocks.2.synapse"].neuron_scores[:4] = -1.0
     train(network, search, 15)
+    heard = [mask.flatten(1).any(dim=0) for mask in list(search.masks.values())[1:]]
+    assert not heard[0][:6].any() and not heard[1][:4].any()
     search.remove()
+    for block, kept in zip(network.blocks, heard, strict=False):
+        assert torch.equal(block.neuron.bias != 0, kept)
     small = shrink(network)
-    assert all(block.neuron.bias[:count].eq(0).all() for block, count in zip(network.blocks, (6, 4), strict=False))
-    assert [tuple(block.synapse.weight.shape[:2]) for block in small.blocks] == [(10, 12), (10, 10), (5, 10)]
+    first, second = (int(kept.sum()) for kept in heard)
+    shapes = [(first, 12), (second, first), (5, second)]
+    assert [tuple(block.synapse.weight.shape[:2]) for block in small.blocks] == shapes
     torch.testing.assert_close(output(small), output(network), rtol=1e-4, atol=1e-4)
     content = exported(small, tmp_path / "small.net")
-    shapes = [content[f"layer/{i}/weight"][1] for i in range(3)]
-    assert [shape[:2] for shape in shapes] == [(10, 12), (10, 10), (5, 10)]
+    assert [content[f"layer/{i}/weight"][1][:2] for i in range(3)] == shapes
+
+
+def test_penalty_grows_while_scores_lag_behind_the_target():
+    network = make()
+    search = MaskSearch(network, 2.0, 10, target=0.5)
+    network(inputs())
+    with torch.no_grad():
+        search._masks["blocks.2.synapse"].neuron_scores[:7] = -1.0  # 7 rows of 16 weights and 7 columns of 5
+    state = search.state_dict() | {"iteration": 3}
+    search.load_state_dict(state)
+    share = (7 * 16 + 7 * 5) / (12 * 16 + 16 * 14 + 14 * 5)
+    behind = search.penalty().item()
+    search._strength = search.lam
+    assert behind == pytest.approx(math.exp(10 * (0.5 * 3 / 10 - share)) * search.penalty().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("stop", [7, 25], ids=["during the search", "after it"])

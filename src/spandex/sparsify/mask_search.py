@@ -12,11 +12,11 @@ from torch.nn.utils import parametrize
 from spandex.errors import SpandexError
 from spandex.metrics.power import NEURONOP_WEIGHT
 from spandex.sparsify.chain import chain
-from spandex.sparsify.schedule import Cubic
 from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.weights import synapse_weights
 
 START = 0.95  # factor of every mask in the beginning, so that the slope of the sigmoid is not lost
+FEEDBACK = 10.0  # e-folds of the penalty for each share of the weights that is lacking to a target
 MEMORY = 0.9  # share of the event rates so far in their running mean
 
 
@@ -96,12 +96,14 @@ class MaskSearch(Sparsifier):
     network without masks, (sum r + 10 neurons) a step; r is a running mean of what the training batches cause.
 
     With ``target``, the search ends with the weights of the lowest scores zero, exactly as many as the target tells,
-    and lam is only where it begins: after each step it is multiplied by e^(wanted - present), with the sparsity of a
-    cubic schedule and the share of weights whose score, or whose neuron's, is not above zero.
+    and lam is multiplied by e^(10 (wanted - present)), where ``wanted`` grows in proportion to the iteration up to the
+    target, and ``present`` is the share of weights whose score, or that of a neuron of theirs, is not above zero.
 
     All scores begin where the sigmoid is 0.95, and weights are divided by that, so that the network does what it did.
-    An optimiser such as Adam moves a score by its learning rate a step, whatever the size of the gradient: beta times
-    the learning rate sets how fast masks move.
+    An optimiser such as Adam moves a score by about its learning rate a step, whatever the size of the gradient: the
+    initial beta times the learning rate sets how soon the first scores are below zero, after some 15 steps at 200 and
+    0.001 (RAdam warms up and takes about 90). Where beta is so large that sigmoids are flat, scores stay where they
+    are: with a target, the final beta should be no more than a few times the initial one.
 
     Source: Shi, Ding, Hao and Yu, "Towards energy efficient spiking neural networks: an unstructured pruning
     framework", ICLR 2024, where the cost is in connections and all scores begin at zero; the power proxy is that of
@@ -115,7 +117,7 @@ class MaskSearch(Sparsifier):
         steps: int,
         *,
         target: float | None = None,
-        beta: tuple[float, float] = (50.0, 1000.0),
+        beta: tuple[float, float] = (200.0, 400.0),
         weights: bool = True,
         neurons: bool = True,
     ):
@@ -152,7 +154,7 @@ class MaskSearch(Sparsifier):
         self.weights, self.neurons = weights, neurons
         self.iteration = 0
         self._steps = steps
-        self._begin = lam
+        self._strength = lam  # of the penalty, now
         self._masks = {}
         self._hooks = []
         for i, link in enumerate(self._links):
@@ -163,7 +165,7 @@ class MaskSearch(Sparsifier):
 
     def __repr__(self) -> str:
         return (
-            f"MaskSearch(lam={self._begin:g}, steps={self.steps}, target={self.target}, beta={self.beta}, "
+            f"MaskSearch(lam={self.lam:g}, steps={self.steps}, target={self.target}, beta={self.beta}, "
             f"weights={self.weights}, neurons={self.neurons})"
         )
 
@@ -194,15 +196,12 @@ class MaskSearch(Sparsifier):
                 living = receivers if mask.weight_scores is None else (mask.weight_scores > 0).flatten(1).sum(0)
                 cost = cost + ((NEURONOP_WEIGHT + rates * living) * by_neuron).sum()
             whole = whole + (NEURONOP_WEIGHT + rates * receivers).sum()
-        return self.lam / whole * cost
+        return self._strength / whole * cost
 
     def step(self) -> None:
         """Make the sigmoids steeper, or the masks hard."""
         if self.iteration == self.steps:
             self._harden()
-        elif self.target is not None and self.iteration < self.steps:
-            wanted = Cubic(self.target, self.steps)(self.iteration)
-            self.lam *= math.exp(wanted - self._share_below_zero())
         self.iteration += 1
         self._set()
 
@@ -216,13 +215,14 @@ class MaskSearch(Sparsifier):
         self._hooks = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Position and weight of the penalty; scores, masks and event rates are in the network's state dict."""
-        return {"iteration": self.iteration, "lam": self.lam}
+        """The position; scores, masks and event rates are in the network's state dict."""
+        return {"iteration": self.iteration}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if not {"iteration", "lam"} <= state.keys():
+        """Continue; the network's own state dict must be in it already."""
+        if "iteration" not in state:
             raise SpandexError(f"not the state of a MaskSearch: it holds {', '.join(state) or 'nothing'}")
-        self.iteration, self.lam = state["iteration"], state["lam"]
+        self.iteration = state["iteration"]
         self._set()
 
     def _set(self) -> None:
@@ -232,6 +232,9 @@ class MaskSearch(Sparsifier):
             mask.hard = self.done
         if self.done:
             self._clear_biases()
+        elif self.target is not None:
+            lacking = self.target * self.iteration / self.steps - self._share_below_zero()
+            self._strength = self.lam * math.exp(FEEDBACK * lacking)
 
     @torch.no_grad()
     def _scores(self) -> list[torch.Tensor]:

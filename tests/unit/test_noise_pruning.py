@@ -54,10 +54,22 @@ def test_chain_covariance_solves_the_lyapunov_equation_of_the_whole_network():
 
 
 def test_one_weight_between_two_nodes_has_the_importance_of_the_closed_form():
-    # C_jj = 1/2, C_ij = w/4, C_ii = 1/2 + w^2/4
+    # C_jj = 1/2, C_ij = w/4, C_ii = 1/2 + w^2/4, so that in units of the deviations w becomes w / r and the
+    # correlation w / (2 r), with r^2 = 1 + w^2 / 2.
     for w in (0.7, -0.7):
         score = chain_importance([np.array([[w]])])[0]
-        assert score == pytest.approx(abs(w) * (1 + w**2 / 4 - abs(w) / 2))
+        r = np.sqrt(1 + w**2 / 2)
+        assert score == pytest.approx(abs(w) / r * (2 - abs(w) / r))
+
+
+def test_units_of_hidden_neurons_that_noise_hardly_reaches_do_not_change_importance():
+    rng = np.random.default_rng(0)
+    first, second = 100 * rng.normal(0, 1, (6, 5)), rng.normal(0, 1, (4, 6))
+    units = rng.uniform(1, 9, 6)  # noise of their own is small beside what the first layer brings
+    before = chain_importance([first, second])
+    after = chain_importance([first * units[:, None], second / units])
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])

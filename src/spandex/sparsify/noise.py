@@ -90,6 +90,10 @@ class NoisePruner(MaskedWeights):
 def chain_importance(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Importance of every weight of layers that feed one another, see ``noise_rule.importance``.
 
+    Each node counts in units of its own standard deviation, w_ij sd_j / sd_i and correlations in place of w_ij and C:
+    a neuron whose incoming weights are doubled and whose outgoing ones are halved does the same, and its weights stay
+    as important. In common units fluctuations that grow from layer to layer would take the first layer's weights.
+
     Args:
         weights: (neurons, inputs) of each layer; the inputs of the first are nodes with noise as well.
 
@@ -97,11 +101,14 @@ def chain_importance(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         One array a layer, of its shape.
     """
     covariance = chain_covariance(weights)
-    variances = [np.diag(covariance[layer, layer]) for layer in range(len(weights) + 1)]
-    return [
-        noise_rule.importance(weight, variances[layer + 1], variances[layer], covariance[layer + 1, layer])
-        for layer, weight in enumerate(weights)
-    ]
+    deviations = [np.sqrt(np.diag(covariance[layer, layer])) for layer in range(len(weights) + 1)]
+    found = []
+    for layer, weight in enumerate(weights):
+        before, after = deviations[layer], deviations[layer + 1]
+        correlation = covariance[layer + 1, layer] / np.outer(after, before)
+        scaled = weight * np.outer(1 / after, before)
+        found.append(noise_rule.importance(scaled, np.ones(len(after)), np.ones(len(before)), correlation))
+    return found
 
 
 def chain_covariance(weights: Sequence[np.ndarray]) -> dict[tuple[int, int], np.ndarray]:

@@ -8,12 +8,14 @@ import torch
 from lava.lib.dl import slayer
 from tests.chains import SDNN_NEURON, Chain, convolutional_sdnn, dense_sdnn, exported
 
+import training
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate
 from spandex.kernels.blocks import FusedDense
 from spandex.sparsify import shrink, sparsity
 from spandex.sparsify.mask_search import START, MaskSearch
 from spandex.sparsify.weights import synapse_weights
+from spandex.train import fit
 
 sigma_delta = slayer.block.sigma_delta
 PLAIN_AND_FUSED = pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
@@ -278,3 +280,27 @@ def test_either_kind_of_score_alone(weights, neurons):
 def test_what_cannot_be_searched_is_refused(make_search, message):
     with pytest.raises(SpandexError, match=message):
         make_search(make())
+
+
+def test_training_loop_searches_and_goes_on_where_it_was_stopped(tmp_path):
+    class StoppedError(Exception):
+        pass
+
+    def interrupt(number):
+        if number == 17:  # within the second epoch, masks are soft until 19
+            raise StoppedError
+
+    def fitted(directory, batches):
+        network = training.network()
+        search = MaskSearch(network, 5.0, 19, target=0.6)
+        result = fit(network, batches, training.VALIDATION, training.SETTINGS, directory, pruner=search)
+        search.remove()
+        return network, result
+
+    whole, result = fitted(tmp_path / "whole", training.Tones())
+    assert result.sparsity == pytest.approx(0.6, abs=1e-4) and result.epoch == 3
+    assert sparsity(whole).total == result.sparsity
+    with pytest.raises(StoppedError):
+        fitted(tmp_path / "stopped", training.Tones(on_batch=interrupt))
+    continued, _ = fitted(tmp_path / "stopped", training.Tones())
+    assert all(torch.equal(tensor, continued.state_dict()[key]) for key, tensor in whole.state_dict().items())

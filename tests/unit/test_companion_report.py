@@ -148,6 +148,7 @@ def test_page_shows_papers_that_have_run_and_their_text_escaped(tmp_path):
     assert 'href="#companions"' in text and "CIFAR-100" in text
     assert '<td class="numeric" data-value="1234567">1,234,567</td>' in text
     assert '<td class="numeric"><span class="spoken">not known</span></td>' in text
+    assert 'data-value="0.61234">0.612<span class="bounds">0.500 to 0.700</span></td>' in text
     found = re.search(r'<img src="data:image/png;base64,([^"]+)" alt="Paper activity: the plane">', text)[1]
     assert base64.b64decode(found) == (tmp_path / "activity/the_plane.png").read_bytes()
 

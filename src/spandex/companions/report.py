@@ -17,8 +17,8 @@ from spandex.report.claims import Finding, Verdict
 
 VERDICTS = "verdicts.json"
 SCOPE = (
-    "Each paper is tried at a small scale, on MNIST, CIFAR-10, Lorenz's system and the denoiser. Its experiments on "
-    "DVS-CIFAR10, ImageNet and CIFAR-100 are out of scope."
+    "Each paper is tried at a small scale, on MNIST, CIFAR-10, Lorenz's system and the denoiser. "
+    "Experiments on DVS-CIFAR10, ImageNet and CIFAR-100 are out of scope."
 )
 ORDER = ("denoiser", *PAPERS)
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}

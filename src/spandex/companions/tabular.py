@@ -8,7 +8,7 @@ from math import floor, isfinite, log10
 from spandex.companions.results import Table
 from spandex.metrics.bootstrap import Interval
 from spandex.report.tex import escape
-from spandex.report.wording import interval, number
+from spandex.report.wording import number
 
 DIGITS = 3  # significant ones for people
 MOST_DECIMALS = 6
@@ -17,17 +17,24 @@ CSV_DIGITS = 9  # more than people see, fewer than the last bits that an order o
 Cell = str | float | Interval | None
 
 
-def cell_text(cell: Cell) -> str:
-    """A cell for people: at least three significant digits; of an interval without bounds the mean alone."""
+def cell_parts(cell: Cell) -> tuple[str, str]:
+    """A cell for people, and the bounds if it is an interval that has some; at least three significant digits."""
     if cell is None:
-        return ""
+        return "", ""
     if isinstance(cell, str):
-        return cell
+        return cell, ""
     if not isinstance(cell, Interval):
-        return number(cell, _decimals(cell))
+        return number(cell, _decimals(cell)), ""
     if not isfinite(cell.low) or not isfinite(cell.high):
-        return number(cell.mean, _decimals(cell.mean))
-    return interval(cell, _decimals(max(cell, key=abs)))
+        return number(cell.mean, _decimals(cell.mean)), ""
+    mean, low, high = (number(value, _decimals(max(cell, key=abs))) for value in cell)
+    return mean, f"{low} to {high}"
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell in one line, bounds in brackets."""
+    text, bounds = cell_parts(cell)
+    return f"{text} ({bounds})" if bounds else text
 
 
 def cell_value(cell: Cell) -> float | None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from spandex.companions.report import SCOPE, Section
-from spandex.companions.tabular import cell_text, cell_value, numeric_columns
+from spandex.companions.tabular import cell_parts, cell_text, cell_value, numeric_columns
 from spandex.files import atomic_path
 from spandex.report.charts import Chart
 from spandex.report.claims import Finding, Verdict
@@ -125,7 +125,8 @@ def to_html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "cell": cell_text, "value": cell_value, "numeric": numeric_columns}
+    environment.filters |= {"number": number, "numeric": numeric_columns}
+    environment.filters |= {"cell": cell_text, "parts": cell_parts, "value": cell_value}
     return environment.get_template("page.html.jinja").render(
         page=page,
         columns=[(heading(column), column.unit) for column in columns()],

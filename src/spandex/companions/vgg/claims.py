@@ -134,7 +134,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
                 label=name,
             )
         axes.set_xticks(range(len(rows)), [row[0] for row in rows])
-        axes.legend()
+        axes.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1))
         written = []
         for kind, metadata in FORMATS.items():
             path = folder / f"fan_out.{kind}"

@@ -200,9 +200,9 @@ def noise_driven(network: Recurrent, noise: float, steps: int, seed: int, settle
     return Activity(np.array(potentials), rates, float(rates @ network.fan_out))
 
 
-def jacobians(network: Recurrent, activity: Activity) -> Iterator[np.ndarray]:
-    """J(t) (neurons, neurons) along a run."""
-    coupling = network.weights - THRESHOLD * np.eye(network.neurons)
-    leak = np.diag(network.decay)
-    for gain in activity.gains():
+def jacobians(network: Recurrent, activity: Activity, device: torch.device | str = "cpu") -> Iterator[torch.Tensor]:
+    """J(t) (neurons, neurons) along a run, float64."""
+    coupling = torch.as_tensor(network.weights - THRESHOLD * np.eye(network.neurons), device=device)
+    leak = torch.as_tensor(np.diag(network.decay), device=device)
+    for gain in torch.as_tensor(activity.gains(), device=device):
         yield leak + coupling * gain[None, :]

@@ -3,6 +3,7 @@
 import zlib
 
 import numpy as np
+import torch
 
 from spandex import noise_rule
 from spandex.companions.lyapunov import pruning
@@ -18,8 +19,12 @@ def dense_network(settings: Lyapunov, seed: int, heterogeneous: bool) -> Recurre
     return make_network(settings.network, 1000 * seed, heterogeneous)
 
 
-def pruned_network(settings: Lyapunov, seed: int, heterogeneous: bool) -> tuple[Recurrent, list[dict[str, float]]]:
+def pruned_network(
+    settings: Lyapunov, seed: int, heterogeneous: bool, device: torch.device | str = "cpu"
+) -> tuple[Recurrent, list[dict[str, float]]]:
     """The network after all iterations of Lyapunov noise pruning, and how it came about.
+
+    Equal on one kind of device; spectra, which ``device`` computes, differ elsewhere by rounding.
 
     Returns:
         The network, and for the unpruned one and after each iteration: neurons, synapses, synaptic operations in a step
@@ -31,15 +36,15 @@ def pruned_network(settings: Lyapunov, seed: int, heterogeneous: bool) -> tuple[
     noise, search = 1000 * seed + NOISE, 1000 * seed + SEARCH
     network = dense_network(settings, seed, heterogeneous)
     mean, shape = settings.network.time_constant, settings.network.shape if heterogeneous else None
-    activity, spectrum = pruning.observe(network, s, noise)
+    activity, spectrum = pruning.observe(network, s, noise, device)
     dense = spectrum
     local = pruning.localisation(network.weights)
     history = [_record(network, activity, spectrum, dense, local, 0, mean, shape)]
     for iteration in range(s.iterations):
         limit = s.localisation * local
         network, local, draws = _prune_once(network, activity, spectrum, s, limit, rng, search + iteration)
-        network, mean, shape = pruning.match_time_constants(network, dense, mean, shape, s, search + iteration)
-        activity, spectrum = pruning.observe(network, s, noise)
+        network, mean, shape = pruning.match_time_constants(network, dense, mean, shape, s, search + iteration, device)
+        activity, spectrum = pruning.observe(network, s, noise, device)
         history.append(_record(network, activity, spectrum, dense, local, draws, mean, shape))
     return network, history
 

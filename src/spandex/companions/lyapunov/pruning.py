@@ -3,6 +3,7 @@
 import networkx
 import numpy as np
 import optuna
+import torch
 
 from spandex import noise_rule
 from spandex.companions.lyapunov.network import THRESHOLD, Activity, Recurrent, jacobians, noise_driven
@@ -14,15 +15,13 @@ RANGE = 2.0  # time constants and shapes are searched between the unpruned netwo
 LEVELS = np.linspace(0, 1, 51)  # at which two spectra are compared
 
 
-def spectrum(network: Recurrent, activity: Activity, settings: Pruning) -> Spectrum:
-    """Exponents (1 / step) of the surrogate's tangent dynamics along a run."""
-    return map_spectrum(jacobians(network, activity), settle=settings.settle, every=settings.orthonormal_every)
-
-
-def observe(network: Recurrent, settings: Pruning, seed: int) -> tuple[Activity, Spectrum]:
-    """A run on white noise, without any task, and its spectrum."""
+def observe(
+    network: Recurrent, settings: Pruning, seed: int, device: torch.device | str = "cpu"
+) -> tuple[Activity, Spectrum]:
+    """A run on white noise, without any task, and the exponents (1 / step) of its tangent dynamics."""
     activity = noise_driven(network, settings.noise, settings.settle + settings.steps, seed, settings.settle)
-    return activity, spectrum(network, activity, settings)
+    tangent = jacobians(network, activity, device)
+    return activity, map_spectrum(tangent, settle=settings.settle, every=settings.orthonormal_every)
 
 
 def neighbour_means(weights: np.ndarray, exponents: np.ndarray) -> np.ndarray:
@@ -102,7 +101,13 @@ def distance(one: Spectrum, other: Spectrum) -> float:
 
 
 def match_time_constants(
-    network: Recurrent, target: Spectrum, mean: float, shape: float | None, settings: Pruning, seed: int
+    network: Recurrent,
+    target: Spectrum,
+    mean: float,
+    shape: float | None,
+    settings: Pruning,
+    seed: int,
+    device: torch.device | str = "cpu",
 ) -> tuple[Recurrent, float, float | None]:
     """The network with the time constants whose spectrum is closest to a target, and their mean and shape.
 
@@ -112,6 +117,7 @@ def match_time_constants(
         mean, shape: of the gamma distribution, where the search begins, and its middle; shape None: all are the mean.
         settings: how long to observe, how many trials; the first is the beginning.
         seed: of the search and of the noise.
+        device: where spectra are computed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
@@ -122,7 +128,7 @@ def match_time_constants(
             trial.suggest_float("mean", mean / RANGE, mean * RANGE, log=True),
             None if shape is None else trial.suggest_float("shape", shape / RANGE, shape * RANGE, log=True),
         )
-        return distance(observe(candidate, settings, seed)[1], target)
+        return distance(observe(candidate, settings, seed, device)[1], target)
 
     study.optimize(objective, n_trials=settings.trials)
     best = study.best_params

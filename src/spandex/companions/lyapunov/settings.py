@@ -1,8 +1,8 @@
 """Sizes of the experiments."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spandex.section import Count, Fraction, Positive, Section
 
@@ -37,6 +37,12 @@ class Pruning(Section):
     draws: Count
     localisation: Positive
     trials: Count
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.orthonormal_every > self.steps:
+            raise ValueError(f"orthonormal_every {self.orthonormal_every} is more than {self.steps} steps")
+        return self
 
 
 class Lorenz63(Section):

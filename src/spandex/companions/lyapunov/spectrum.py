@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.integrate import solve_ivp
 
 
@@ -34,16 +35,16 @@ class Spectrum:
         return float(self.exponents[0])
 
 
-def map_spectrum(jacobians: Iterable[np.ndarray], settle: int = 0, every: int = 1) -> Spectrum:
+def map_spectrum(jacobians: Iterable[torch.Tensor | np.ndarray], settle: int = 0, every: int = 1) -> Spectrum:
     """The spectrum of x(t + 1) = f(x(t)) from the Jacobians along a trajectory.
 
     Args:
-        jacobians: df/dx (dimensions, dimensions) at each step, in order.
+        jacobians: df/dx (dimensions, dimensions) at each step, in order; on the device that is to do the work.
         settle: steps for the directions to turn to where they belong, which do not count.
         every: steps from one orthonormalisation to the next; more is faster, until the directions fall into one.
     """
     tangent, growth, local, counted, pending = None, 0.0, 0.0, 0, 0
-    for step, jacobian in enumerate(jacobians):
+    for step, jacobian in enumerate(map(torch.as_tensor, jacobians)):
         tangent = jacobian if tangent is None else jacobian @ tangent
         pending += 1
         if pending == every or step + 1 == settle:
@@ -51,7 +52,8 @@ def map_spectrum(jacobians: Iterable[np.ndarray], settle: int = 0, every: int = 
             if step >= settle:
                 growth, local, counted = growth + rate, local + tangent**2 @ rate, counted + pending
             pending = 0
-    return Spectrum(np.sort(growth / counted)[::-1], local / counted)
+    growth, local = (total.cpu().numpy() / counted for total in (growth, local))
+    return Spectrum(np.sort(growth)[::-1], local)
 
 
 def flow_spectrum(
@@ -85,14 +87,15 @@ def flow_spectrum(
         state = np.concatenate([x, tangent.ravel()])
         state = solve_ivp(both, (0, interval), state, method="DOP853", rtol=1e-8, atol=1e-8).y[:, -1]
         x = state[:size]
-        tangent, rate = _orthonormal(state[size:].reshape(size, size))
+        directions, rates = _orthonormal(torch.from_numpy(state[size:].reshape(size, size)))
+        tangent, rate = directions.numpy(), rates.numpy()
         if (number + 1) * interval > settle:
             growth, local, counted = growth + rate, local + tangent**2 @ rate, counted + 1
     return Spectrum(np.sort(growth / (counted * interval))[::-1], local / (counted * interval))
 
 
-def _orthonormal(tangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _orthonormal(tangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Q and ln |R_kk| of a QR decomposition."""
-    directions, triangle = np.linalg.qr(tangent)
-    lengths = np.abs(np.diag(triangle))
-    return directions, np.log(np.maximum(lengths, np.finfo(np.float64).tiny))  # a singular Jacobian has exponent -inf
+    directions, triangle = torch.linalg.qr(tangent)
+    lengths = triangle.diagonal().abs()
+    return directions, lengths.clamp(min=torch.finfo(lengths.dtype).tiny).log()  # a singular Jacobian has exponent -inf

@@ -40,7 +40,7 @@ def run_variants(settings: Lyapunov, work: Work, task: Task) -> dict[str, Any]:
         seed; network: a number that tells pruned networks apart, by kind; iterations: the course of pruning, by kind;
         variants: neurons, synapses and the task's metrics by variant.
     """
-    pruned = cache(lambda kind: pruned_network(settings, work.seed, KINDS[kind]))
+    pruned = cache(lambda kind: pruned_network(settings, work.seed, KINDS[kind], work.device))
 
     def course(kind: str) -> dict[str, Any]:
         network, history = pruned(kind)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from spandex.sparsify import Sparsifier
+from spandex.sparsify import PSI, EventPenalty, MaskSearch, NoisePruner, Sparsifier, Together
 from spandex.steps.fitting import pruner_within
 
 GMP = ("schedule", "target", "scope", "frequency", "rounds")  # settings of pruning by magnitude
@@ -19,22 +19,15 @@ def sparsifier_within(iterations: int, network: torch.nn.Module, settings: Mappi
     """
     method = settings.get("method", "prune")
     if method == "masks":
-        from spandex.sparsify.masks import MaskSearch
-
-        return MaskSearch(network, iterations - 1, settings["weight"], settings["beta"], target=settings["target"])
+        beta = tuple(settings["beta"])
+        return MaskSearch(network, settings["weight"], iterations - 1, target=settings["target"], beta=beta)
     if method == "noise":
-        from spandex.sparsify.noise import NoisePruner
-
         return NoisePruner(network, settings["target"], gain_limit=settings["gain_limit"], seed=settings["seed"])
     parts: list[Sparsifier] = []
     if settings.get("target") is not None:
         parts.append(pruner_within(iterations, network, **{key: settings[key] for key in GMP if key in settings}))
     if method == "events":
-        from spandex.sparsify.activity import EventPenalty
-
-        parts.append(EventPenalty(network, settings["psi"], settings["weight"]))
+        parts.append(EventPenalty(network, PSI[settings["psi"]], settings["weight"]))
     if len(parts) > 1:
-        from spandex.sparsify.together import Together
-
         return Together(*parts)
     return parts[0] if parts else None

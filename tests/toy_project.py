@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+import companion_sizes
+
 REPOSITORY = Path(__file__).parents[1]
 BINARIES = Path(sys.executable).parent
 PARTS = ["Makefile", "Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"]
@@ -43,6 +45,7 @@ def new_project(folder: Path, **sections: dict) -> Path:
     params["model"]["hidden"] = 32
     params["ablation"] = ABLATION
     params["sparsify"]["frequency"] = 2
+    params["companions"]["small"] = companion_sizes.TOY
     for section, values in sections.items():
         params[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

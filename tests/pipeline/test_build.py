@@ -12,7 +12,9 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from image_mirror import image_mirror
 from spandex.deploy.network_file import network_layers
+from spandex.files import read_json
 from toy_project import REPOSITORY, TOY, environment, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]
@@ -28,7 +30,8 @@ def products(project: Path) -> dict[str, bytes]:
     """What equal parameters must make equal, by path."""
     patterns = ["data/**/*.wav", "data/**/*.flac", "models/**/network.*", "reports/embedded/table.csv"]
     files = sorted(file for pattern in patterns for file in project.glob(pattern))
-    return {file.relative_to(project).as_posix(): file.read_bytes() for file in files if "ablation" not in file.parts}
+    on_request = {"ablation", "companions"}
+    return {file.relative_to(project).as_posix(): file.read_bytes() for file in files if not on_request & {*file.parts}}
 
 
 def modified(project: Path) -> dict[Path, int]:
@@ -130,6 +133,30 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project)
     runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
     assert {"one-shot50", "prune90"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
     assert "Nothing to be done" in (again := make(project)).stdout + again.stderr
+
+
+@pytest.mark.slow
+def test_companions_run_on_request_and_join_the_report(built, project, tmp_path):
+    reports = project / "reports/embedded"
+    assert not (reports / "companions").exists()
+    before = modified(project)
+    arguments = [f"MIRROR={image_mirror(tmp_path)}", "SEEDS=1"]
+    done = make(project, *arguments, target="companions")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for paper in ("activity", "masks", "lyapunov", "vgg", "denoiser"):
+        found = read_json(reports / "companions" / paper / "verdicts.json")
+        assert found["findings"] and found["tables"] and found["figures"]
+        assert found["title"] in done.stdout
+    rows = {row["model"]: row for row in our_rows(reports / "table.csv")}
+    for model, percent in {"events75": 75, "masks50": 50, "masks75": 75, "noise75": 75}.items():
+        assert float(rows[model]["sparsity_percent"]) == pytest.approx(percent, abs=0.1)
+        assert rows[model]["si_snr_db"] and rows[model]["power_proxy_mops_per_s"]
+    assert "Companion papers" in (reports / "index.html").read_text()
+    after = modified(project)
+    assert all(after[path] == before[path] for path in before)
+    assert "Nothing to be done" in (again := make(project, *arguments, target="companions")).stdout + again.stderr
+    runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
+    assert {"events50", "masks75"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
 
 
 @pytest.mark.slow

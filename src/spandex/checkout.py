@@ -17,6 +17,11 @@ def main_checkout(folder: str | os.PathLike = ".") -> Path:
     return folder
 
 
+def downloads() -> Path:
+    """Where single public files are kept, of all workspaces together."""
+    return main_checkout() / "data" / "published"
+
+
 def resolved_mirror(mirror: str | None) -> str | None:
     """A mirror's address as it is, its path seen from the main checkout."""
     return mirror if mirror is None or "://" in mirror else str(main_checkout() / mirror)

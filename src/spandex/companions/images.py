@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from spandex.checkout import main_checkout
+from spandex.checkout import downloads
 from spandex.data.catalog import Source, source
 from spandex.data.download import DownloadError, fetch, is_address
 from spandex.errors import SpandexError, one_line
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 SETS = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}  # channels, height, width
 CLASSES = 10
-PUBLISHED = Path("data/published")  # of the main checkout
 MODES = {1: "L", 3: "RGB"}  # of PIL, by channels
 DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, ValueError)  # what the readers below raise for it
 
@@ -70,7 +69,7 @@ def load(
     """
     if name not in SETS:
         raise SpandexError(f"no image set {name!r}, there are {', '.join(SETS)}")
-    directory = main_checkout() / PUBLISHED if directory is None else Path(directory)
+    directory = downloads() if directory is None else Path(directory)
     parts = {}
     wanted = {"train": (train, seed), "test": (test, 0)}
     for split, found in _splits(name, mirror, directory).items():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from spandex.checkout import main_checkout, resolved_mirror
+from spandex.checkout import downloads, resolved_mirror
 from spandex.data import NoisySpeech, SegmentBatches, fetch
 from spandex.data.catalog import source
 from spandex.errors import SpandexError
@@ -22,7 +22,6 @@ from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
-PUBLISHED = Path("data/published")  # of the main checkout
 STATE_DICTS = ("ndns-baseline-pt",)  # of the catalogue's networks
 
 
@@ -83,7 +82,7 @@ def _pretrained(params: Params) -> Path:
         return Path(name)
     if name not in STATE_DICTS:
         raise SpandexError(f"model.pretrained: {name!r} is neither a file nor one of {', '.join(STATE_DICTS)}")
-    return fetch([source(name)], main_checkout() / PUBLISHED, mirror=resolved_mirror(params.mirror))[name]
+    return fetch([source(name)], downloads(), mirror=resolved_mirror(params.mirror))[name]
 
 
 def _batches(params: Params, train: Path, seed: int) -> SegmentBatches:

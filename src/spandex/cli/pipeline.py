@@ -147,9 +147,9 @@ def companion(
     output: Output,
 ) -> None:
     """One experiment of a companion paper with one seed. Goes on where it was stopped."""
-    from spandex.steps import companions
+    from spandex.steps import experiments
 
-    companions.companion(params_of(context), paper, experiment, seed, output)
+    experiments.companion(params_of(context), paper, experiment, seed, output)
 
 
 @step

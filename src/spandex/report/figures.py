@@ -77,7 +77,7 @@ def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLi
             iterations, sparsity = _columns(log, "iteration", "sparsity")
             axes.step(iterations, [100 * value for value in sparsity], where="post", label=name)
         axes.legend()
-        return _save(figure, Path(path))
+        return save_figure(figure, Path(path))
 
 
 def learning_curves(epochs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:
@@ -106,7 +106,7 @@ def learning_curves(epochs: Mapping[str, str | os.PathLike], path: str | os.Path
                 quality.plot(iterations, validation, marker=".", label=name)
         if quality.lines:
             quality.legend()
-        return _save(figure, Path(path))
+        return save_figure(figure, Path(path))
 
 
 def schedules_figure(
@@ -139,7 +139,7 @@ def schedules_figure(
                 iterations, values = _columns(Path(folder) / "log.csv", "iteration", "sparsity")
                 sparsity.step(iterations, [100 * value for value in values], where="post", label=schedule)
         axes[0, 0].legend()
-        return _save(figure, Path(path))
+        return save_figure(figure, Path(path))
 
 
 def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Path]:
@@ -164,7 +164,7 @@ def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Pa
         quality.axhline(0, color="grey", linestyle="--")
         power.plot(sparsity, [point.power_mops_per_s for point in points], marker=".")
         power.set_ylim(bottom=0)
-        return _save(figure, Path(path))
+        return save_figure(figure, Path(path))
 
 
 def _columns(path: str | os.PathLike, *names: str) -> list[list[float]]:
@@ -180,7 +180,8 @@ def _columns(path: str | os.PathLike, *names: str) -> list[list[float]]:
         raise SpandexError(f"{path}: not a training log ({error})") from None
 
 
-def _save(figure: Figure, path: Path) -> list[Path]:
+def save_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PATH.png and PATH.pdf; return both."""
     written = []
     for suffix, metadata in FORMATS.items():
         target = path.with_name(f"{path.name}.{suffix}")

@@ -18,10 +18,9 @@ from scipy import stats
 
 from spandex.companions.activity.settings import Activity
 from spandex.companions.results import Runs, Table, over_seeds, shown
-from spandex.files import atomic_path
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict, judge
-from spandex.report.figures import STYLE
+from spandex.report.figures import STYLE, save_figure
 from spandex.report.wording import number
 
 Run = Mapping[str, Any]
@@ -240,13 +239,13 @@ def _steps_table(name: str, runs: Runs) -> Table:
 def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
     """Accuracy over SynOps, accuracy over steps, and SynOps over EFLOPS; a panel an experiment, means over seeds."""
     return [
-        _figure(runs, folder / "activity_plane.png", _plane),
-        _figure(runs, folder / "activity_steps.png", _by_steps),
-        _figure(runs, folder / "activity_operations.png", _counts),
+        *_figure(runs, folder / "activity_plane", _plane),
+        *_figure(runs, folder / "activity_steps", _by_steps),
+        *_figure(runs, folder / "activity_operations", _counts),
     ]
 
 
-def _figure(runs: Mapping[str, Runs], path: Path, draw: Callable[[Any, Runs], None]) -> Path:
+def _figure(runs: Mapping[str, Runs], path: Path, draw: Callable[[Any, Runs], None]) -> list[Path]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1 + 4 * len(runs), 3.4), layout="constrained")
         panels = figure.subplots(1, len(runs), squeeze=False)[0]
@@ -254,9 +253,7 @@ def _figure(runs: Mapping[str, Runs], path: Path, draw: Callable[[Any, Runs], No
             axes.set_title(NETWORKS[name])
             draw(axes, own)
         panels[-1].legend(fontsize=7)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": None})
-    return path
+        return save_figure(figure, path)
 
 
 def _plane(axes: Any, runs: Runs) -> None:

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 
 from spandex.companions.denoiser.variants import DENSE, METHODS, Variant
 from spandex.companions.results import Runs, Table, over_seeds, percent_change, shown
-from spandex.files import atomic_path
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Sparsify
 from spandex.report.claims import Finding, judge
-from spandex.report.figures import FORMATS, STYLE
+from spandex.report.figures import STYLE, save_figure
 
 EQUAL_DB = 0.1  # SI-SNR that counts as equal: the challenge's board ranks by the first decimal or coarser
 LABELS = {
@@ -106,13 +105,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
         axes.set_xlabel("synaptic operations a step (thousand)")
         axes.set_ylabel("SI-SNR (dB)")
         axes.legend()
-        written = []
-        for kind, metadata in FORMATS.items():
-            path = folder / f"plane.{kind}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata=metadata)
-            written.append(path)
-    return written
+        return save_figure(figure, folder / "plane")
 
 
 def _comparisons(targets: Sequence[float]) -> Iterator[tuple[str, str, float | None]]:

@@ -23,10 +23,9 @@ from matplotlib.figure import Figure
 
 from spandex.companions.masks.settings import Masks
 from spandex.companions.results import Runs, Table, over_seeds, shown
-from spandex.files import atomic_path
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict, judge
-from spandex.report.figures import FORMATS, STYLE
+from spandex.report.figures import STYLE, save_figure
 
 LABELS = {
     "dense": "dense",
@@ -81,13 +80,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
             )
             axes.plot(sops, [100 * value for value in accuracy], marker=marker, label=label)
         axes.legend()
-        written = []
-        for suffix, metadata in FORMATS.items():
-            path = folder / f"cifar10.{suffix}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=suffix, metadata=metadata)
-            written.append(path)
-    return written
+        return save_figure(figure, folder / "cifar10")
 
 
 def equal_accuracy(one: Sequence[Network], other: Sequence[Network]) -> float | None:

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 
 from spandex.companions.results import Runs, Table, over_seeds, percent_change, shown
 from spandex.companions.vgg.settings import PRUNED, Vgg
-from spandex.files import atomic_path
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, judge
-from spandex.report.figures import FORMATS, STYLE
+from spandex.report.figures import STYLE, save_figure
 
 PUBLISHED = "no number at hand"
 POINTS = 3.0  # of accuracy: Shi et al. 2024 call 2.19 points a small loss for a network with 0.6 % of its connections
@@ -135,13 +134,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
             )
         axes.set_xticks(range(len(rows)), [row[0] for row in rows])
         axes.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1))
-        written = []
-        for kind, metadata in FORMATS.items():
-            path = folder / f"fan_out.{kind}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata=metadata)
-            written.append(path)
-    return written
+        return save_figure(figure, folder / "fan_out")
 
 
 def _of(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -355,4 +355,5 @@ def test_both_tasks_get_the_same_networks_and_every_claim_a_verdict(tmp_path):
     assert [len(table.rows) for table in tables] == [6, 6, 6]
     assert all(len(row) == len(table.headings) for table in tables for row in table.rows)
     figures = claims.figures(runs, tmp_path)
-    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
+    starts = {".png": b"\x89PNG", ".pdf": b"%PDF"}
+    assert all(figure.read_bytes().startswith(starts[figure.suffix]) for figure in figures)

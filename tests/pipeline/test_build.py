@@ -136,6 +136,7 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_companions_run_on_request_and_join_the_report(built, project, tmp_path):
     reports = project / "reports/embedded"
     assert not (reports / "companions").exists()

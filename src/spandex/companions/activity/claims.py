@@ -1,8 +1,11 @@
-"""What the paper claims, and what became of it; the rules are older than the results.
+"""What the paper claims, and what became of it.
 
-A network is used at the last of the numbers of steps. Of each psi (and of all) the chosen network is the one with the
-fewest SynOps among those whose spiking accuracy on validation images is at most ``TOLERANCE`` below that of the
+A network is used at the last of the numbers of steps. Of each psi (and of all) the chosen network is, on validation
+images, the one with the fewest SynOps among those whose spiking accuracy is at most ``TOLERANCE`` below that of the
 unregularised one; where there is none, it is the unregularised one. All else is of test images.
+
+The margins are older than any result. After a first look at some seeds the strengths were spread further, the rule for
+L0.01 was made to hold against each of the others, and a psi whose mildest strength loses too much is not compared.
 """
 
 import math
@@ -44,6 +47,7 @@ UNCORRELATED = 0.5  # rank correlation: a quarter of the variance of ranks
 AGGRESSIVE = 0.01  # of accuracy, mean over all strengths
 WORKS = 0.1  # of accuracy: a network that lost more is no point of a correlation, nobody would use it
 CHANCE = 0.1
+PUBLISHED = "as stated; its tables are not at hand"
 LEAST_NETWORKS = 5  # for a rank correlation
 
 
@@ -91,6 +95,10 @@ def _hoyer(network: str, runs: Runs, settings: Activity) -> Finding:
     if missing := {"hoyer", *LP} - set(settings.psi):
         return _untested(claim, rule, f"{', '.join(sorted(missing))} not among the penalties of these runs")
 
+    if lost := sorted({psi for run in runs for psi in ("hoyer", *LP) if not _mild_enough(run, psi)}):
+        reason = f"the mildest strength of {', '.join(NAMES[psi] for psi in lost)} costs a seed more accuracy than that"
+        return _untested(claim, rule, reason)
+
     def of(psi: str) -> Interval:
         return _ratio(
             runs,
@@ -114,6 +122,8 @@ def _uncorrelated(network: str, runs: Runs, settings: Activity) -> Finding:
     few = min(len(_working(run)) for run in runs)
     if few < LEAST_NETWORKS:
         return _untested(claim, rule, f"only {few} networks of a seed lose so little; it takes {LEAST_NETWORKS}")
+    if any(rank_correlation(run) is None for run in runs):
+        return _untested(claim, rule, "all networks of a seed have the same count of one of the two")
     correlation = over_seeds(runs, rank_correlation)
     return _found(runs, claim, shown(correlation, 2), rule, correlation, -UNCORRELATED, UNCORRELATED)
 
@@ -122,37 +132,46 @@ def _aggressive(network: str, runs: Runs, settings: Activity) -> Finding:
     claim = f"{network}: L0.01 is too aggressive"
     names = ", ".join(NAMES[psi] for psi in LP)
     rule = (
-        f"the interval of its spiking accuracy minus that of {names}, each a mean over all strengths, lies below "
-        f"{number(-100 * AGGRESSIVE, 0)} point"
+        f"the interval of its spiking accuracy minus the lowest of those of {names}, each a mean over all strengths, "
+        f"lies below {number(-100 * AGGRESSIVE, 0)} point"
     )
     if missing := {"l0.01", *LP} - set(settings.psi):
         return _untested(claim, rule, f"{', '.join(sorted(missing))} not among the penalties of these runs")
 
-    def mean(run: Run, *names: str) -> float:
-        return float(np.mean([_accuracy(variant) for variant in run["variants"] if variant["psi"] in names]))
+    def mean(run: Run, psi: str) -> float:
+        return float(np.mean([_accuracy(variant) for variant in run["variants"] if variant["psi"] == psi]))
 
-    change = over_seeds(runs, lambda run: mean(run, "l0.01") - mean(run, *LP))
+    change = over_seeds(runs, lambda run: mean(run, "l0.01") - min(mean(run, psi) for psi in LP))
     here = shown(_percent(change), 2, "points", signed=True)
     return _found(runs, claim, here, rule, change, high=-AGGRESSIVE)
 
 
 def chosen(run: Run, psi: str | None = None) -> Mapping[str, Any]:
     """The network with the fewest SynOps at little loss of accuracy, of one psi or of all; see the module."""
-    least = run["plain"]["validation_spiking_accuracy"] - TOLERANCE
     fit = [
         variant
         for variant in run["variants"]
-        if variant["psi"] in (psi, psi or variant["psi"]) and variant["validation_spiking_accuracy"] >= least
+        if variant["psi"] in (psi, psi or variant["psi"]) and _loses_little(run, variant)
     ]
-    return min([run["plain"], *fit], key=_synops)
+    return min([run["plain"], *fit], key=lambda network: network["validation_synops"])
 
 
-def rank_correlation(run: Run) -> float:
-    """Spearman's, of effective operations and SynOps, over the networks that work; 0 if either is constant."""
+def _loses_little(run: Run, network: Mapping[str, Any]) -> bool:
+    return network["validation_spiking_accuracy"] >= run["plain"]["validation_spiking_accuracy"] - TOLERANCE
+
+
+def _mild_enough(run: Run, psi: str) -> bool:
+    """Whether the strengths begin below the loss of accuracy up to which a psi's networks are compared."""
+    own = [variant for variant in run["variants"] if variant["psi"] == psi]
+    return _loses_little(run, min(own, key=lambda variant: variant["strength"]))
+
+
+def rank_correlation(run: Run) -> float | None:
+    """Spearman's, of effective operations and SynOps, over the networks that work; None if either is constant."""
     working = _working(run)
     pairs = np.array([(network["effective_operations"], _synops(network)) for network in working])
     if (np.ptp(pairs, axis=0) == 0).any():
-        return 0.0
+        return None
     return float(stats.spearmanr(*pairs.T).statistic)
 
 
@@ -326,12 +345,14 @@ def _bounded(interval: Interval) -> Interval | float:
 
 
 def _untested(claim: str, rule: str, reason: str) -> Finding:
-    return Finding(claim, "", "", rule, Verdict.NOT_TESTABLE, reason)
+    return Finding(claim, PUBLISHED, "", rule, Verdict.NOT_TESTABLE, reason)
 
 
 def _found(
     runs: Runs, claim: str, here: str, rule: str, measured: Interval, low: float = -math.inf, high: float = math.inf
 ) -> Finding:
     if np.mean([_accuracy(run["plain"]) for run in runs]) < 2 * CHANCE:
-        return Finding(claim, "", here, rule, Verdict.NOT_TESTABLE, "the unregularised network has learnt too little")
-    return Finding(claim, "", here, rule, *judge(measured, low, high, of="seeds"))
+        return Finding(
+            claim, PUBLISHED, here, rule, Verdict.NOT_TESTABLE, "the unregularised network has learnt too little"
+        )
+    return Finding(claim, PUBLISHED, here, rule, *judge(measured, low, high, of="seeds"))

@@ -116,6 +116,7 @@ class Experiment:
             "effective_operations": effective,
             "product_of_counts": product,
             "validation_spiking_accuracy": chosen_by["spiking_accuracy"][0],
+            "validation_synops": chosen_by["synops"][0],
             **measure_spiking(spiking, self.test, settings.steps),
         }
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from spandex.companions.denoiser.variants import Variant, variants
+from spandex.companions.denoiser.variants import Variant, variant_of, variants
 from spandex.companions.settings import Companions
 from spandex.errors import SpandexError, one_line
 from spandex.section import Count, Fraction, Positive, Section
@@ -233,6 +233,10 @@ class Params(Section):
             if variant.name not in self.fine_tuned
         }
 
+    def companion_variant(self, model: str) -> Variant | None:
+        """The network of a companion paper by name, whatever the number of seeds; None if it is another."""
+        return None if model in self.fine_tuned else variant_of(model, self.sparsify.targets)
+
     def _prunings(self, schedules: Iterable[str], targets: Iterable[float]) -> dict[str, Pruning]:
         prefixes = {schedule: "prune" if schedule == self.sparsify.schedule else schedule for schedule in schedules}
         return {
@@ -259,8 +263,8 @@ class Params(Section):
         """
         if model in ("baseline", "dense"):
             return None
-        if model in self.companion_variants:
-            return self._companion_method(self.companion_variants[model])
+        if variant := self.companion_variant(model):
+            return self._companion_method(variant)
         if model not in self.prunings:
             known = [*self.fine_tuned, *self.variants, *self.companion_variants]
             raise SpandexError(f"model {model!r}: the parameters name {', '.join(known)}")
@@ -268,7 +272,7 @@ class Params(Section):
 
     def seed_of(self, model: str) -> int:
         """The seed of a network's training."""
-        variant = self.companion_variants.get(model)
+        variant = self.companion_variant(model)
         return self.seed + (variant.repeat if variant else 0)
 
     def _companion_method(self, variant: Variant) -> dict[str, Any]:
@@ -298,7 +302,7 @@ class Params(Section):
         the table's."""
         if model in self.variants:
             return "ablation"
-        return "companions" if model in self.companion_variants else ""
+        return "companions" if self.companion_variant(model) else ""
 
     def value(self, key: str, without: Collection[str] = ()) -> Any:
         """A section or a value, as JSON has it.

@@ -20,6 +20,7 @@ from spandex.references import source_digest
 
 SUFFIX = ".recipe.json"
 NO_PART = ("spandex.cli", "spandex.tracking", "spandex.steps.tracking")  # in the results: arguments, and logging
+TYPED = ".settings"  # ends the name of a module that types parameters, whose values are recorded themselves
 UNSEEN = "unseen"
 LIBRARIES = {
     "espeakng_loader": "espeakng-loader",
@@ -219,10 +220,14 @@ def _loaded(files: Iterable[Path]) -> set[Path]:
     modules = {
         Path(module.__file__).resolve()
         for name, module in sys.modules.items()
-        if f"{name}.".startswith("spandex.") and not name.startswith(NO_PART) and getattr(module, "__file__", None)
+        if f"{name}.".startswith("spandex.") and not _no_part(name) and getattr(module, "__file__", None)
     }
     folders = {module.parent for module in modules}
     return {file for file in files if file in modules or (file.suffix != ".py" and _package_of(file) in folders)}
+
+
+def _no_part(module: str) -> bool:
+    return module.startswith(NO_PART) or (module.startswith("spandex.companions.") and module.endswith(TYPED))
 
 
 def _package_of(file: Path) -> Path:

@@ -84,16 +84,25 @@ def unnamed(params: Params) -> list[Path]:
         reports / "infer": _json(params.models),
         reports / "evaluate": _json(["noisy", *params.models]),
         reports / "ablation" / "evaluate": _json(params.variants),
-        models / "companions" / ".checkpoints": params.companion_variants,
-        models / "companions": params.companion_variants,
-        reports / "companions" / "evaluate": _json(params.companion_variants),
     }
-    return [
+    gone = [
         path
         for folder, names in kept.items()
         for path in folder.glob("[!.]*")
         if path.name.removesuffix(PARTIAL).removesuffix(SUFFIX) not in names and _made_here(path)
     ]
+    # with fewer seeds those of the others stay, since they are no less true
+    folders = [models / "companions" / ".checkpoints", models / "companions", reports / "companions" / "evaluate"]
+    return gone + [
+        path
+        for folder in folders
+        for path in folder.glob("[!.]*")
+        if params.companion_variant(_model(path)) is None and _made_here(path)
+    ]
+
+
+def _model(path: Path) -> str:
+    return path.name.removesuffix(PARTIAL).removesuffix(SUFFIX).removesuffix(".json")
 
 
 def _made_here(path: Path) -> bool:

@@ -66,7 +66,7 @@ rule companion_report:
     conda:
         "../envs/spandex.yaml"
     params:
-        recipe=recipe("companions.size", "companions.seeds", f"companions.{SIZE}.{{paper}}"),
+        recipe=recipe("companions.size", f"companions.{SIZE}.{{paper}}"),
     shell:
         "spandex --recipe {params.recipe:q} companion-report --paper {wildcards.paper} --output {output} {input.runs} > {log} 2>&1"
 
@@ -130,7 +130,7 @@ rule denoiser_report:
     conda:
         "../envs/spandex.yaml"
     params:
-        recipe=recipe("companions.seeds", "companions.denoiser", "sparsify.targets", "model"),
+        recipe=recipe("companions.denoiser", "sparsify.targets", "model"),
         run=TRACKING,
         models=MODELS,
         reports=REPORTS,

@@ -34,7 +34,7 @@ class Paper:
 
     @property
     def claims(self) -> Any:
-        """The module with ``findings(runs)`` and ``tables(runs)``; see ``spandex.companions.results``."""
+        """The module with ``findings``, ``tables`` and ``figures``; see ``report.write_paper_report``."""
         return self._module("claims")
 
     def _module(self, name: str) -> Any:

@@ -137,7 +137,7 @@ def _section(path: Path) -> Section:
         raise SpandexError(f"{path}: not the verdicts of a companion paper ({error})") from None
     for figure in section.figures:
         if not figure.is_file():
-            raise SpandexError(f"{figure}: no such file, though {path} names it")
+            raise SpandexError(f"{figure}: no such file; delete {path}, and make companions makes both again")
     return section
 
 

@@ -1,5 +1,6 @@
 """The experiments of the companion papers."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def companion(params: Params, name: str, experiment: str, seed: int, output: Pat
     device = choose_device(params.train.device)
     log = ScoreLog(output.with_name(output.name + PARTIAL), identity)
     folder = output.parent / ".work" / f"{output.stem}-{identity.replace(' ', '-')}"
+    for other in folder.parent.glob(f"{output.stem}-*"):  # of a run stopped with other code or parameters
+        if other != folder:
+            shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     work = Work(seed, device, folder, resolved_mirror(params.mirror), log)
     with reproducible(seed, 1, device):
@@ -30,3 +34,5 @@ def companion(params: Params, name: str, experiment: str, seed: int, output: Pat
     write_json(output, about | {"result": result})
     log.remove()
     shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # other runs are still there
+        folder.parent.rmdir()

@@ -93,6 +93,8 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     )
     if page.companions:
         write_summary(reports / "companions")
+    else:
+        (reports / "companions" / "summary.md").unlink(missing_ok=True)
     pages = [reports / "index.html", reports / "paper.tex"]
     write_page(pages[0], page)
     write_paper(pages[1], page, FIGURES)

@@ -174,7 +174,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
     own = params.model_dump(mode="json", exclude={"mirror", "ablation", "report", "companions"})
     own["sparsify"] = {key: own["sparsify"][key] for key in own["sparsify"] if key not in ("targets", "schedule")}
     own |= {"target": pruning.target if pruning else 0, "schedule": pruning.schedule if pruning else "none"}
-    own |= params.pruning(name) or {} if name in params.companion_variants else {}
+    own |= params.pruning(name) or {} if params.companion_variant(name) else {}
     made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}
     digests = {DIGEST_TAG: sha256(network), SCORES_TAG: _scores_digest(scores)}
     return ModelRecord(

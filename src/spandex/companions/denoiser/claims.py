@@ -23,36 +23,49 @@ LABELS = {
     "masks": "mask search",
     "noise": "noise pruning",
 }
+COSTS = {"events_per_step": "fewer events", "power_proxy_ops_per_s": "lower power proxy"}
 PAPERS = {"events": "Narduzzi et al. 2022", "masks": "Shi et al. 2024", "noise": "Chakraborty et al. 2024"}
 
 
 def findings(runs: Mapping[str, Runs], settings: Sparsify) -> list[Finding]:
-    """Each method against the dense control or magnitude pruning of the same sparsity: power, at what SI-SNR."""
+    """Each method against the dense control or magnitude pruning of the same sparsity: cost, and SI-SNR."""
+    return [
+        found
+        for method, other, target in _comparisons(settings.targets)
+        for found in _compared(runs["denoiser"], method, other, target)
+    ]
+
+
+def _compared(runs: Runs, method: str, other: str, target: float | None) -> list[Finding]:
+    one, two = _name(method, target), _name(other, target)
+    where = "without pruning" if target is None else f"at {100 * target:g} % sparsity"
+    how = f"{LABELS[method]} with {LABELS['prune']}" if method == "events" and target else LABELS[method]
+    who = f"{how[0].upper()}{how[1:]} {where}"
     found = []
-    for method, other, target in _comparisons(settings.targets):
-        one, two = _name(method, target), _name(other, target)
-        where = "without pruning" if target is None else f"at {100 * target:g} % sparsity"
-        how = f"{LABELS[method]} with {LABELS['prune']}" if method == "events" and target else LABELS[method]
-        power = over_seeds(runs["denoiser"], lambda run, one=one, two=two: log(_power(run, one) / _power(run, two)))
-        quality = over_seeds(runs["denoiser"], lambda run, one=one, two=two: _db(run, one) - _db(run, two))
-        change = percent_change(power)
-        found += [
+    for metric, name in COSTS.items():
+        if metric == "events_per_step" and method != "events":
+            continue  # what activity regularization promises, and no other
+        change = percent_change(over_seeds(runs, lambda run, m=metric: log(_of(run, one, m) / _of(run, two, m))))
+        found.append(
             Finding(
-                f"{how[0].upper()}{how[1:]} {where}: lower power proxy than {LABELS[other]}",
+                f"{who}: {name} than {LABELS[other]}",
                 PAPERS[method],
                 shown(change, 1, "%", signed=True),
                 "the interval of the change lies below 0 %",
                 *judge(change, high=0.0, of="seeds"),
-            ),
-            Finding(
-                f"{how[0].upper()}{how[1:]} {where}: SI-SNR not below that of {LABELS[other]}",
-                PAPERS[method],
-                shown(quality, 2, "dB", signed=True),
-                f"the interval of the change lies above -{EQUAL_DB:g} dB",
-                *judge(quality, low=-EQUAL_DB, of="seeds"),
-            ),
-        ]
-    return found
+            )
+        )
+    quality = over_seeds(runs, lambda run: _of(run, one, "si_snr_db") - _of(run, two, "si_snr_db"))
+    return [
+        *found,
+        Finding(
+            f"{who}: SI-SNR not below that of {LABELS[other]}",
+            PAPERS[method],
+            shown(quality, 2, "dB", signed=True),
+            f"the interval of the change lies above -{EQUAL_DB:g} dB",
+            *judge(quality, low=-EQUAL_DB, of="seeds"),
+        ),
+    ]
 
 
 def tables(runs: Mapping[str, Runs]) -> list[Table]:
@@ -64,7 +77,7 @@ def tables(runs: Mapping[str, Runs]) -> list[Table]:
             100 * _over(runs, name, "sparsity").mean,
             _over(runs, name, "si_snr_db"),
             _over(runs, name, "synops_per_step"),
-            over_seeds(runs["denoiser"], lambda run, name=name: _power(run, name) / 1e6),
+            over_seeds(runs["denoiser"], lambda run, name=name: _of(run, name, "power_proxy_ops_per_s") / 1e6),
             _over(runs, name, "events_per_step"),
             _over(runs, name, "parameters").mean,
         ]
@@ -124,7 +137,7 @@ def _names(runs: Runs) -> list[str]:
 
 
 def _over(runs: Mapping[str, Runs], name: str, metric: str) -> Interval:
-    return over_seeds(runs["denoiser"], lambda run: run["networks"][name][metric])
+    return over_seeds(runs["denoiser"], lambda run: _of(run, name, metric))
 
 
 def _bars(values: Sequence[Interval], scale: float = 1.0) -> list[list[float]] | None:
@@ -134,9 +147,5 @@ def _bars(values: Sequence[Interval], scale: float = 1.0) -> list[list[float]] |
     return [[scale * (v.mean - v.low) for v in values], [scale * (v.high - v.mean) for v in values]]
 
 
-def _power(run: Mapping[str, Any], name: str) -> float:
-    return run["networks"][name]["power_proxy_ops_per_s"]
-
-
-def _db(run: Mapping[str, Any], name: str) -> float:
-    return run["networks"][name]["si_snr_db"]
+def _of(run: Mapping[str, Any], name: str, metric: str) -> float:
+    return run["networks"][name][metric]

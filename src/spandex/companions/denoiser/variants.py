@@ -30,8 +30,20 @@ class Variant(NamedTuple):
 def variants(targets: Iterable[float], repeats: int) -> list[Variant]:
     """Every method at every sparsity, and without any where it has a use for that, with every seed."""
     found = []
+    targets = list(targets)
     for repeat in range(repeats):
         for method in METHODS:
             found += [Variant(method, None, repeat)] if method in DENSE else []
             found += [Variant(method, target, repeat) for target in targets if method != "dense"]
     return found
+
+
+def variant_of(name: str, targets: Iterable[float]) -> Variant | None:
+    """The network of a name, whatever the number of seeds; None if it is none of these."""
+    first, _, number = name.partition("-")
+    repeat = int(number) - 1 if number.isdigit() else 0
+    for variant in variants(targets, 1):
+        found = variant._replace(repeat=repeat)
+        if variant.name == first and found.name == name and repeat >= 0:
+            return found
+    return None

@@ -11,7 +11,7 @@ from spandex.companions.lyapunov.settings import Pruning
 from spandex.companions.lyapunov.spectrum import Spectrum, map_spectrum
 
 STABILITY = 0.1  # of the mean leak, how far the noise-driven linear network is kept from instability
-RANGE = 2.0  # time constants and shapes are searched between the unpruned network's over this and times this
+RANGE = 2.0  # time constants and shapes are searched between those before over this and times this
 LEVELS = np.linspace(0, 1, 51)  # at which two spectra are compared
 
 

@@ -179,5 +179,5 @@ def test_damaged_verdicts_are_an_error_naming_the_file(tmp_path, spoil):
 def test_missing_figure_is_named(tmp_path):
     write(tmp_path, "activity")
     (tmp_path / "activity/the_plane.png").unlink()
-    with pytest.raises(SpandexError, match=r"the_plane.png: no such file, though .*verdicts.json names it"):
+    with pytest.raises(SpandexError, match=r"the_plane.png: no such file; delete .*verdicts.json"):
         companion_sections(tmp_path)

@@ -67,8 +67,10 @@ rule companion_report:
         "../envs/spandex.yaml"
     params:
         recipe=recipe("companions.size", f"companions.{SIZE}.{{paper}}"),
+        run=TRACKING,
     shell:
-        "spandex --recipe {params.recipe:q} companion-report --paper {wildcards.paper} --output {output} {input.runs} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} companion-report --paper {wildcards.paper} --run {params.run} --output {output}"
+        " {input.runs} > {log} 2>&1"
 
 
 use rule fine_tune as fine_tune_companion with:

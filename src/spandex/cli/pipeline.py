@@ -157,12 +157,13 @@ def companion_report(
     context: Context,
     runs: Annotated[list[Path], typer.Argument(help="What companion wrote, one file an experiment and seed.")],
     paper: Annotated[str, typer.Option(help="activity, masks, lyapunov or vgg.")],
+    run: Run,
     output: Annotated[Path, typer.Option(help="verdicts.json; tables and figures are written beside it.")],
 ) -> None:
     """Verdicts on the claims of a companion paper, its tables and figures."""
     from spandex.steps import companions
 
-    companions.companion_report(params_of(context), paper, runs, output)
+    companions.companion_report(params_of(context), paper, runs, run, output)
 
 
 @step

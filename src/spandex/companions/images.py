@@ -100,7 +100,10 @@ def _tables(name: str, mirror: str | None, directory: Path) -> Mapping[str, Path
         return {}
     if not is_address(mirror):
         paths = {split: Path(mirror, file) for split, file in files.items()}
-        return paths if all(path.is_file() for path in paths.values()) else {}
+        if missing := [path for path in paths.values() if not path.is_file()]:
+            logger.warning("%s: no such file; taking the public originals", missing[0])
+            return {}
+        return paths
     sources = {
         split: Source(
             name=f"{name}-{split}",

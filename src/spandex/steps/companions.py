@@ -11,17 +11,24 @@ from spandex.companions.report import write_paper_report
 from spandex.files import read_json
 from spandex.params import Params
 from spandex.steps.results import network_scores
-from spandex.steps.tracking import log_companions
+from spandex.steps.tracking import log_companions, log_paper
 
 
-def companion_report(params: Params, name: str, runs: Sequence[Path], output: Path) -> None:
-    """Judge the claims of a paper by its runs, and write tables and figures."""
+def companion_report(params: Params, name: str, runs: Sequence[Path], run: Path, output: Path) -> None:
+    """Judge the claims of a paper by its runs, write tables and figures, and log them to MLflow.
+
+    Args:
+        runs: what ``companion`` wrote.
+        run: JSON file of the build's MLflow run.
+        output: verdicts.json; the rest is written beside it.
+    """
     contents = [read_json(path) for path in runs]
     by_experiment: dict[str, list[Any]] = {}
     for content in sorted(contents, key=lambda content: content["seed"]):
         by_experiment.setdefault(content["experiment"], []).append(content["result"])
     settings = getattr(params.companions.experiments, name)
-    write_paper_report(paper(name).title, paper(name).claims, by_experiment, settings, output.parent)
+    files = write_paper_report(paper(name).title, paper(name).claims, by_experiment, settings, output.parent)
+    log_paper(name, run, files)
 
 
 def denoiser_report(params: Params, models: Path, reports: Path, run: Path) -> None:

@@ -20,7 +20,7 @@ from spandex.tracking.client import TrackingError
 from spandex.tracking.fallback import log_to_build, start_locally
 from spandex.tracking.networks import DIGEST_TAG
 from spandex.tracking.runs import SCORES_TAG, ModelRecord, abandon, alive, log_results, start_build
-from spandex.tracking.store import InputData, read_rows
+from spandex.tracking.store import InputData, log_files, read_rows
 from spandex.tracking.sync import sync
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "evaluation"}
@@ -92,7 +92,13 @@ def log_ablation(params: Params, models: Path, reports: Path, run: Path, artifac
 
 def log_companions(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks that compare the companion papers, and files of their reports; see ``log_build``."""
-    _log(params, params.companion_variants, models, reports, run, list(artifacts), "companions")
+    _log(params, params.companion_variants, models, reports, run, list(artifacts), "companions/denoiser")
+
+
+def log_paper(name: str, run: Path, artifacts: Iterable[Path]) -> None:
+    """Keep verdicts, tables and figures of a companion paper with the build."""
+    files = list(artifacts)
+    log_to_build(run, lambda client, build: log_files(client, build.run_id, files, f"companions/{name}"))
 
 
 def browse(port: int) -> NoReturn:

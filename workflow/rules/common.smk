@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 from spandex import params
+from spandex.companions.papers import PAPERS
 
 PARAMS = params.load("params.yaml", config)
 PROFILE = PARAMS.profile
@@ -14,6 +15,7 @@ CORPUS_KEYS += [] if PARAMS.data.source == "embedded" else ["mirror"]
 DATA = f"data/{PROFILE}"
 MODELS = f"models/{PROFILE}"
 REPORTS = f"reports/{PROFILE}"
+COMPANIONS = f"{REPORTS}/companions"
 LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
 TRACKING = f"{REPORTS}/tracking/build.json"
@@ -80,3 +82,31 @@ def recipe(*keys, without=()):
 def network_of(wildcards):
     """The trained weights of a model."""
     return f"{MODELS}/{PARAMS.folder(wildcards.model)}/network.pt"
+
+
+def experiments_of(wildcards):
+    """The runs of a paper."""
+    return expand(
+        f"{COMPANIONS}/{wildcards.paper}/{{name}}-{{seed}}.json",
+        name=PAPERS[wildcards.paper].experiments,
+        seed=range(PARAMS.seed, PARAMS.seed + PARAMS.companions.seeds),
+    )
+
+
+def compared_scores(wildcards):
+    """Scores of the methods on the denoiser, and of the networks of the table that they are compared with."""
+    names = list(PARAMS.companion_variants)
+    return expand(rules.evaluate_companion.output, model=names) + expand(
+        rules.evaluate_network.output, model=PARAMS.fine_tuned
+    )
+
+
+def options_of(wildcards):
+    """DNSMOS for the networks that the table shows."""
+    shown = PARAMS.companion_variants[wildcards.model].repeat == 0
+    return EVALUATE if shown else EVALUATE.replace("--mos", "--no-mos")
+
+
+def companions_there(wildcards):
+    """The companion papers that have run; nothing here asks for those that have not."""
+    return sorted(map(str, Path(COMPANIONS).glob("*/verdicts.json")))

@@ -1,31 +1,5 @@
 # other papers on sparse spiking networks, each on its own experiments and all of them on the denoiser
-from spandex.companions.papers import PAPERS
-
-COMPANIONS = f"{REPORTS}/companions"
-SIZE = PARAMS.companions.size
-SEEDS = range(PARAMS.seed, PARAMS.seed + PARAMS.companions.seeds)
 COMPARED = "|".join(PARAMS.companion_variants) or "(?!)"
-
-
-def experiments_of(wildcards):
-    """The runs of a paper."""
-    return expand(
-        f"{COMPANIONS}/{wildcards.paper}/{{name}}-{{seed}}.json", name=PAPERS[wildcards.paper].experiments, seed=SEEDS
-    )
-
-
-def compared_scores(wildcards):
-    """Scores of the methods on the denoiser, and of the networks of the table that they are compared with."""
-    names = list(PARAMS.companion_variants)
-    return expand(rules.evaluate_companion.output, model=names) + expand(
-        rules.evaluate_network.output, model=PARAMS.fine_tuned
-    )
-
-
-def options_of(wildcards):
-    """DNSMOS for the networks that the table shows."""
-    shown = PARAMS.companion_variants[wildcards.model].repeat == 0
-    return EVALUATE if shown else EVALUATE.replace("--mos", "--no-mos")
 
 
 rule companion_experiment:
@@ -45,7 +19,7 @@ rule companion_experiment:
     resources:
         gpu=GPUS,
     params:
-        recipe=recipe("companions.size", f"companions.{SIZE}.{{paper}}"),
+        recipe=recipe("companions.size", f"companions.{PARAMS.companions.size}.{{paper}}"),
     shell:
         "spandex --recipe {params.recipe:q} companion --paper {wildcards.paper} --experiment {wildcards.experiment}"
         " --seed {wildcards.seed} --output {output} > {log} 2>&1"
@@ -66,7 +40,7 @@ rule companion_report:
     conda:
         "../envs/spandex.yaml"
     params:
-        recipe=recipe("companions.size", f"companions.{SIZE}.{{paper}}"),
+        recipe=recipe("companions.size", f"companions.{PARAMS.companions.size}.{{paper}}"),
         run=TRACKING,
     shell:
         "spandex --recipe {params.recipe:q} companion-report --paper {wildcards.paper} --run {params.run} --output {output}"
@@ -134,8 +108,8 @@ rule denoiser_report:
     params:
         recipe=recipe("companions.denoiser", "sparsify.targets", "model"),
         run=TRACKING,
-        models=MODELS,
-        reports=REPORTS,
+        models=lambda wildcards, input: Path(input.networks[0]).parents[2],
+        reports=lambda wildcards, output: Path(output[0]).parents[2],
     shell:
         "spandex --recipe {params.recipe:q} denoiser-report --models {params.models} --reports {params.reports} --run {params.run}"
         " > {log} 2>&1"

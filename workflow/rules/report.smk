@@ -1,11 +1,6 @@
 report: "../report/workflow.rst"
 
 
-def companions_there(wildcards):
-    """The companion papers that have run; nothing here asks for those that have not."""
-    return sorted(map(str, Path(REPORTS, "companions").glob("*/verdicts.json")))
-
-
 rule report:
     """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     input:

@@ -61,29 +61,29 @@ rule ablation:
 
 rule companions:
     input:
-        expand(f"{COMPANIONS}/{{paper}}/verdicts.json", paper=[*PAPERS, "denoiser"]),
+        [results_of(paper) for paper in [*PAPERS, "denoiser"]],
 
 
 rule activity:
     input:
-        f"{COMPANIONS}/activity/verdicts.json",
+        results_of("activity"),
 
 
 rule masks:
     input:
-        f"{COMPANIONS}/masks/verdicts.json",
+        results_of("masks"),
 
 
 rule lyapunov:
     input:
-        f"{COMPANIONS}/lyapunov/verdicts.json",
+        results_of("lyapunov"),
 
 
 rule vgg:
     input:
-        f"{COMPANIONS}/vgg/verdicts.json",
+        results_of("vgg"),
 
 
 rule denoiser:
     input:
-        f"{COMPANIONS}/denoiser/verdicts.json",
+        results_of("denoiser"),

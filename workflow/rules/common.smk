@@ -84,21 +84,27 @@ def network_of(wildcards):
     return f"{MODELS}/{PARAMS.folder(wildcards.model)}/network.pt"
 
 
-def experiments_of(wildcards):
-    """The runs of a paper."""
+def experiments_of(paper):
+    """The runs of a companion paper."""
     return expand(
-        f"{COMPANIONS}/{wildcards.paper}/{{name}}-{{seed}}.json",
-        name=PAPERS[wildcards.paper].experiments,
+        f"{COMPANIONS}/{paper}/{{name}}-{{seed}}.json",
+        name=PAPERS[paper].experiments,
         seed=range(PARAMS.seed, PARAMS.seed + PARAMS.companions.seeds),
     )
 
 
-def compared_scores(wildcards):
+def compared_scores():
     """Scores of the methods on the denoiser, and of the networks of the table that they are compared with."""
     names = list(PARAMS.companion_variants)
     return expand(rules.evaluate_companion.output, model=names) + expand(
         rules.evaluate_network.output, model=PARAMS.fine_tuned
     )
+
+
+def results_of(paper):
+    """Verdicts of a companion paper, and the runs: with more seeds than before, some of them are missing."""
+    runs = compared_scores() if paper == "denoiser" else experiments_of(paper)
+    return [f"{COMPANIONS}/{paper}/verdicts.json", *runs]
 
 
 def options_of(wildcards):

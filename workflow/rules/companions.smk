@@ -28,7 +28,7 @@ rule companion_experiment:
 rule companion_report:
     """Verdicts on the claims of one paper, its tables and figures."""
     input:
-        runs=experiments_of,
+        runs=lambda wildcards: experiments_of(wildcards.paper),
     output:
         f"{COMPANIONS}/{{paper}}/verdicts.json",
     log:
@@ -95,7 +95,7 @@ rule evaluate_companion:
 rule denoiser_report:
     """Every method on the denoiser in one plane, and what that says of its claims."""
     input:
-        scores=compared_scores,
+        scores=lambda wildcards: compared_scores(),
         networks=expand(rules.fine_tune_companion.output.network, model=list(PARAMS.companion_variants)),
     output:
         f"{COMPANIONS}/denoiser/verdicts.json",

@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.integrate import trapezoid
 from tests.image_mirror import image_mirror
 
+import companion_sizes
 from spandex.companions.lyapunov import attractor, cifar10, claims, lorenz63, pruning
 from spandex.companions.lyapunov.network import (
     Recurrent,
@@ -27,44 +28,8 @@ from spandex.companions.lyapunov.variants import VARIANTS, any_of, most_active
 from spandex.companions.work import Work
 from spandex.report.claims import Verdict
 
-NETWORK = {
-    "neurons": 40,
-    "neighbours": 16,
-    "rewired": 0.2,
-    "inhibitory": 0.2,
-    "strength": 1.0,
-    "time_constant": 5.0,
-    "shape": 2.0,
-    "bias": 1.5,
-    "input_strength": 2.0,
-}
-TOY = Lyapunov(
-    network=NETWORK,
-    pruning={
-        "iterations": 2,
-        "synapses_kept": 0.6,
-        "neurons_removed": 0.15,
-        "noise": 1.0,
-        "steps": 60,
-        "settle": 30,
-        "orthonormal_every": 5,
-        "pivots": 40,
-        "draws": 2,
-        "localisation": 1.5,
-        "trials": 3,
-    },
-    lorenz63={
-        "interval": 0.01,
-        "train": 300,
-        "test": 60,
-        "washout": 50,
-        "horizon": 20,
-        "forecasts": 5,
-        "forecast_steps": 60,
-        "tolerance": 0.4,
-    },
-    cifar10={"train": 60, "test": 40, "row_steps": 1, "windows": 2},
-)
+NETWORK = companion_sizes.TOY["lyapunov"]["network"]
+TOY = Lyapunov(**companion_sizes.TOY["lyapunov"])
 
 
 class Log(dict):

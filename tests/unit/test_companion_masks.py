@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 
+import companion_sizes
 from image_mirror import image_mirror
 from spandex.companions.masks import cifar10, claims
 from spandex.companions.masks.connections import costs, living_connections, operations
@@ -17,26 +18,7 @@ from spandex.companions.work import Work
 from spandex.evaluation.log import ScoreLog
 from spandex.report.claims import Verdict
 
-TOY = Masks(
-    train_images=80,
-    test_images=40,
-    image_px=8,
-    width=4,
-    convolutions=1,
-    hidden=8,
-    voters=2,
-    steps=3,
-    leak=0.5,
-    batch_size=20,
-    lr=0.01,
-    warm_epochs=1,
-    search_epochs=2,
-    finetune_epochs=1,
-    beta=[5, 100],
-    lambdas={"both": [0.1], "weights": [0.1], "neurons": [0.1]},
-    magnitude_targets=[0.5],
-    energy_per_sop_fj=77,
-)
+TOY = Masks(**companion_sizes.TOY["masks"])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 import torch
 from lava.lib.dl import slayer
 
+import companion_sizes
 from image_mirror import image_mirror
 from spandex.companions.report import companion_sections, write_paper_report
 from spandex.companions.training import Labelled, prepare
@@ -19,27 +20,8 @@ from spandex.evaluation.log import ScoreLog
 from spandex.models.files import export_hdf5
 from spandex.report.claims import Verdict
 
-NEURON = {"threshold": 1.0, "voltage_decay": 0.1, "tau_grad": 0.01, "scale_grad": 10.0}
-SETTINGS = Vgg(
-    channels=[[4, 4], [6]],
-    hidden=12,
-    voters=2,
-    steps=4,
-    weight_scale=3.0,
-    gain=20.0,
-    neuron=NEURON,
-    train_images=80,
-    test_images=20,
-    batch_size=20,
-    lr=0.005,
-    epochs=2,
-    pruning_epochs=1,
-    retraining_epochs=1,
-    lr_factor=0.5,
-    rounds=2,
-    sparsity=0.8,
-    neurons_pruned=0.3,
-)
+NEURON = companion_sizes.TOY["vgg"]["neuron"]
+SETTINGS = Vgg(**companion_sizes.TOY["vgg"])
 
 
 def network(side: int = 8) -> SpikingVgg:

@@ -341,6 +341,7 @@ def network_result(accuracy, synops, effective=1000.0, **head):
         "accuracy": accuracy,
         "spiking_accuracy": [accuracy],
         "validation_spiking_accuracy": accuracy,
+        "validation_synops": synops,
         "synops": [synops],
         "effective_operations": effective,
         "product_of_counts": 1.0,
@@ -376,7 +377,12 @@ def test_verdicts_follow_the_rules(settings):
     assert verdicts(settings, hoyer=[(0.0, 0.9), (0.3, 0.1)])[2] == yes
     harsh = {"l0.01": [(0.05, 0.3), (0.7, 0.01)]}
     assert verdicts(settings, **harsh)[4] == yes
+    assert verdicts(settings, **harsh, l1=harsh["l0.01"])[4] == no
     assert verdicts(settings)[4] == no
+
+
+def test_a_penalty_whose_mildest_strength_costs_too_much_is_not_compared(settings):
+    assert verdicts(settings, hoyer=[(0.05, 0.5), (0.3, 0.1)])[2] == Verdict.NOT_TESTABLE
 
 
 def test_the_chosen_network_sends_least_of_those_that_lose_little(settings):

@@ -205,6 +205,8 @@ def test_equal_accuracy_is_read_from_the_frontier_of_the_other():
     assert claims.equal_accuracy([point(0.7, 500.0)], other) == pytest.approx(-math.log(2))
     assert claims.equal_accuracy([point(0.4, 1.0), point(0.5, 200.0)], other) == pytest.approx(math.log(2))
     assert claims.equal_accuracy([point(0.4, 1.0)], other) is None
+    # worse in both counts against the search, however inaccurate it is
+    assert claims.equal_accuracy([point(0.5, 100.0), point(0.2, 1e4)], other) == pytest.approx(math.log(100) / 2)
 
 
 def work(folder, mirror, seed):

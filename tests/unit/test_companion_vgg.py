@@ -140,13 +140,13 @@ def test_claims_are_judged_and_shown(runs, tmp_path):
     assert {f.verdict for f in companion_sections(tmp_path / "one")[0].findings} == {Verdict.NOT_TESTABLE}
 
 
-def result_of(sparsity, accuracy, synops, differing):
+def result_of(sparsity, accuracy, synops, differing, spikes=3):
     variant = {
         "sparsity": sparsity,
         "accuracy": accuracy,
         "synops": synops,
         "spikes": 10.0,
-        "lava": {"differing": differing},
+        "lava": {"differing": differing, "spikes": spikes},
     }
     dense = {"sparsity": 0.1, "accuracy": 0.5, "synops": 100.0, "spikes": 10.0}
     return {"variants": {"dense": dense, "neurons and weights": variant}}
@@ -163,6 +163,13 @@ def test_rules_tell_a_network_that_holds_from_one_that_does_not(results, verdict
     settings = SETTINGS.model_copy(update={"sparsity": 0.95})
     found = claims.findings({"cifar10": [result_of(*result) for result in results]}, settings)
     assert [finding.verdict.value for finding in found] == verdicts
+
+
+def test_one_image_that_differs_is_enough_and_one_without_spikes_is_none():
+    good = (0.951, 0.50, 5.0, 0.0)
+    differs = claims.findings({"cifar10": [result_of(*good), result_of(*good[:3], 0.01)]}, SETTINGS)[-1]
+    silent = claims.findings({"cifar10": [result_of(*good), result_of(*good, spikes=0)]}, SETTINGS)[-1]
+    assert (differs.verdict, silent.verdict) == (Verdict.NOT_REPRODUCED, Verdict.NOT_TESTABLE)
 
 
 def test_network_takes_prepared_images(tmp_path):

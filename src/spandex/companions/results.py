@@ -54,3 +54,10 @@ def shown(found: Interval, decimals: int, unit: str = "", signed: bool = False) 
     if isinf(found.low) or isinf(found.high):
         return f"{wording.number(found.mean, decimals, signed)} {unit}".rstrip() + " (one seed)"
     return wording.interval(found, decimals, unit, signed)
+
+
+def error_bars(values: Sequence[Interval], scale: float = 1.0) -> list[list[float]] | None:
+    """Distances below and above the means, as matplotlib takes them; None where one seed gives no bounds."""
+    if any(isinf(value.high) for value in values):
+        return None
+    return [[scale * (v.mean - v.low) for v in values], [scale * (v.high - v.mean) for v in values]]

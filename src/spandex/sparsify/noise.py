@@ -19,7 +19,6 @@ from spandex.sparsify.magnitude import NEGLIGIBLE
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.pruner import share
 from spandex.sparsify.schedule import OneShot
-from spandex.sparsify.weights import SynapseWeight
 
 
 class NoisePruner(MaskedWeights):
@@ -66,7 +65,7 @@ class NoisePruner(MaskedWeights):
     def step(self) -> None:
         super().step()
         for name, gain in self._gains.items():
-            _scale(self._weights[name], gain)
+            self._weights[name].scale(gain)
         self._gains = {}
 
     def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
@@ -138,21 +137,6 @@ def chain_covariance(weights: Sequence[np.ndarray]) -> dict[tuple[int, int], np.
                 block = block + found[row, column - 1] @ weights[column - 1].T
             found[row, column] = block / 2
     return found
-
-
-@torch.no_grad()
-def _scale(weight: SynapseWeight, factor: torch.Tensor) -> None:
-    """Multiply a weight element by element, under weight normalisation too."""
-    synapse = weight.synapse
-    if not hasattr(synapse, "weight_v"):
-        synapse.weight.mul_(factor)
-        return
-    g, v = synapse.weight_g, synapse.weight_v
-    normed = [dim for dim, size in enumerate(g.shape) if size != v.shape[dim]]
-    before = v.norm(dim=normed, keepdim=True)
-    v.mul_(factor)
-    g.mul_(v.norm(dim=normed, keepdim=True) / before)
-    weight.refresh()
 
 
 def _dense_chain(network: torch.nn.Module) -> list[Link]:

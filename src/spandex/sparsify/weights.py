@@ -60,6 +60,19 @@ class SynapseWeight:
         v.masked_fill_(~_any_like(mask, g), 1.0)
         self.refresh()
 
+    @torch.no_grad()
+    def scale(self, factor: torch.Tensor) -> None:
+        """Multiply the weight element by element."""
+        norm = self._norm
+        if norm is None:
+            self.synapse.weight.mul_(factor)
+            return
+        g, v = self.synapse.weight_g, self.synapse.weight_v
+        before = torch.norm_except_dim(v, 2, norm.dim)
+        v.mul_(factor)
+        g.mul_(torch.norm_except_dim(v, 2, norm.dim) / before)
+        self.refresh()
+
     def mask_gradients(self, mask: Callable[[], torch.Tensor]) -> list[RemovableHandle]:
         """Zero the gradient in the backward pass where the mask, asked for each time, is False.
 

@@ -1,7 +1,7 @@
 """What the companion papers' methods do for the denoiser, against SPANDEX's own at the same sparsity."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf, log
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from spandex.companions.denoiser.variants import DENSE, METHODS, Variant
-from spandex.companions.results import Runs, Table, over_seeds, percent_change, shown
+from spandex.companions.results import Runs, Table, error_bars, over_seeds, percent_change, shown
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Sparsify
 from spandex.report.claims import Finding, judge
@@ -100,8 +100,8 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
             axes.errorbar(
                 [value.mean / 1e3 for value in synops],
                 [value.mean for value in quality],
-                xerr=_bars(synops, 1e-3),
-                yerr=_bars(quality),
+                xerr=error_bars(synops, 1e-3),
+                yerr=error_bars(quality),
                 fmt=marker,
                 capsize=2,
                 label=label,
@@ -138,13 +138,6 @@ def _names(runs: Runs) -> list[str]:
 
 def _over(runs: Mapping[str, Runs], name: str, metric: str) -> Interval:
     return over_seeds(runs["denoiser"], lambda run: _of(run, name, metric))
-
-
-def _bars(values: Sequence[Interval], scale: float = 1.0) -> list[list[float]] | None:
-    """Distances to the bounds; none where one seed gives no bounds."""
-    if any(value.high == inf for value in values):
-        return None
-    return [[scale * (v.mean - v.low) for v in values], [scale * (v.high - v.mean) for v in values]]
 
 
 def _of(run: Mapping[str, Any], name: str, metric: str) -> float:

@@ -4,7 +4,7 @@ Errors count as equal up to ``EQUAL_PERCENT`` of the RMSE, and up to ``EQUAL_POI
 of a share of 0.4 of 2,000 test images. Both were set when single seeds had been tried, and not changed after.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import log
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from spandex.companions.lyapunov.settings import Lyapunov
 from spandex.companions.lyapunov.variants import ACTIVITY, KINDS, PRUNED, RANDOM_PEER, VARIANTS
-from spandex.companions.results import Runs, Table, over_seeds, percent_change, shown
+from spandex.companions.results import Runs, Table, error_bars, over_seeds, percent_change, shown
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.figures import STYLE, save_figure
@@ -236,7 +236,7 @@ def _variants_figure(runs: Mapping[str, Runs]) -> Figure:
             axes.errorbar(
                 operations.mean,
                 quality.mean,
-                yerr=_bars(runs[task], quality),
+                yerr=error_bars([quality]),
                 marker=markers[way],
                 fillstyle="full" if kind == "heterogeneous" else "none",
                 color=f"C{list(markers).index(way)}",
@@ -247,8 +247,3 @@ def _variants_figure(runs: Mapping[str, Runs]) -> Figure:
         axes.set(title=TASKS[task], xlabel="synaptic operations a step", ylabel=label, xscale="log")
     axes.legend(fontsize=7)
     return figure
-
-
-def _bars(runs: Sequence[Any], found: Interval) -> list[list[float]] | None:
-    """Distances to the bounds; none where one seed gives no bounds."""
-    return [[found.mean - found.low], [found.high - found.mean]] if len(runs) > 1 else None

@@ -39,9 +39,10 @@ $(UV): requirements-uv.lock
 	.uv/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-uv.lock
 	touch $(UV)
 
+# every step of a build is a process, and some machines do not let Python keep what it compiled
 $(READY): requirements.lock pyproject.toml $(UV)
 	$(UV) venv --quiet --clear --no-python-downloads --python $(PYTHON) .venv
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $(READY)
 

@@ -24,7 +24,8 @@ def runs(uri: str) -> dict[str, str]:
     return status
 
 
-def test_build_outlives_its_tracking_server(tmp_path):
+def test_build_outlives_its_tracking_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")  # a server on a busy machine is slow, not away
     project = new_project(tmp_path / "project")
     with TrackingServer(tmp_path) as server:
         variables = environment() | {"MLFLOW_TRACKING_URI": server.uri}

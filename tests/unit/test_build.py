@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import yaml
 
 from spandex import params
 from spandex.build import STAGES, clear_checkpoints, finished, lock, record
+from spandex.cli.builds import Target
 from spandex.errors import SpandexError
 from spandex.phases import products
 from spandex.recipes import Record, Request, sidecar
@@ -29,6 +31,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def test_stages_are_those_of_dvc_in_order():
     assert tuple(yaml.safe_load((FILE.parent / "dvc.yaml").read_text())["stages"]) == STAGES
+
+
+def test_targets_are_those_of_the_snakefile():
+    rules = re.findall(r"^rule (\w+):", (FILE.parent / "Snakefile").read_text(), re.MULTILINE)
+    assert {*Target} == {*rules, "report"}  # whose rule makes files
 
 
 def test_stage_is_finished_when_all_before_it_are_and_all_products_have_sidecars():

@@ -114,6 +114,7 @@ def test_help_does_not_wait_for_torch():
         ("denoise a.wav b.wav --net a.net --workers 0", "'--workers'"),
         ("evaluate a.net --noisy a --clean b", "Missing option '--json'"),
         ("bench nosuch", "'nosuch' is not one of 'inference'"),
+        ("rebuild nosuch", "'nosuch' is not one of 'all'"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments, expected):

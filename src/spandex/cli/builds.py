@@ -1,5 +1,6 @@
 """Whole builds: run the steps, keep files and parameters in agreement, record and show the result."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +15,30 @@ build = command("Builds")
 Context = typer.Context
 
 
+class Target(StrEnum):
+    """What can be brought up to date: everything, a phase, or what is made on request."""
+
+    ALL = "all"
+    DATA = "data"
+    BASELINE = "baseline"
+    SPARSIFY = "sparsify"
+    EXPORT = "export"
+    INFER = "infer"
+    EVALUATE = "evaluate"
+    REPORT = "report"
+    ABLATION = "ablation"
+    COMPANIONS = "companions"
+    ACTIVITY = "activity"
+    MASKS = "masks"
+    LYAPUNOV = "lyapunov"
+    VGG = "vgg"
+    DENOISER = "denoiser"
+
+
 @build
 def rebuild(
     context: Context,
-    target: Annotated[str, typer.Argument(help="A phase, or all.")] = "all",
+    target: Annotated[Target, typer.Argument(help="A phase, all, or a report made on request.")] = Target.ALL,
     cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
     executor: Annotated[
         str, typer.Option(help="What runs the jobs: a folder of workflow/profiles, default or slurm.")

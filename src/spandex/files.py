@@ -10,7 +10,7 @@ from typing import Any
 
 from spandex.errors import SpandexError
 
-PARTIAL = ".partial"  # ends the name of what an evaluation that was stopped goes on from
+PARTIAL = ".partial"  # ends the name of what a stopped run goes on from
 
 
 @contextlib.contextmanager

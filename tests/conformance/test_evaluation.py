@@ -15,11 +15,11 @@ from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, encode
 from spandex.deploy.denoise import denoiser
 from spandex.deploy.execution import processes_forgotten
 from spandex.evaluation import evaluate, load_subject, pair_clips
-from spandex.evaluation.log import ScoreLog
 from spandex.metrics import Dnsmos, si_snr
 from spandex.metrics.dnsmos import mean_score
 from spandex.models import denoise, export_hdf5, load_network
 from spandex.models.sdnn import INPUT_STEP
+from spandex.result_log import ResultLog
 from stock_lava import model_spikes, stock_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
@@ -42,7 +42,7 @@ def scores_of(path, noisy, clean, folder, dnsmos=None, with_float=False):
     pairs, alone = pair_clips(folder / "noisy", folder / "clean")
     assert not alone
     subject = load_subject(path, "network", with_float=with_float)
-    result = evaluate([subject], pairs, dnsmos, ScoreLog(folder / "log"))
+    result = evaluate([subject], pairs, dnsmos, ResultLog(folder / "log"))
     return result.noisy["per_clip"][0], result.networks["network"]["per_clip"][0]
 
 

@@ -19,8 +19,8 @@ from spandex.companions.activity.operations import fan_out, operations, spike_fa
 from spandex.companions.activity.settings import Activity
 from spandex.companions.training import Labelled
 from spandex.companions.work import Work
-from spandex.evaluation.log import ScoreLog
 from spandex.report.claims import Verdict
+from spandex.result_log import ResultLog
 from spandex.sparsify.activity import PSI
 
 
@@ -262,7 +262,7 @@ def mirror(tmp_path_factory):
 
 
 def run_once(module, settings, folder, mirror, seed):
-    work = Work(seed, torch.device("cpu"), folder, str(mirror), ScoreLog(folder / "log"))
+    work = Work(seed, torch.device("cpu"), folder, str(mirror), ResultLog(folder / "log"))
     found = module.run(settings, work)
     work.log.close()
     return found
@@ -304,7 +304,7 @@ def test_lambda_is_the_strength_in_units_of_its_psi(runs):
 
 def test_a_stopped_run_ends_in_the_same_numbers(settings, mirror, runs, tmp_path):
     kept = runs["mnist"][0]
-    log = ScoreLog(tmp_path / "log")
+    log = ResultLog(tmp_path / "log")
     log.add("plain", kept["plain"])
     for variant in kept["variants"][:-1]:
         log.add(f"{variant['psi']} {variant['strength']:g}", variant)

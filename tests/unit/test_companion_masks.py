@@ -15,8 +15,8 @@ from spandex.companions.masks.network import SpikingConvNet
 from spandex.companions.masks.search import Search, magnitude_pruning
 from spandex.companions.masks.settings import Masks
 from spandex.companions.work import Work
-from spandex.evaluation.log import ScoreLog
 from spandex.report.claims import Verdict
+from spandex.result_log import ResultLog
 
 TOY = Masks(**companion_sizes.TOY["masks"])
 
@@ -211,7 +211,7 @@ def test_equal_accuracy_is_read_from_the_frontier_of_the_other():
 
 def work(folder, mirror, seed):
     folder.mkdir(exist_ok=True)
-    return Work(seed, torch.device("cpu"), folder, str(mirror), ScoreLog(folder / "log.jsonl"))
+    return Work(seed, torch.device("cpu"), folder, str(mirror), ResultLog(folder / "log.jsonl"))
 
 
 @pytest.fixture(scope="module")

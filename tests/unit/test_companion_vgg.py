@@ -16,9 +16,9 @@ from spandex.companions.vgg.in_lava import run_image
 from spandex.companions.vgg.network import SpikingVgg, encode
 from spandex.companions.vgg.settings import Vgg
 from spandex.companions.work import Work
-from spandex.evaluation.log import ScoreLog
 from spandex.models.files import export_hdf5
 from spandex.report.claims import Verdict
+from spandex.result_log import ResultLog
 
 NEURON = companion_sizes.TOY["vgg"]["neuron"]
 SETTINGS = Vgg(**companion_sizes.TOY["vgg"])
@@ -101,7 +101,7 @@ def runs(tmp_path_factory):
     found = []
     for seed in (1, 2):
         folder = tmp_path_factory.mktemp("work")
-        work = Work(seed, torch.device("cpu"), folder, str(mirror), ScoreLog(folder / "log", "x"))
+        work = Work(seed, torch.device("cpu"), folder, str(mirror), ResultLog(folder / "log", "x"))
         found.append(run(SETTINGS, work))
     return {"cifar10": found}
 
@@ -122,7 +122,7 @@ def test_toy_run_prunes_weights_and_neurons_and_learns(runs):
 def test_stopped_run_gives_the_same_result(runs, tmp_path):
     first = runs["cifar10"][0]["variants"]
     mirror = image_mirror(tmp_path / "mirror")
-    log = ScoreLog(tmp_path / "log", "x")
+    log = ResultLog(tmp_path / "log", "x")
     log.add("neurons and weights", first["neurons and weights"])
     assert run(SETTINGS, Work(1, torch.device("cpu"), tmp_path, str(mirror), log))["variants"] == first
 

@@ -19,9 +19,9 @@ from spandex.companions.papers import PAPERS, all_runs, paper
 from spandex.companions.results import over_seeds, percent_change, shown
 from spandex.companions.work import Work
 from spandex.errors import SpandexError
-from spandex.evaluation.log import ScoreLog
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Verdict, judge
+from spandex.result_log import ResultLog
 
 TARGETS = (0.5, 0.75)
 
@@ -51,7 +51,7 @@ def test_a_stopped_run_computes_only_what_is_missing(tmp_path):
     computed = []
 
     def run():
-        log = ScoreLog(tmp_path / "run.json.partial", "code")
+        log = ResultLog(tmp_path / "run.json.partial", "code")
         work = Work(1, torch.device("cpu"), tmp_path, None, log)
         found = [work.part(name, lambda name=name: computed.append(name) or {"of": name}) for name in ("a", "b")]
         log.close()

@@ -14,11 +14,11 @@ from spandex.deploy import Executor
 from spandex.deploy.codec import encode
 from spandex.evaluation import Pair, evaluate, load_subject, pair_clips
 from spandex.evaluation.causes import loss_by_cause
-from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.scores import float_audio
 from spandex.metrics import network_size, si_snr
 from spandex.metrics.bootstrap import confidence_intervals
 from spandex.models import denoise, from_hdf5, save_state
+from spandex.result_log import ResultLog
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 
@@ -94,7 +94,7 @@ def test_networks_are_compared_clip_by_clip(result):
 
 def test_every_two_networks_are_compared(nets, clips, tmp_path):
     subjects = [load_subject(nets[0], name) for name in ("a", "b", "c")]
-    differences = evaluate(subjects, pair_clips(*clips)[0], None, ScoreLog(tmp_path / "log")).differences
+    differences = evaluate(subjects, pair_clips(*clips)[0], None, ResultLog(tmp_path / "log")).differences
     assert [(entry["of"], entry["minus"]) for entry in differences] == [("b", "a"), ("c", "a"), ("c", "b")]
     assert all(entry["si_snr_db"] == {"mean": 0, "interval": [0, 0]} for entry in differences)
 
@@ -153,7 +153,7 @@ def test_clips_that_are_done_are_let_go(nets, tmp_path, workers):
     pairs = [Watched(pair.noisy, pair.clean) for pair in pair_clips(*write_clips(tmp_path, 40))[0]]
     subjects = [load_subject(net, with_float=True) for net in nets]
     done = []
-    evaluate(subjects, pairs, None, ScoreLog(tmp_path / "log"), workers=workers, progress=done.append)
+    evaluate(subjects, pairs, None, ResultLog(tmp_path / "log"), workers=workers, progress=done.append)
     assert done == [1] * 40
     assert len(read) >= 40 and most[0] <= workers
     assert not any(clip() is not None for clip in read)
@@ -237,7 +237,7 @@ def test_small_loss_is_not_explained(tmp_path):
 
 def test_explanation_goes_on_where_it_was(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(ScoreLog, "remove", ScoreLog.close)
+        patch.setattr(ResultLog, "remove", ResultLog.close)
         whole = explained(tmp_path, delay=64)
     monkeypatch.setattr(Executor, "run", None)  # nothing is left to be run
     folders = tmp_path / "noisy", tmp_path / "clean"

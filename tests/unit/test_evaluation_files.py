@@ -17,8 +17,8 @@ from spandex.data.audio import read_audio, write_flac, write_wav
 from spandex.deploy import Executor
 from spandex.errors import SpandexError
 from spandex.evaluation import pair_clips
-from spandex.evaluation.log import ScoreLog
 from spandex.files import read_json, write_json
+from spandex.result_log import ResultLog
 from spandex.shards import Shard
 from spandex.steps.evaluate import evaluate
 
@@ -27,17 +27,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 KILLED_IN_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from spandex.evaluation.log import ScoreLog
+from spandex.result_log import ResultLog
 from spandex.steps.evaluate import evaluate
 
-def add(log, key, scores, whole=ScoreLog.add):
+def add(log, key, scores, whole=ResultLog.add):
     whole(log, key, scores)
     if len(log.path.read_bytes().splitlines()) == 8:
         log._file.write('["torn')
         log._file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
-ScoreLog.add = add
+ResultLog.add = add
 *nets, noisy, clean, output = map(Path, sys.argv[1:])
 evaluate(nets, noisy, clean, output, mos=False, workers=2)
 """
@@ -93,7 +93,7 @@ def test_killed_evaluation_goes_on_where_it_was(net, other, tmp_path, runs):
 def stop_before_the_end(monkeypatch, *arguments, **options):
     """An evaluation of which everything but the result is left."""
     with monkeypatch.context() as patch:
-        patch.setattr(ScoreLog, "remove", ScoreLog.close)
+        patch.setattr(ResultLog, "remove", ResultLog.close)
         evaluated(*arguments, **options)
     assert partial(arguments[-1]).stat().st_size > 0
     arguments[-1].unlink()
@@ -181,11 +181,11 @@ def test_scores_of_other_files_under_the_same_names_are_not_taken(net, other, cl
 
 
 def test_scores_of_other_code_are_not_taken(tmp_path):
-    log = ScoreLog(tmp_path / "log", "before")
+    log = ResultLog(tmp_path / "log", "before")
     log.add("clip", {"si_snr_db": 1.5})
     log.close()
-    assert ScoreLog(tmp_path / "log", "before").get("clip") == {"si_snr_db": 1.5}
-    assert ScoreLog(tmp_path / "log", "after").get("clip") is None
+    assert ResultLog(tmp_path / "log", "before").get("clip") == {"si_snr_db": 1.5}
+    assert ResultLog(tmp_path / "log", "after").get("clip") is None
 
 
 def test_foreign_file_in_place_of_what_is_known_is_named_and_kept(net, clips, tmp_path):
@@ -392,8 +392,8 @@ def test_torn_last_line_is_dropped_from_the_file_too(tmp_path):
     path = tmp_path / "log"
     for torn in ("", "[", '["b", {"si_snr_db": 2.0}]'):
         path.write_text('["now a", {"si_snr_db": 1.0}]\n' + torn)
-        log = ScoreLog(path, "now")
+        log = ResultLog(path, "now")
         assert log.get("a") == {"si_snr_db": 1.0} and log.get("b") is None
         log.add("b", {"si_snr_db": 3.0})
         log.close()
-        assert ScoreLog(path, "now").get("b") == {"si_snr_db": 3.0}
+        assert ResultLog(path, "now").get("b") == {"si_snr_db": 3.0}

@@ -9,7 +9,7 @@ import torch
 
 from spandex.companions import images
 from spandex.companions.images import Images
-from spandex.evaluation.log import ScoreLog
+from spandex.result_log import ResultLog
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Work:
     device: torch.device
     folder: Path
     mirror: str | None
-    log: ScoreLog
+    log: ResultLog
 
     def part(self, name: str, compute: Callable[[], Any]) -> Any:
         """The result of one part, computed unless a run that was stopped had it already.

@@ -12,7 +12,6 @@ from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.deploy.codec import encode
 from spandex.errors import SpandexError
 from spandex.evaluation.causes import CAUSES, loss_by_cause
-from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.pairs import Clip, Pair
 from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores
 from spandex.evaluation.subject import Subject
@@ -20,6 +19,7 @@ from spandex.evaluation.summary import differences, summarise
 from spandex.metrics import Dnsmos
 from spandex.metrics.dnsmos import one_thread_an_operation
 from spandex.metrics.latency import buffer_latency_s
+from spandex.result_log import ResultLog
 from spandex.threads import map_in_order
 
 EXPLAINED_LOSS_DB = 0.05  # a larger loss of fixed point against float is reported by cause
@@ -47,7 +47,7 @@ def evaluate(
     subjects: Sequence[Subject],
     pairs: Sequence[Pair],
     dnsmos: Dnsmos | None,
-    log: ScoreLog,
+    log: ResultLog,
     known: Mapping[str, Mapping[str, Any]] | None = None,
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
@@ -134,7 +134,7 @@ class _Job:
         self,
         subjects: Sequence[Subject],
         dnsmos: Dnsmos | None,
-        log: ScoreLog,
+        log: ResultLog,
         known: Mapping[str, Mapping[str, Any]],
         frame: tuple[int, int],
     ):

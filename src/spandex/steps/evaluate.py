@@ -15,12 +15,12 @@ from spandex.deploy.netx import parse_sparsity_map
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate as evaluate_pairs
 from spandex.evaluation import known_inputs, load_subject, pair_clips
-from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.summary import CONFIDENCE
 from spandex.files import PARTIAL, read_json, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by
+from spandex.result_log import ResultLog
 from spandex.shards import FOLDER as SHARDS
 from spandex.shards import Shard
 from spandex.steps.common import new_network
@@ -93,9 +93,9 @@ def evaluate(
     ]
     shards = output.parent / SHARDS / output.stem
     if shard is None:
-        log = ScoreLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest(), shards.glob("*.jsonl"))
+        log = ResultLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest(), shards.glob("*.jsonl"))
     else:
-        log = ScoreLog(shards / f"{shard}.jsonl", code_digest())
+        log = ResultLog(shards / f"{shard}.jsonl", code_digest())
     with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
         result = evaluate_pairs(
             subjects,

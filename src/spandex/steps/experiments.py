@@ -7,10 +7,10 @@ from pathlib import Path
 from spandex.checkout import resolved_mirror
 from spandex.companions.papers import paper
 from spandex.companions.work import Work
-from spandex.evaluation.log import ScoreLog
 from spandex.files import PARTIAL, write_json
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by
+from spandex.result_log import ResultLog
 from spandex.train import choose_device
 from spandex.train.reproducible import reproducible
 
@@ -21,7 +21,7 @@ def companion(params: Params, name: str, experiment: str, seed: int, output: Pat
     size = params.companions.size
     identity = f"{code_digest()} {size} {params.digest(f'companions.{size}.{name}')}"
     device = choose_device(params.train.device)
-    log = ScoreLog(output.with_name(output.name + PARTIAL), identity)
+    log = ResultLog(output.with_name(output.name + PARTIAL), identity)
     folder = output.parent / ".work" / f"{output.stem}-{identity.replace(' ', '-')}"
     for other in folder.parent.glob(f"{output.stem}-*"):  # of a run stopped with other code or parameters
         if other != folder:

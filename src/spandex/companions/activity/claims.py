@@ -215,7 +215,7 @@ def _all_table(name: str, runs: Runs) -> Table:
     rows = [row(("none", 0.0), [run["plain"] for run in runs])]
     for same in zip(*(run["variants"] for run in runs), strict=True):
         rows.append(row((NAMES[same[0]["psi"]], same[0]["strength"]), same))
-    return Table(f"activity_{name}", f"{NETWORKS[name]}: all networks, mean over {len(runs)} seeds", headings, rows)
+    return Table(f"activity_{name}", f"{NETWORKS[name]}: all networks, mean over seeds ({len(runs)})", headings, rows)
 
 
 def _chosen_table(name: str, runs: Runs) -> Table:
@@ -251,7 +251,7 @@ def _steps_table(name: str, runs: Runs) -> Table:
         "spiking accuracy (%), chosen",
         "SynOps (k/image), chosen",
     )
-    caption = f"{NETWORKS[name]}: the converted network over the number of steps, mean over {len(runs)} seeds"
+    caption = f"{NETWORKS[name]}: the converted network over the number of steps, mean over seeds ({len(runs)})"
     return Table(f"activity_{name}_steps", caption, headings, rows)
 
 

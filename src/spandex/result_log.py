@@ -1,4 +1,4 @@
-"""Scores that are already known, so that a stopped evaluation goes on where it was."""
+"""Results that are already known, so that a stopped run goes on where it was."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from typing import Any, TextIO
 from spandex.errors import SpandexError
 
 
-class ScoreLog:
-    """Scores by key in a file of JSON lines; appended to as they come, a torn last line is dropped.
+class ResultLog:
+    """Results by key in a file of JSON lines; appended to as they come, a torn last line is dropped.
 
     Args:
-        path: the file; it is made with the first scores.
+        path: the file; it is made with the first result.
         code: digest of the code that computes them; what other code computed is not known.
         others: logs of other runs; what they know, this one knows too.
 
@@ -24,7 +24,7 @@ class ScoreLog:
     def __init__(self, path: str | os.PathLike, code: str = "", others: Iterable[Path] = ()):
         self.path = Path(path)
         self._code = code
-        self._scores: dict[str, Any] = {}
+        self._results: dict[str, Any] = {}
         self._file: TextIO | None = None
         for other in others:
             self._read(other)
@@ -32,17 +32,17 @@ class ScoreLog:
             os.truncate(self.path, self._read(self.path))
 
     def get(self, key: str) -> Any | None:
-        """The scores of ``key``, if known."""
-        return self._scores.get(self._whole(key))
+        """The result of ``key``, if known."""
+        return self._results.get(self._whole(key))
 
-    def add(self, key: str, scores: Any) -> None:
-        """Remember scores."""
+    def add(self, key: str, result: Any) -> None:
+        """Remember a result."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps([self._whole(key), scores], allow_nan=False) + "\n")
+        self._file.write(json.dumps([self._whole(key), result], allow_nan=False) + "\n")
         self._file.flush()
-        self._scores[self._whole(key)] = scores
+        self._results[self._whole(key)] = result
 
     def close(self) -> None:
         """Close the file."""
@@ -50,7 +50,7 @@ class ScoreLog:
             self._file.close()
 
     def remove(self) -> None:
-        """Delete the file: the evaluation is whole."""
+        """Delete the file: the run is whole."""
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -58,9 +58,9 @@ class ScoreLog:
         """Take what a log knows; return the bytes of its whole lines."""
         whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         try:
-            self._scores |= dict(map(json.loads, whole))
+            self._results |= dict(map(json.loads, whole))
         except (TypeError, ValueError):
-            raise SpandexError(f"{path}: not the scores of a stopped evaluation; delete it") from None
+            raise SpandexError(f"{path}: not the results of a stopped run; delete it") from None
         return sum(map(len, whole))
 
     def _whole(self, key: str) -> str:

@@ -45,9 +45,9 @@ from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.netx import MAX_DELAY
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
-from spandex.evaluation.log import ScoreLog
 from spandex.evaluation.pairs import SUFFIXES
 from spandex.files import write_json
+from spandex.result_log import ResultLog
 
 CLIP_S = 30.0
 WARM_UP_STEPS = 10  # the first steps of a model lay out its weights
@@ -219,9 +219,9 @@ def _clips_per_10_min(net: Path, folder: Path) -> float:
     """Clips read, encoded, executed, decoded and scored by SI-SNR in 10 minutes on all cores."""
     subject = load_subject(net)
     pairs, _ = pair_clips(folder / "noisy", folder / "clean")
-    evaluate([subject], pairs[:1], None, ScoreLog(folder / "warm-up.log"))
+    evaluate([subject], pairs[:1], None, ResultLog(folder / "warm-up.log"))
     _forget_cached_files([file for pair in pairs for file in (pair.noisy, pair.clean)])
-    log = ScoreLog(folder / "scores.log")
+    log = ResultLog(folder / "scores.log")
     start = time.perf_counter()
     evaluate([subject], pairs, None, log, workers=_cores())
     seconds = time.perf_counter() - start

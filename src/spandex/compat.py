@@ -1,10 +1,17 @@
-"""Import lava-nc 0.10 and lava-dl 0.6 on Python 3.11 and later, quickly and without their notices.
+"""Import lava-nc 0.10 and lava-dl 0.6 on Python 3.11 and later with NumPy 2, quickly and without their notices.
 
-Both declare Python below 3.11 because of one class: ``lava.magma.compiler.var_model`` uses instances
-of the dataclass ``ByteEncoder`` as defaults, and Python 3.11 accepts only hashable defaults. An import
-hook gives that class a hash while its module loads; nothing on disk changes. It also lets Lava set
-multiprocessing's start method where something else has, and puts off what takes seconds and is seldom used, until
-it is: lava-dl's object detection, which imports torchvision, and the plots and filters that Lava imports.
+An import hook mends what they rely on and is gone, while or right after their modules load; nothing on disk changes:
+
+- ``ByteEncoder`` of ``lava.magma.compiler.var_model`` gets a hash. Python 3.11 takes only hashable defaults of a
+  dataclass.
+- ``int()`` in ``lava.lib.dl.netx.hdf5`` takes arrays of one element, which NumPy 2 refuses.
+- Integers that netx reads from a file get 64 bits. NumPy 2 keeps the 8 or 16 bits of a stored threshold, which then
+  overflows where Lava shifts it.
+- ``ReshapePort`` calls ``np.reshape`` by its name of today for the shape.
+
+It also lets Lava set multiprocessing's start method where something else has, and puts off what takes seconds and is
+seldom used, until it is: lava-dl's object detection, which imports torchvision, and the plots and filters that Lava
+imports.
 """
 
 import contextlib
@@ -22,6 +29,8 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 from unittest import mock
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -48,6 +57,41 @@ def _silent() -> Iterator[None]:
         logging.disable(previous)
 
 
+class _OneElement(int):
+    """``int`` that takes arrays of one element; as a class, for the annotations that are evaluated with it."""
+
+    def __new__(cls, value: Any) -> int:
+        return np.asarray(value).item()
+
+
+@contextlib.contextmanager
+def _int_of_one_element() -> Iterator[None]:
+    yield
+    sys.modules["lava.lib.dl.netx.hdf5"].int = _OneElement
+
+
+@contextlib.contextmanager
+def _wide_integers() -> Iterator[None]:
+    yield
+    reader = sys.modules["lava.lib.dl.netx.utils"].NetDict
+    stock = reader.__getitem__
+
+    def read(self: Any, key: str | int) -> Any:
+        value = stock(self, key)
+        is_integer = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iu"
+        return value.astype(np.int64) if is_integer else value
+
+    reader.__getitem__ = read
+
+
+@contextlib.contextmanager
+def _reshape_by_shape() -> Iterator[None]:
+    yield
+    port = sys.modules["lava.magma.core.process.ports.ports"].ReshapePort
+    port.get_transform_func_fwd = lambda self: functools.partial(np.reshape, shape=self.shape)
+    port.get_transform_func_bwd = lambda self: functools.partial(np.reshape, shape=self.old_shape)
+
+
 def _forced_start_method() -> AbstractContextManager:
     forced = functools.partial(multiprocessing.set_start_method, force=True)
     return mock.patch.object(multiprocessing, "set_start_method", forced)
@@ -55,6 +99,9 @@ def _forced_start_method() -> AbstractContextManager:
 
 _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "lava.magma.compiler.var_model": _hashable_byte_encoder,
+    "lava.lib.dl.netx.hdf5": _int_of_one_element,
+    "lava.lib.dl.netx.utils": _wide_integers,
+    "lava.magma.core.process.ports.ports": _reshape_by_shape,
     "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
     "lava.lib.dl.slayer": _silent,
     "lava.lib.dl.slayer.object_detection": _silent,

@@ -53,6 +53,7 @@ class Data(Section):
     snr_db: tuple[int, int]  # integers drawn from [low, high)
     level_dbfs: tuple[int, int]  # integers drawn from [low, high)
     speech_level_dbfs: Annotated[float, Field(lt=0)]
+    level_windows: Literal["all", "active"]  # that the levels of speech and noise are over
     peak: Annotated[float, Field(gt=0, le=1)]
     min_activity: Annotated[float, Field(ge=0, le=1)]
 

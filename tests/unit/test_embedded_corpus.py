@@ -13,7 +13,7 @@ from spandex.data.audio import read_audio
 from spandex.data.corpus import read_manifest
 from spandex.data.embedded import HIGH_VOICES, LOW_VOICES, build_embedded, plan
 from spandex.data.espeak import Voice, speak
-from spandex.data.synthesis import Sources, SynthesisSettings, active_rms, activity, make_clip
+from spandex.data.synthesis import Sources, SynthesisSettings, activity, levels, make_clip
 from spandex.data.texts import ACCENTS, sentence
 from spandex.errors import SpandexError
 
@@ -202,5 +202,5 @@ def test_corpus_mixes_into_active_clips(corpus):
         clip = make_clip(sources, index, seed=0)
         assert clip.skipped == ()
         assert activity(clip.clean, 16000) >= 0.6
-        clean, background = active_rms(clip.clean, clip.noise, 16000)
+        clean, background = levels(clip.clean, clip.noise, 16000)
         assert 20 * np.log10(clean / background) == pytest.approx(clip.snr_db, abs=0.1)

@@ -1,9 +1,11 @@
 """Noisy speech after the synthesiser of the Intel Neuromorphic DNS Challenge.
 
 The recipe is that of ``noisyspeech_synthesizer.py`` (https://github.com/IntelLabs/IntelNeuromorphicDNSChallenge)
-and of ``audiolib.py`` (https://github.com/microsoft/DNS-Challenge), with two differences. Clip N depends on the
-seed and N alone, where the challenge walks one shuffled list from clip to clip. And the SNR is the one asked
-for: the challenge scales the noise by the levels from before its normalisation and so misses it.
+and of the ``audiolib.py`` that it runs (https://github.com/microsoft/DNS-Challenge at 5582dcf), with two differences.
+Clip N depends on the seed and N alone, where the challenge walks one shuffled list from clip to clip. And the SNR is
+the one asked for: the challenge scales the noise by the levels from before its normalisation and so misses it.
+
+Levels are summed in float64, whatever the samples: sums in float32 round differently from one NumPy to the next.
 """
 
 import contextlib
@@ -17,7 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,6 +40,8 @@ from spandex.shards import Shard
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")  # that samples pass through
 NAME_LENGTH = 100  # bytes of a clip's name for its speech files, and for its noise files
 MAX_DRAWS = 100
+
+LevelWindows = Literal["all", "active"]
 
 # Windows and thresholds of audiolib.py: active_rms and activitydetector.
 _LEVEL_WINDOW_S = 0.1
@@ -63,6 +67,7 @@ class SynthesisSettings:
     snr_db: tuple[int, int] = (-5, 20)  # integers drawn from [low, high)
     level_dbfs: tuple[int, int] = (-35, -15)  # of the mixture; integers drawn from [low, high)
     speech_level_dbfs: float = -25.0
+    level_windows: LevelWindows = "all"  # that the levels of speech and noise are over
     peak: float = 0.99
     min_activity: float = 0.6  # share of the clip
     min_source_s: float = 0.5
@@ -117,15 +122,22 @@ class UnmixableError(SpandexError):
     """Speech and noise that have no moment in common."""
 
 
-def active_rms(clean: np.ndarray, noise: np.ndarray, sample_rate_hz: int) -> tuple[float, float]:
-    """RMS of clean and of noise over the windows of 0.1 s in which the noise is active.
+def levels(
+    clean: np.ndarray, noise: np.ndarray, sample_rate_hz: int, windows: LevelWindows = "all"
+) -> tuple[float, float]:
+    """RMS of speech and of noise, both (samples,), by which they are mixed; a silent noise gives (0, 0).
 
-    Active means 20 log10(mean square) > -50 dB with the noise at a peak of 1; where an impulse leaves no such
-    window, the loudest one counts. Source: ``active_rms`` in audiolib.py. A silent noise gives (0, 0).
+    ``all`` is the RMS of the whole clip, as the challenge has it: ``active_rms`` of its audiolib.py means to leave
+    out windows without noise, and compares an RMS, which is never negative, with -50.
+
+    ``active`` takes the windows of 0.1 s in which the noise is active: 20 log10(mean square) > -50 dB with the noise at
+    a peak of 1, as in newer versions of that file; where an impulse leaves no such window, the loudest one counts.
     """
-    peak = np.abs(noise).max()
+    peak = float(np.abs(noise).max())
     if peak == 0:
         return 0.0, 0.0
+    if windows == "all":
+        return _rms(clean), _rms(noise)
     window = round(_LEVEL_WINDOW_S * sample_rate_hz)
     starts = np.arange(0, len(noise), window)
     lengths = np.diff(np.append(starts, len(noise)))
@@ -139,6 +151,10 @@ def active_rms(clean: np.ndarray, noise: np.ndarray, sample_rate_hz: int) -> tup
     return float(np.sqrt(clean_energy[active].sum() / total)), float(np.sqrt(noise_energy[active].sum() / total))
 
 
+def _rms(audio: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+
+
 def activity(audio: np.ndarray, sample_rate_hz: int) -> float:
     """Share of windows of 0.05 s with speech, in [0, 1]. Source: ``activitydetector`` in audiolib.py.
 
@@ -146,7 +162,7 @@ def activity(audio: np.ndarray, sample_rate_hz: int) -> float:
     is smoothed with a fast attack and a slow release and compared with a threshold.
     """
     audio = audio.astype(np.float64)
-    rms = np.sqrt(np.mean(audio**2))
+    rms = _rms(audio)
     if rms == 0:
         return 0.0
     starts = np.arange(0, len(audio), round(_ACTIVITY_WINDOW_S * sample_rate_hz))
@@ -160,10 +176,10 @@ def activity(audio: np.ndarray, sample_rate_hz: int) -> float:
 
 
 def mix(clean: np.ndarray, noise: np.ndarray, snr_db: float, level_dbfs: float, settings: SynthesisSettings) -> Mixture:
-    """Mix speech and noise, both (samples,), at an SNR on active RMS and a level of the whole.
+    """Mix speech and noise, both (samples,), at an SNR on their ``levels`` and a level of the whole.
 
-        clean' = clean * 10**(speech_level / 20) / active_rms(clean)
-        noise' = noise * 10**((speech_level - snr) / 20) / active_rms(noise)
+        clean' = clean * 10**(speech_level / 20) / level(clean)
+        noise' = noise * 10**((speech_level - snr) / 20) / level(noise)
 
     and clean', noise' and their sum are scaled by one factor so that the sum has the RMS ``level_dbfs``, or
     less where one of the three would exceed ``settings.peak``.
@@ -171,16 +187,16 @@ def mix(clean: np.ndarray, noise: np.ndarray, snr_db: float, level_dbfs: float, 
     Raises:
         UnmixableError: there is no noise, or no speech where the noise is active.
     """
-    clean_rms, noise_rms = active_rms(clean, noise, settings.sample_rate_hz)
+    clean_rms, noise_rms = levels(clean, noise, settings.sample_rate_hz, settings.level_windows)
     if noise_rms == 0:
         raise UnmixableError("the noise is silent")
-    if clean_rms <= 10 ** (_MIN_SPEECH_DB / 20) * np.abs(clean).max():
+    if clean_rms <= 10 ** (_MIN_SPEECH_DB / 20) * float(np.abs(clean).max()):
         raise UnmixableError("the speech pauses wherever the noise is active")
     clean = clean * (10 ** (settings.speech_level_dbfs / 20) / clean_rms)
     noise = noise * (10 ** ((settings.speech_level_dbfs - snr_db) / 20) / noise_rms)
     noisy = clean + noise
-    rms = np.sqrt(np.mean(noisy**2))
-    highest = max(np.abs(noisy).max(), np.abs(clean).max(), np.abs(noise).max())
+    rms = _rms(noisy)
+    highest = max(float(np.abs(part).max()) for part in (noisy, clean, noise))
     # rounding to 16 bits moves a sum by up to one step of 2**-15
     scale = min(10 ** (level_dbfs / 20) / rms, (settings.peak - 2**-15) / highest)
     return Mixture(noisy * scale, clean * scale, noise * scale, round(20 * np.log10(scale * rms)))
@@ -301,7 +317,7 @@ def _join(
             if len(part) > remaining:
                 start = rng.integers(len(part) - remaining + 1)
                 part = part[start : start + remaining]
-            if np.abs(part).max() > settings.peak:
+            if float(np.abs(part).max()) > settings.peak:
                 skipped[SkippedFile(entry.path, f"clipped (a sample above {settings.peak:g})")] = None
                 continue
             audio[position : position + len(part)] = part

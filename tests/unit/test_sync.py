@@ -1,5 +1,6 @@
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_other_version_of_a_library_makes_a_product_stale():
     recipe = json.loads(sidecar(PRUNED).read_text())
     recipe["versions"] = {"numpy": "0.1"}
     sidecar(PRUNED).write_text(json.dumps(recipe))
-    assert removed()[PRUNED].startswith("numpy was 0.1, is 1.")
+    assert removed()[PRUNED] == f"numpy was 0.1, is {version('numpy')}"
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", "[]"])

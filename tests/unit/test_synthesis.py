@@ -165,7 +165,7 @@ class TestMix:
         noise[:RATE] = sine(500, 1)
         clean[:RATE] = 0
         with pytest.raises(UnmixableError, match="pauses"):
-            mix(clean, noise, 0, -20, SETTINGS)
+            mix(clean, noise, 0, -20, SynthesisSettings(level_windows="active"))
 
 
 def corpus(directory, extra=()):

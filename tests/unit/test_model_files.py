@@ -1,10 +1,13 @@
 import h5py
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from networks import hdf5_content
 from spandex.errors import SpandexError
+from spandex.evaluation import load_subject
 from spandex.models import SDNN, export_hdf5, from_hdf5, load_network, load_state, save_state
+from spandex.steps.own import starting_network
 
 
 def build(seed=0, **settings):
@@ -136,6 +139,58 @@ def test_load_network_takes_both_formats_and_any_width(tmp_path):
     export_hdf5(network, tmp_path / "network.net")
     assert states_equal(load_network(tmp_path / "network.pt"), network)
     assert states_equal(load_network(tmp_path / "network.net"), from_hdf5(tmp_path / "network.net"))
+
+
+def pruned_by_torch(network, share=0.75):
+    """The state dict under torch's own pruning, and then the network with that made permanent."""
+    pruned = [(block.synapse, "weight") for block in network.blocks[1:]]
+    prune.global_unstructured(pruned, prune.L1Unstructured, amount=share)
+    prune.random_unstructured(network.blocks[1].delay, "delay", amount=0.5)
+    state = network.state_dict()
+    for module, name in [*pruned, (network.blocks[1].delay, "delay")]:
+        prune.remove(module, name)
+    return state
+
+
+def test_a_state_dict_that_torch_pruned_is_read_as_the_weights_it_stands_for(tmp_path):
+    network = build(1)
+    state = pruned_by_torch(network)
+    assert {"blocks.2.synapse.weight_orig", "blocks.2.synapse.weight_mask", "blocks.1.delay.delay_orig"} <= state.keys()
+    torch.save(state, tmp_path / "network.pt")
+    other = build(2)
+    load_state(other, tmp_path / "network.pt")
+    export_hdf5(network, tmp_path / "network.net")
+    subject = load_subject(tmp_path / "network.net", with_float=True, float_path=tmp_path / "network.pt")
+    started, _ = starting_network(tmp_path / "network.pt", None, "{}", seed=0)
+    for loaded in (other, load_network(tmp_path / "network.pt"), subject.float_network, started):
+        assert states_equal(loaded, network)
+    weights = torch.cat([block.synapse.weight.flatten() for block in other.blocks[1:]])
+    assert int((weights == 0).sum()) == round(0.75 * weights.numel())
+
+
+@pytest.mark.parametrize("change", ["mask missing", "mask too short"])
+def test_a_pruned_weight_without_a_mask_that_fits_is_refused_by_name(tmp_path, change):
+    state = pruned_by_torch(build(1))
+    path, key = tmp_path / "network.pt", "blocks.2.synapse.weight_mask"
+    reason = "blocks.2.synapse.weight_orig is pruned, but its mask blocks.2.synapse.weight_mask is missing"
+    mask = state.pop(key)
+    if change == "mask too short":
+        state[key] = mask[:7]
+        reason = "blocks.2.synapse.weight_orig has shape (8, 8, 1, 1, 1), its mask (7, 8, 1, 1, 1)"
+    torch.save(state, path)
+    for load in (lambda: load_state(build(), path), lambda: load_network(path)):
+        with pytest.raises(SpandexError) as error:
+            load()
+        assert str(error.value) == f"{path}: {reason}"
+
+
+def test_a_network_that_is_itself_under_torch_s_pruning_keeps_its_own_names(tmp_path):
+    networks = [build(seed) for seed in (1, 2)]
+    for network in networks:
+        prune.l1_unstructured(network.blocks[2].synapse, "weight", amount=0.5)
+    save_state(networks[0], tmp_path / "network.pt")
+    load_state(networks[1], tmp_path / "network.pt")
+    assert states_equal(*networks)
 
 
 @pytest.mark.parametrize("change", ["missing", "cut", "other", "layer", "weight", "text", "narrow"])

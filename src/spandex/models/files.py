@@ -8,7 +8,7 @@ import io
 import math
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -18,6 +18,8 @@ import torch
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 from spandex.models.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
+
+ORIGINAL, MASK = "_orig", "_mask"  # what torch.nn.utils.prune adds to the name of a pruned parameter
 
 
 def save_state(network: torch.nn.Module, path: str | os.PathLike) -> None:
@@ -34,12 +36,12 @@ def save_state(network: torch.nn.Module, path: str | os.PathLike) -> None:
 
 
 def load_state(network: torch.nn.Module, path: str | os.PathLike) -> None:
-    """Read a state dict into ``network``.
+    """Read a state dict into ``network``; one that torch's pruning wrote is read as the weights that it stands for.
 
     Raises:
         SpandexError: the file is missing, holds no state dict, or its entries do not fit the network.
     """
-    _apply_state(network, _read_state(path), path)
+    _apply_state(network, _read_state(path, network.state_dict()), path)
 
 
 def export_hdf5(network: torch.nn.Module, path: str | os.PathLike) -> None:
@@ -71,7 +73,8 @@ def load_network(path: str | os.PathLike) -> MaskNetwork:
     """The mask network of a state dict (``network.pt``) or of an HDF5 (``network.net``), with hops of a quarter frame.
 
     Any number and width of dense layers will do, with delays or not: the challenge's baseline and the pruned networks
-    of SPANDEX, and those that lost neurons. A state dict's neurons are the challenge's, but for their thresholds.
+    of SPANDEX, and those that lost neurons. A state dict's neurons are the challenge's, but for their thresholds; it
+    may hold weights as torch's pruning does (``weight_orig`` and ``weight_mask``).
 
     Raises:
         SpandexError: the file is missing or is not such a network.
@@ -154,7 +157,8 @@ def _dataset(layers: h5py.Group, name: str, path: str | os.PathLike) -> np.ndarr
     return np.asarray(dataset[()])
 
 
-def _read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, torch.Tensor]:
+    """The tensors of a file by name, pruned ones merged but for those that the network calls the same, its ``own``."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -166,7 +170,28 @@ def _read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise SpandexError(f"{path}: not a state dict: expected names mapped to tensors")
-    return state
+    return _merge_pruned(state, own, path)
+
+
+def _merge_pruned(
+    state: Mapping[str, torch.Tensor], own: Container[str], path: str | os.PathLike
+) -> dict[str, torch.Tensor]:
+    """``name_orig`` times ``name_mask`` under their name, as torch.nn.utils.prune computes it.
+
+    So does SPANDEX's training write its networks (Michaeljurado42/SPANDEX, train_sdnn_custom.py, prune_utils.py).
+    """
+    merged = dict(state)
+    for key in state:
+        if not key.endswith(ORIGINAL) or key in own:
+            continue
+        name = key.removesuffix(ORIGINAL)
+        original, mask = merged.pop(key), merged.pop(name + MASK, None)
+        if mask is None:
+            raise SpandexError(f"{path}: {key} is pruned, but its mask {name + MASK} is missing")
+        if mask.shape != original.shape:
+            raise SpandexError(f"{path}: {key} has shape {tuple(original.shape)}, its mask {tuple(mask.shape)}")
+        merged[name] = original * mask
+    return merged
 
 
 def _apply_state(network: torch.nn.Module, state: dict[str, torch.Tensor], path: str | os.PathLike) -> None:

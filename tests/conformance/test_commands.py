@@ -109,7 +109,7 @@ def test_info_counts_the_published_parameters(mirror):
         result = spandex("info", path, "--json")
         found = json.loads(result.stdout)
         assert found["parameters"] == found["nonzero_weights"] + found["nonzero_delays"] == parameters
-        assert found["sparsity"] == pytest.approx(1 - density)
+        assert found["deployed_sparsity"] == pytest.approx(1 - density)
         assert [layer["shape"] for layer in found["layers"]] == [[257], [512], [512], [257]]
         assert result.stderr == f"warning: {path}: 1 delay above 62 steps, up to 64, clamped to 62\n"
         assert f"= {parameters:,} parameters" in spandex("info", path).stdout

@@ -26,7 +26,7 @@ from spandex.errors import SpandexError
 from spandex.steps.denoise import denoise_stream
 
 BINS = N_FFT // 2 + 1
-TOTALS = {"nonzero_weights", "nonzero_delays", "parameters", "size_kb", "sparsity", "layers"}
+TOTALS = {"nonzero_weights", "nonzero_delays", "parameters", "size_kb", "deployed_sparsity", "layers"}
 
 
 @pytest.fixture(scope="module")

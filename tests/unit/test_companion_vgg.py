@@ -111,7 +111,7 @@ def test_toy_run_prunes_weights_and_neurons_and_learns(runs):
         variants = result["variants"]
         assert tuple(variants) == METHODS
         both, dense = variants["neurons and weights"], variants["dense"]
-        assert both["sparsity"] >= 0.79 > 0.3 > dense["sparsity"]
+        assert both["deployed_sparsity"] >= 0.79 > 0.3 > dense["deployed_sparsity"]
         assert both["neurons"] < dense["neurons"]
         assert both["synops"] < dense["synops"]
         assert dense["accuracy"] > 0.3  # chance is 0.1
@@ -142,13 +142,13 @@ def test_claims_are_judged_and_shown(runs, tmp_path):
 
 def result_of(sparsity, accuracy, synops, differing, spikes=3):
     variant = {
-        "sparsity": sparsity,
+        "deployed_sparsity": sparsity,
         "accuracy": accuracy,
         "synops": synops,
         "spikes": 10.0,
         "lava": {"differing": differing, "spikes": spikes},
     }
-    dense = {"sparsity": 0.1, "accuracy": 0.5, "synops": 100.0, "spikes": 10.0}
+    dense = {"deployed_sparsity": 0.1, "accuracy": 0.5, "synops": 100.0, "spikes": 10.0}
     return {"variants": {"dense": dense, "neurons and weights": variant}}
 
 

@@ -103,7 +103,7 @@ def test_size_and_latency_are_those_of_the_deployed_network(result, nets):
     summary, size = result["networks"]["weak"], network_size(nets[0])
     for name in ("nonzero_weights", "nonzero_delays", "parameters", "size_kb"):
         assert summary[name] == getattr(size, name)
-    assert summary["deployed_sparsity"] == size.sparsity
+    assert summary["deployed_sparsity"] == size.deployed_sparsity
     assert summary["latency_buffer_ms"] == 1e3 * N_FFT / 16_000
 
 

@@ -37,7 +37,7 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
     found = json.loads(printed(capsys, path, as_json=True))
     # 8 bits for each of 3 weights, 6 for 3 delays of at most 62; 7 for each of 3 weights of 128
     size_kb = (3 * 8 + 3 * 6 + 3 * 7) / 8 / 1024
-    totals = {"nonzero_weights": 6, "nonzero_delays": 3, "parameters": 9, "size_kb": size_kb, "sparsity": 0.4}
+    totals = {"nonzero_weights": 6, "nonzero_delays": 3, "parameters": 9, "size_kb": size_kb, "deployed_sparsity": 0.4}
     assert {key: found[key] for key in totals} == pytest.approx(totals)
     assert (found["clamped_delays"], found["uncounted_layers"]) == (1, [])
     assert found["sparsity_map"] == {"1": True, "2": False}
@@ -54,14 +54,19 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
         "nonzero_weights": 3,
         "nonzero_delays": 3,
         "max_delay": 62,
-        "sparsity": 0.5,
+        "deployed_sparsity": 0.5,
         "weight_bits": 3,  # -4, -2, ..., 6 in steps of 2
         "weight_exponent": -5,
         "size_weight_bits": 8,
         "size_delay_bits": 6,
         "sparse": True,
     }
-    assert (output["threshold"], output["max_delay"], output["sparsity"], output["sparse"]) == (None, 0, 0.25, False)
+    assert (output["threshold"], output["max_delay"], output["deployed_sparsity"], output["sparse"]) == (
+        None,
+        0,
+        0.25,
+        False,
+    )
 
 
 def test_table_has_a_row_for_each_layer_and_the_totals(path, capsys):
@@ -70,7 +75,9 @@ def test_table_has_a_row_for_each_layer_and_the_totals(path, capsys):
     assert lines[1].split()[:3] == ["0", "input", "3"]
     assert lines[2].split() == ["1", "dense", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense"]
     assert lines[3].split() == ["2", "dense", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse"]
-    assert lines[5].startswith("6 non-zero weights + 3 non-zero delays = 9 parameters, 0.01 KB, sparsity 40.0%")
+    assert lines[5].startswith(
+        "6 non-zero weights + 3 non-zero delays = 9 parameters, 0.01 KB, deployed sparsity 40.0%"
+    )
 
 
 def test_long_delays_are_warned_of_once(path):

@@ -124,12 +124,26 @@ def test_masks_only_grow():
 def test_schedule_starts_at_the_sparsity_there_is():
     network = Network()
     with torch.no_grad():
-        network.blocks[1].synapse.weight[:15] = 5e-6  # negligible, not zero
-    assert sparsity(network).total == 0
+        network.blocks[1].synapse.weight[:15] = 1e-10  # zero by definition, if not exactly
+    assert sparsity(network).total == 300 / 1600
     pruner = GradualMagnitude(network, 0.75, steps=10)
     assert pruner.schedule.initial == 300 / 1600
     pruner.step()
     assert sparsity(network).total == 300 / 1600
+    assert (network.blocks[1].synapse.weight[:15] == 0).all()
+
+
+@pytest.mark.parametrize("small", [1e-6, 1e-9, 1e-10, 1e-12])
+def test_the_target_is_exact_whatever_is_small_from_the_start(small):
+    network = Network()
+    with torch.no_grad():
+        network.blocks[1].synapse.weight[:15] = small
+    pruner = GradualMagnitude(network, 0.6, steps=3, frequency=1)
+    assert pruner.schedule.initial == sparsity(network).total == (300 / 1600 if small <= 1e-10 else 0)
+    for _ in range(4):
+        pruner.step()
+    assert sparsity(network).total == 0.6
+    assert (flat(network.weights) == 0).sum() == round(0.6 * 1600)
 
 
 def test_a_target_already_passed_is_refused():

@@ -32,7 +32,7 @@ def test_weights_and_delays_of_a_small_network_by_hand(tmp_path):
     assert (second.nonzero_weights, second.nonzero_delays, second.weight_bits, second.delay_bits) == (2, 0, 7, 0)
     assert size.parameters == 7
     assert size.size_kb == (3 * 8 + 2 * 3 + 2 * 7) / 8 / 1024
-    assert size.sparsity == pytest.approx(3 / 8)
+    assert size.deployed_sparsity == pytest.approx(3 / 8)
 
 
 def test_delays_of_the_inputs_and_of_every_synapse_are_expanded_as_netx_does(tmp_path):
@@ -48,7 +48,7 @@ def test_delays_of_the_inputs_and_of_every_synapse_are_expanded_as_netx_does(tmp
 
 def test_layer_without_weights_has_no_parameters(tmp_path):
     size = network_size(write_network(tmp_path / "a.net", {"weight": np.zeros((2, 3)), "delay": [1, 2]}))
-    assert size.parameters == 0 and size.size_kb == 0 and size.sparsity == 1
+    assert size.parameters == 0 and size.size_kb == 0 and size.deployed_sparsity == 1
 
 
 def test_exported_network_is_counted(tmp_path):

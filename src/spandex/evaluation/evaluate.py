@@ -198,5 +198,5 @@ def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]]) ->
         "nonzero_delays": size.nonzero_delays,
         "parameters": size.parameters,
         "size_kb": size.size_kb,
-        "deployed_sparsity": size.sparsity,
+        "deployed_sparsity": size.deployed_sparsity,
     }

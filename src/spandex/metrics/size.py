@@ -45,7 +45,7 @@ class LayerSize:
         return self.neurons * self.inputs
 
     @property
-    def sparsity(self) -> float:
+    def deployed_sparsity(self) -> float:
         return 1 - self.nonzero_weights / self.weights
 
     @property
@@ -77,7 +77,7 @@ class NetworkSize:
         return sum(layer.bits for layer in self.layers) / 8 / 1024
 
     @property
-    def sparsity(self) -> float:
+    def deployed_sparsity(self) -> float:
         """Share of deployed weights that are zero, rounding to 8 bits included; 0 without any weight."""
         weights = sum(layer.weights for layer in self.layers)
         return 1 - self.nonzero_weights / weights if weights else 0.0

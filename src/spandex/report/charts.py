@@ -135,18 +135,18 @@ def plane_charts(
 
 
 def layer_charts(layers: Mapping[str, Sequence[LayerWeights]], metrics: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
-    """Sparsity, synaptic operations and events by layer.
+    """Deployed sparsity, synaptic operations and events by layer.
 
     Args:
         layers: by network.
         metrics: scores of the same networks, with ``layer_synops_per_step`` and ``events_per_step``.
     """
     ticks = [f"layer {layer.name}" for layer in next(iter(layers.values()))]
-    sparsity = {name: [100 * layer.sparsity for layer in found] for name, found in layers.items()}
+    deployed_sparsity = {name: [100 * layer.deployed_sparsity for layer in found] for name, found in layers.items()}
     synops = {name: [value / 1e3 for value in metrics[name]["layer_synops_per_step"]] for name in layers}
     events = {name: metrics[name]["events_per_step"] for name in layers}
     return [
-        _bars("sparsity", "Sparsity by layer, as deployed", "zero weights (%)", ticks, sparsity, "%"),
+        _bars("deployed_sparsity", "Deployed sparsity by layer", "zero weights (%)", ticks, deployed_sparsity, "%"),
         _bars("synops", "Synaptic operations by layer", "thousand SynOps a step", ticks, synops, "thousand"),
         _bars("events", "Events that enter a layer", "events a step", ticks, events, "events"),
     ]

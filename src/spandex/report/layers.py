@@ -19,14 +19,14 @@ class LayerWeights:
     Attributes:
         name: number of the synaptic layer, from 1.
         weights: number of them, zeros included.
-        sparsity: share of weights that are zero as deployed.
+        deployed_sparsity: share of weights that are zero as deployed.
         kept: the weights that are not, as integers that Lava holds.
         step: largest number that all of them are multiples of.
     """
 
     name: str
     weights: int
-    sparsity: float
+    deployed_sparsity: float
     kept: np.ndarray
     step: int
 
@@ -40,8 +40,8 @@ def layer_weights(path: str | os.PathLike) -> list[LayerWeights]:
     found = []
     for number, layer in enumerate(deployed_weights(path), start=1):
         kept = layer.weights[layer.weights != 0]
-        sparsity = 1 - kept.size / layer.weights.size
-        found.append(LayerWeights(str(number), layer.weights.size, sparsity, kept, int(np.gcd.reduce(kept)) or 1))
+        zero = 1 - kept.size / layer.weights.size
+        found.append(LayerWeights(str(number), layer.weights.size, zero, kept, int(np.gcd.reduce(kept)) or 1))
     return found
 
 

@@ -16,9 +16,9 @@ class GradualMagnitude(Pruner):
             optimizer.step()
             pruner.step()
 
-    Sources: Zhu and Gupta 2017; SPANDEX (Michaeljurado42/SPANDEX, train_sdnn_custom.py), which prunes every 30
-    iterations with steps = pruning epochs * iterations an epoch - 1. Unlike there, the last step reaches the target
-    exactly, and equal magnitudes do not change the count.
+    Sources: Zhu and Gupta 2017; SPANDEX (Michaeljurado42/SPANDEX, train_sdnn_custom.py), with steps = pruning epochs *
+    iterations an epoch - 1 and a new target every 30 iterations. Unlike there, iterations are counted through and not
+    anew in every epoch, the last step reaches the target exactly, and equal magnitudes do not change the count.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GradualMagnitude(Pruner):
             target: final sparsity, a fraction of the weights.
             steps: the iteration, counted from 0, at which the target is reached.
             frequency: iterations between two pruning steps.
-            initial: sparsity at iteration 0; as it is (magnitudes below 1e-5) if that is more.
+            initial: sparsity at iteration 0; the ``sparsity`` there is if that is more.
             scope: "global" or "layer", as for ``Pruner``.
             layers: which synapses, as for ``Pruner``.
 

@@ -6,10 +6,6 @@ import torch
 
 Tensors = Mapping[str, torch.Tensor]
 
-# Weights below this count as zero when a network's initial sparsity is measured, as in SPANDEX
-# (Michaeljurado42/SPANDEX, prune_utils.sparsity_statistics).
-NEGLIGIBLE = 1e-5
-
 
 @torch.no_grad()
 def magnitude(weights: Tensors, masks: Tensors, sparsity: float) -> dict[str, torch.Tensor]:

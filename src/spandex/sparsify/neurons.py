@@ -6,8 +6,9 @@ from itertools import pairwise
 import torch
 
 from spandex.errors import SpandexError
+from spandex.metrics.weights import nonzero
 from spandex.sparsify.chain import chain, ends
-from spandex.sparsify.magnitude import NEGLIGIBLE, magnitude
+from spandex.sparsify.magnitude import magnitude
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.pruner import groups, share
 from spandex.sparsify.schedule import Schedule
@@ -64,8 +65,8 @@ class NeuronPruner(MaskedWeights):
         """
         Args:
             network: a network of real-valued lava-dl dense and convolution blocks.
-            schedule: how many of the hidden neurons, when. It starts at the share that has only negligible incoming
-                weights (below 1e-5) if that is more than its ``initial``.
+            schedule: how many of the hidden neurons, when. It starts at the share whose incoming weights are all zero
+                (``spandex.metrics.weights``) if that is more than its ``initial``.
             score: importance of each neuron, at least 0, as ``incoming_norm``.
             scope: "global": neurons of all layers compete, by scores in units of the root mean square score of their
                 layer (after Molchanov et al., "Pruning convolutional neural networks for resource efficient
@@ -90,13 +91,11 @@ class NeuronPruner(MaskedWeights):
                 raise SpandexError(
                     f"target share {schedule.target:g} of {neurons} neurons: each layer of {group} keeps one"
                 )
-        negligible = {
-            name: (hidden[name].per_neuron(hidden[name].weight.value()).abs() < NEGLIGIBLE).all(dim=1) for name in names
-        }
+        idle = {name: ~nonzero(hidden[name].per_neuron(hidden[name].weight.value())).any(dim=1) for name in names}
         super().__init__(
             {link.name: link.weight for link in self._links},
             schedule,
-            {group: share(negligible, members) for group, members in self._groups.items()},
+            {group: share(idle, members) for group, members in self._groups.items()},
         )
 
     def __repr__(self) -> str:

@@ -14,8 +14,8 @@ import torch
 
 from spandex import noise_rule
 from spandex.errors import SpandexError
+from spandex.metrics.weights import nonzero
 from spandex.sparsify.chain import Link, chain
-from spandex.sparsify.magnitude import NEGLIGIBLE
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.pruner import share
 from spandex.sparsify.schedule import OneShot
@@ -56,8 +56,8 @@ class NoisePruner(MaskedWeights):
         self.seed = seed
         self._gains: dict[str, torch.Tensor] = {}
         weights = {link.name: link.weight for link in self._links}
-        negligible = {name: weight.value().abs() < NEGLIGIBLE for name, weight in weights.items()}
-        super().__init__(weights, OneShot(target, steps=0), {"the network": share(negligible, negligible)})
+        zero = {name: ~nonzero(weight.value()) for name, weight in weights.items()}
+        super().__init__(weights, OneShot(target, steps=0), {"the network": share(zero, zero)})
 
     def __repr__(self) -> str:
         return self._describe(gain_limit=self.gain_limit, seed=self.seed, layers=list(self.masks))

@@ -6,7 +6,8 @@ from typing import Protocol
 import torch
 
 from spandex.errors import SpandexError
-from spandex.sparsify.magnitude import NEGLIGIBLE, Tensors, magnitude
+from spandex.metrics.weights import nonzero
+from spandex.sparsify.magnitude import Tensors, magnitude
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.schedule import Schedule
 from spandex.sparsify.weights import Layers, synapse_weights
@@ -48,8 +49,8 @@ class Pruner(MaskedWeights):
         """
         Args:
             network: a network with dense or convolutional lava-dl synapses; only these are pruned.
-            schedule: how many of their weights, when. It starts at the sparsity there is (magnitudes below 1e-5) if
-                that is more than its ``initial``.
+            schedule: how many of their weights, when. It starts at the ``sparsity`` there is if that is more than its
+                ``initial``.
             source: which weights to remove. What it is made of should show in its name or repr, since
                 ``repr(pruner)`` tells runs apart.
             scope: "global": the source is given all layers together; "layer": each layer alone, so that each is
@@ -64,8 +65,8 @@ class Pruner(MaskedWeights):
         self.source = source
         self.scope = scope
         self._groups = groups(weights, scope)
-        negligible = {name: weight.value().abs() < NEGLIGIBLE for name, weight in weights.items()}
-        super().__init__(weights, schedule, {name: share(negligible, group) for name, group in self._groups.items()})
+        zero = {name: ~nonzero(weight.value()) for name, weight in weights.items()}
+        super().__init__(weights, schedule, {name: share(zero, group) for name, group in self._groups.items()})
 
     def __repr__(self) -> str:
         source = getattr(self.source, "__qualname__", None) or repr(self.source)

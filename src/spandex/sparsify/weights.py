@@ -10,6 +10,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils.hooks import RemovableHandle
 
 from spandex.errors import SpandexError
+from spandex.metrics.weights import nonzero
 
 # Pooling has one fixed weight for all, which is no connection that could go.
 PRUNABLE = (slayer.synapse.Dense, slayer.synapse.Conv, slayer.synapse.ConvTranspose)
@@ -148,7 +149,7 @@ def choose_layers(names: list[str], layers: Layers | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Fractions of weights that are exactly zero.
+    """Fractions of float weights that are zero: at most 1e-10 in magnitude (``spandex.metrics.weights``).
 
     Attributes:
         layers: one fraction a synapse, by name.
@@ -160,9 +161,11 @@ class Sparsity:
 
 
 def sparsity(network: torch.nn.Module, layers: Layers | None = None) -> Sparsity:
-    """Exact zero fraction of the float weights of every dense and convolutional synapse and of all of them together.
+    """Zero fraction of the float weights of every dense and convolutional synapse and of all of them together.
 
-    Parametrised weights are taken as the synapse uses them.
+    Zero is what ``spandex.metrics.weights`` says, here and wherever a float network's sparsity or operations are told;
+    quantisation rounds more weights to zero, see ``spandex.metrics.NetworkSize.deployed_sparsity``. Parametrised
+    weights are taken as the synapse uses them.
 
     Args:
         network: a network with lava-dl synapses.
@@ -172,7 +175,7 @@ def sparsity(network: torch.nn.Module, layers: Layers | None = None) -> Sparsity
         SpandexError: there is none, or a name in ``layers`` holds none.
     """
     weights = {name: weight.value() for name, weight in _chosen(network, layers).items()}
-    zeros = {name: weight.numel() - int(weight.count_nonzero()) for name, weight in weights.items()}
+    zeros = {name: weight.numel() - int(nonzero(weight).sum()) for name, weight in weights.items()}
     return Sparsity(
         layers={name: zeros[name] / weight.numel() for name, weight in weights.items()},
         total=sum(zeros.values()) / sum(weight.numel() for weight in weights.values()),

@@ -18,7 +18,7 @@ COLUMNS = {  # heading of the table: what describe() calls it
     "inputs": "inputs",
     "threshold": "threshold",
     "weights": "nonzero_weights",
-    "sparsity": "sparsity",
+    "deployed sparsity": "deployed_sparsity",
     "delays": "nonzero_delays",
     "longest": "max_delay",
     "bits": "weight_bits",
@@ -46,12 +46,12 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0
         density_threshold: largest density that ``auto`` makes sparse.
 
     Returns:
-        nonzero_weights, nonzero_delays, parameters, size_kb (1024 bytes), sparsity (0 to 1) of all fully connected
-        layers together; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers (numbers of the convolutions,
-        which the totals leave out), and layers. A layer has index, type, neuron, shape, neurons, threshold,
-        nonzero_weights and nonzero_delays (None for a convolution), and, None unless it is fully connected, inputs,
-        max_delay (steps), sparsity, weight_bits and weight_exponent of Lava's synapse, size_weight_bits and
-        size_delay_bits that a non-zero weight or delay counts for in size_kb, and sparse.
+        nonzero_weights, nonzero_delays, parameters, size_kb (1024 bytes), deployed_sparsity (0 to 1) of all fully
+        connected layers together; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers (numbers of the
+        convolutions, which the totals leave out), and layers. A layer has index, type, neuron, shape, neurons,
+        threshold, nonzero_weights and nonzero_delays (None for a convolution), and, None unless it is fully connected,
+        inputs, max_delay (steps), deployed_sparsity, weight_bits and weight_exponent of Lava's synapse,
+        size_weight_bits and size_delay_bits that a non-zero weight or delay counts for in size_kb, and sparse.
 
     Raises:
         SpandexError: the file is no network that Lava runs, or the map does not fit it.
@@ -72,7 +72,7 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0
         "nonzero_delays": size.nonzero_delays,
         "parameters": size.parameters,
         "size_kb": size.size_kb,
-        "sparsity": size.sparsity,
+        "deployed_sparsity": size.deployed_sparsity,
         "sparsity_map": {str(index): chosen for index, chosen in sparse.items()},
         "clamped_delays": sum(synapses.clamped_delays for synapses in connected),
         "uncounted_layers": [layer.index for layer in layers if layer.type == "conv"],
@@ -94,7 +94,7 @@ def _layer(layer: NetworkLayer, size: LayerSize | None, sparse: bool | None) -> 
         "nonzero_weights": size.nonzero_weights if size else uncounted,
         "nonzero_delays": size.nonzero_delays if size else uncounted,
         "max_delay": None if synapses is None else int(np.max(synapses.delays, where=synapses.weights != 0, initial=0)),
-        "sparsity": size and size.sparsity,
+        "deployed_sparsity": size and size.deployed_sparsity,
         "weight_bits": synapses and synapses.num_weight_bits,
         "weight_exponent": synapses and synapses.weight_exponent,
         "size_weight_bits": size and size.weight_bits,
@@ -116,7 +116,8 @@ def _text(found: dict[str, Any]) -> list[str]:
     lines.append("")
     lines.append(
         f"{found['nonzero_weights']:,} non-zero weights + {found['nonzero_delays']:,} non-zero delays "
-        f"= {found['parameters']:,} parameters, {found['size_kb']:,.2f} KB, sparsity {found['sparsity']:.1%}"
+        f"= {found['parameters']:,} parameters, {found['size_kb']:,.2f} KB, "
+        f"deployed sparsity {found['deployed_sparsity']:.1%}"
     )
     if found["uncounted_layers"]:
         convolutions = ", ".join(map(str, found["uncounted_layers"]))
@@ -129,7 +130,7 @@ def _cell(key: str, value: Any) -> str:
         return ""
     if key == "sparse":
         return "sparse" if value else "dense"
-    if key == "sparsity":
+    if key == "deployed_sparsity":
         return f"{value:.1%}"
     if key == "shape":
         return "x".join(map(str, value))

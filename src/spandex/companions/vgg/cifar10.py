@@ -58,16 +58,16 @@ def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path) -> dic
         path: of the network's file, which is written.
 
     Returns:
-        accuracy; sparsity (share of the original weights that the file does not have, in 8 bits); neurons (of all
-        layers with synapses); spikes and synops (of an image); layers (see ``Traffic``); dense_synapses (in the fully
-        connected layers, as Lava holds them).
+        accuracy; deployed_sparsity (share of the original weights that the file does not have, in 8 bits); neurons (of
+        all layers with synapses); spikes and synops (of an image); layers (see ``Traffic``); dense_synapses (in the
+        fully connected layers, as Lava holds them).
     """
     found = traffic(network, test, BATCH)
     right = accuracy(network, test, BATCH)
     export_hdf5(network, path)
     return {
         "accuracy": right,
-        "sparsity": 1 - sum(int(synapses(layer).sum()) for layer in network.layers) / whole,
+        "deployed_sparsity": 1 - sum(int(synapses(layer).sum()) for layer in network.layers) / whole,
         "neurons": sum(layer.neuron.shape.numel() for layer in network.layers),
         "spikes": sum(found.spikes),
         "synops": sum(found.operations),

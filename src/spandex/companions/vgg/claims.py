@@ -25,7 +25,7 @@ def findings(runs: Mapping[str, Runs], settings: Vgg) -> list[Finding]:
     """That the network becomes sparse at little loss, and that this shows in what its spikes cause."""
     there = runs["cifar10"]
     target = 100 * settings.sparsity
-    sparsity = over_seeds(there, lambda run: 100 * _of(run, PRUNED)["sparsity"])
+    sparsity = over_seeds(there, lambda run: 100 * _of(run, PRUNED)["deployed_sparsity"])
     change = over_seeds(there, lambda run: 100 * (_of(run, PRUNED)["accuracy"] - _of(run, "dense")["accuracy"]))
     spread = _left(there, _per_spike)
     operations = _left(there, lambda variant: variant["synops"])
@@ -92,7 +92,7 @@ def tables(runs: Mapping[str, Runs]) -> list[Table]:
     variants = [
         [
             name,
-            over(name, lambda variant: 100 * variant["sparsity"]),
+            over(name, lambda variant: 100 * variant["deployed_sparsity"]),
             over(name, lambda variant: 100 * variant["accuracy"]),
             over(name, lambda variant: variant["neurons"]),
             over(name, lambda variant: variant["spikes"]),

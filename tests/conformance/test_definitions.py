@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
-from spandex.models import load_network
+from denoising import real_pair
+from networks import prune_evaluate
+from spandex.metrics import EventCounter
+from spandex.models import load_network, stft
 from spandex.sparsify import GradualMagnitude, sparsity
 
 
@@ -33,3 +37,30 @@ def test_gradual_pruning_takes_the_baseline_to_its_target_exactly(baseline):
     weights = np.concatenate([block.synapse.weight.detach().numpy().ravel() for block in network.blocks[1:]])
     assert np.count_nonzero(weights == 0) == round(0.75 * weights.size)
     assert sparsity(network).total == 0.75
+
+
+@pytest.mark.parametrize("pruned", [False, True], ids=["as published", "75 % by torch"])
+def test_operations_with_float_weights_are_those_of_prune_evaluate(mirror, baseline, tmp_path, pruned):
+    path, state = baseline, torch.load(baseline, map_location="cpu", weights_only=True)
+    if pruned:
+        network = load_network(baseline)
+        synapses = [(block.synapse, "weight") for block in network.blocks[1:]]
+        prune.global_unstructured(synapses, prune.L1Unstructured, amount=0.75)
+        state = network.state_dict()
+        torch.save(state, path := tmp_path / "network.pt")
+        for i in (1, 2, 3):
+            name = f"blocks.{i}.synapse.weight"
+            state[name] = state[f"{name}_orig"] * state[f"{name}_mask"]
+    weights = [state[f"blocks.{i}.synapse.weight"] for i in (1, 2, 3)]
+    network, entered = load_network(path), []
+    for block in network.blocks[1:]:
+        block.register_forward_pre_hook(lambda block, inputs: entered.append(inputs[0]))
+    noisy, _ = real_pair(mirror, seconds=3)
+    magnitude, _ = stft(torch.from_numpy(noisy)[None])
+    with torch.no_grad(), EventCounter(network) as counter:
+        network(magnitude)
+    expected = prune_evaluate(weights, entered)
+    activity = counter.activity()
+    assert min(expected) > 0
+    assert [layer.synops_per_step for layer in activity.layers] == [n / magnitude.shape[-1] for n in expected]
+    assert activity.neuronops_per_step == 1281

@@ -94,14 +94,14 @@ def test_cost_is_counted_from_the_spikes_of_stock_lava(network, tmp_path):
     steps = inputs.shape[1]
     synops = [int((layer * fan_out[:, None]).sum()) for layer, fan_out in zip(sent, fan_outs, strict=True)]
     assert scores["events_per_step"] == [int(layer.sum()) / steps for layer in sent]
-    assert scores["layer_synops_per_step"] == [count / steps for count in synops]
-    assert scores["synops_per_step"] == sum(synops) / steps
+    assert scores["deployed_layer_synops_per_step"] == [count / steps for count in synops]
+    assert scores["deployed_synops_per_step"] == sum(synops) / steps
     neurons = 17 + 24 + 24  # whose events enter a synapse
     assert scores["neuronops_per_step"] == neurons
     power = (sum(synops) / steps + 10 * neurons) / (HOP / 16_000)
-    assert scores["power_proxy_ops_per_s"] == pytest.approx(power, rel=1e-12)
+    assert scores["deployed_power_proxy_ops_per_s"] == pytest.approx(power, rel=1e-12)
     latency_s = N_FFT / 16_000 + scores["latency_network_ms"] / 1e3
-    assert scores["pdp_proxy_ops"] == pytest.approx(power * latency_s, rel=1e-12)
+    assert scores["deployed_pdp_proxy_ops"] == pytest.approx(power * latency_s, rel=1e-12)
 
 
 def test_opinion_scores_are_those_of_the_denoised_clip(network, tmp_path):

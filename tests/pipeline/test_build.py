@@ -62,7 +62,7 @@ def test_make_prints_the_table_and_where_the_report_is(built, project):
         assert abs(float(row["fixed_minus_float_db"])) < 0.5
         difference = float(row["si_snr_db"]) - float(row["float_si_snr_db"])
         assert float(row["fixed_minus_float_db"]) == pytest.approx(difference, abs=2e-4)
-        assert float(row["power_proxy_mops_per_s"]) > 0 < float(row["power_proxy_estimate_mops_per_s"])
+        assert float(row["float_power_proxy_mops_per_s"]) > 0 < float(row["deployed_power_proxy_mops_per_s"])
 
 
 def test_report_folder_is_complete(built, project):
@@ -121,7 +121,7 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project)
     knee = our_rows(folder / "knee.csv")
     assert [row["model"] for row in knee] == ["dense", "cubic 50 %", "cubic 75 %", "cubic 90 %"]
     assert [float(row["sparsity_percent"]) for row in knee] == pytest.approx([0, 50, 75, 90], abs=0.1)
-    powers = [float(row["power_proxy_mops_per_s"]) for row in knee]
+    powers = [float(row["deployed_power_proxy_mops_per_s"]) for row in knee]
     assert powers == sorted(powers, reverse=True)
     for figure in ("schedules", "knee"):
         assert all((folder / f"figures/{figure}.{suffix}").stat().st_size > 1000 for suffix in ("png", "pdf"))
@@ -151,7 +151,7 @@ def test_companions_run_on_request_and_join_the_report(built, project, tmp_path)
     rows = {row["model"]: row for row in our_rows(reports / "table.csv")}
     for model, percent in {"events75": 75, "masks50": 50, "masks75": 75, "noise75": 75}.items():
         assert float(rows[model]["sparsity_percent"]) == pytest.approx(percent, abs=0.1)
-        assert rows[model]["si_snr_db"] and rows[model]["power_proxy_mops_per_s"]
+        assert rows[model]["si_snr_db"] and rows[model]["deployed_power_proxy_mops_per_s"]
     assert "Companion papers" in (reports / "index.html").read_text()
     after = modified(project)
     assert all(after[path] == before[path] for path in before)
@@ -172,7 +172,7 @@ def test_network_of_ones_own_goes_through_every_phase(tmp_path):
     for row in rows[1:]:
         layers = network_layers(project / f"models/embedded/exported/{row['model']}/network.net")
         assert [layer.neurons for layer in layers] == [257, 6, 257]
-        assert row["float_si_snr_db"] and row["power_proxy_mops_per_s"]
+        assert row["float_si_snr_db"] and row["float_power_proxy_mops_per_s"]
     assert float(rows[-1]["sparsity_percent"]) == pytest.approx(50, abs=0.1)
     with (project / "own_network.py").open("a") as file:
         file.write("\n# another version\n")

@@ -132,8 +132,8 @@ def scores(sigma: float = 0.0) -> dict:
         place = METHODS.index(variant.method)
         metrics = dict.fromkeys(METRICS, 1.0) | {"events_per_step": [3.0 / 2**place, 4.0 / 2**place]}
         metrics["si_snr_db"] = 10.0 + place + sigma * rng.standard_normal()
-        metrics["synops_per_step"] = 1000.0 / 2**place
-        metrics["power_proxy_ops_per_s"] = 1e6 / 2**place
+        metrics["deployed_synops_per_step"] = 1000.0 / 2**place
+        metrics["deployed_power_proxy_ops_per_s"] = 1e6 / 2**place
         found[variant.name] = metrics
     return found
 
@@ -175,7 +175,7 @@ def test_report_shows_companions_once_they_have_run(tmp_path, monkeypatch):
     rows = {row["model"]: row for row in read_csv(reports / "table.csv") if row["source"] == "this run"}
     assert list(rows) == ["noisy", "baseline", "dense", "prune50", "events", "events50", "masks50", "noise50"]
     for model in ("dense", "masks50"):
-        assert rows[model]["si_snr_db"] and rows[model]["power_proxy_mops_per_s"]
+        assert rows[model]["si_snr_db"] and rows[model]["deployed_power_proxy_mops_per_s"]
     assert rows["dense"]["float_si_snr_db"] and not rows["masks50"]["float_si_snr_db"]
     page = (reports / "index.html").read_text()
     assert claims.LABELS["masks"] in page and "DVS-CIFAR10" in page

@@ -22,7 +22,8 @@ from spandex.result_log import ResultLog
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 
-REPORTED = ("si_snr_db", "si_snri_db", "synops_per_step", "power_proxy_ops_per_s", "pdp_proxy_ops")
+COSTS = ("synops_per_step", "power_proxy_ops_per_s", "pdp_proxy_ops")
+REPORTED = ("si_snr_db", "si_snri_db", *(f"deployed_{cost}" for cost in COSTS))
 DIFFERENCE = "fixed_minus_float_"
 MOS = tuple(f"mos_{kind}{suffix}" for kind in ("ovrl", "sig", "bak") for suffix in ("", "_library"))
 
@@ -86,7 +87,7 @@ def test_networks_are_compared_clip_by_clip(result):
     (difference,) = result["differences"]
     assert (difference["of"], difference["minus"]) == ("strong", "weak")  # the order of the command line
     strong, weak = (result["networks"][name] for name in ("strong", "weak"))
-    for name in ("si_snr_db", "si_snri_db", "synops_per_step", "power_proxy_ops_per_s"):
+    for name in REPORTED:
         changes = np.subtract(column(strong, name), column(weak, name))
         mean, low, high = confidence_intervals({name: changes})[name]
         assert difference[name] == {"mean": mean, "interval": [low, high]}
@@ -123,6 +124,40 @@ def test_float_weights_come_from_the_state_dict_where_one_is_given(nets, clips, 
         audio = denoise(network, torch.from_numpy(clip.noisy)[None])[0].double().numpy()
         assert score == pytest.approx(float(si_snr(audio, clip.clean.astype(float))), abs=1e-4)
     assert given["float_si_snr_db"] != pytest.approx(own["float_si_snr_db"], abs=0.1)
+
+
+def test_operations_are_named_by_the_weights_that_were_counted(nets, clips, tmp_path):
+    network = from_hdf5(nets[1])
+    with torch.no_grad():
+        for block in network.blocks[1:]:
+            block.synapse.weight[block.synapse.weight == 0] = 1e-3  # that a network.pt has and its HDF5 has not
+    save_state(network, tmp_path / "network.pt")
+    alone, quantised, counted = (
+        evaluated(nets[1:], clips, tmp_path / "scores.json", **options)[0]["networks"]["strong"]
+        for options in ({}, {"with_float": True}, {"with_float": True, "float_nets": [tmp_path / "network.pt"]})
+    )
+    for cost in COSTS:
+        assert len({scores[f"deployed_{cost}"] for scores in (alone, quantised, counted)}) == 1
+        assert [f"quantised_{cost}" in scores for scores in (alone, quantised, counted)] == [False, True, False]
+        assert [f"float_{cost}" in scores for scores in (alone, quantised, counted)] == [False, False, True]
+        assert quantised[f"quantised_{cost}"] < counted[f"float_{cost}"]
+        assert quantised[f"quantised_{cost}"] == pytest.approx(alone[f"deployed_{cost}"], rel=0.05)
+    for name, scores in (("quantised", quantised), ("float", counted)):
+        for clip in scores["per_clip"]:
+            power = (clip[f"{name}_synops_per_step"] + 10 * clip["neuronops_per_step"]) / (HOP / 16_000)
+            latency_s = N_FFT / 16_000 + clip["latency_network_ms"] / 1e3
+            assert clip[f"{name}_power_proxy_ops_per_s"] == pytest.approx(power, rel=1e-12)
+            assert clip[f"{name}_pdp_proxy_ops"] == pytest.approx(power * latency_s, rel=1e-12)
+
+
+def test_networks_are_compared_by_what_both_have(nets, clips, tmp_path):
+    save_state(from_hdf5(nets[0]), tmp_path / "network.pt")
+    subjects = [
+        load_subject(nets[0], "with", with_float=True, float_path=tmp_path / "network.pt"),
+        load_subject(nets[0], "without"),
+    ]
+    (difference,) = evaluate(subjects, pair_clips(*clips)[0], None, ResultLog(tmp_path / "log")).differences
+    assert "deployed_synops_per_step" in difference and "float_synops_per_step" not in difference
 
 
 def test_workers_do_not_change_a_byte(nets, clips, tmp_path):

@@ -33,9 +33,10 @@ def metrics(model: str, **changes) -> dict:
         "fixed_minus_float_mos_ovrl": -0.1,
         "fixed_minus_float_mos_sig": -0.1,
         "fixed_minus_float_mos_bak": 0.1,
-        "power_proxy_ops_per_s": 9_320_000.0,
-        "power_proxy_estimate_ops_per_s": 9_300_000.0,
-        "pdp_proxy_ops": 298_240.0,
+        "float_power_proxy_ops_per_s": 9_320_000.0,
+        "deployed_power_proxy_ops_per_s": 8_740_000.0,
+        "float_pdp_proxy_ops": 298_240.0,
+        "deployed_pdp_proxy_ops": 279_680.0,
         "latency_buffer_ms": 32.0,
         "latency_network_ms": 0.5,
         "parameters": 344_392,
@@ -86,9 +87,10 @@ def test_values_are_in_the_units_of_the_paper():
         "fixed_minus_float_mos_ovrl": -0.1,
         "fixed_minus_float_mos_sig": -0.1,
         "fixed_minus_float_mos_bak": 0.1,
-        "power_proxy_mops_per_s": 9.32,
-        "power_proxy_estimate_mops_per_s": 9.3,
-        "pdp_proxy_mops": 0.2982,
+        "float_power_proxy_mops_per_s": 9.32,
+        "deployed_power_proxy_mops_per_s": 8.74,
+        "float_pdp_proxy_mops": 0.2982,
+        "deployed_pdp_proxy_mops": 0.2797,
         "params_thousand": 344.392,
         "size_kb": 304.761,
         "sparsity_percent": 50.0,
@@ -99,10 +101,13 @@ def test_values_are_in_the_units_of_the_paper():
 def test_published_values_are_those_of_the_files():
     published = {row.model: row.values for row in published_rows(PUBLISHED)}
     for entry in parsed((PUBLISHED / "spandex_paper.csv").read_text()):
-        for key in ("si_snr_db", "mos_bak", "latency_total_ms", "power_proxy_mops_per_s", "size_kb"):
+        for key in ("si_snr_db", "mos_bak", "latency_total_ms", "size_kb"):
             assert published[entry["entry"]][key] == float(entry[key])
+        for key in ("power_proxy_mops_per_s", "pdp_proxy_mops"):  # of float weights
+            assert published[entry["entry"]][f"float_{key}"] == float(entry[key])
+        assert not any(key.startswith("deployed_") for key in published[entry["entry"]])
     assert published["Baseline SDNN 02/20/2023"]["params_thousand"] == 525
-    assert "power_proxy_mops_per_s" not in published["Test Set 1 (noisy input)"]
+    assert "float_power_proxy_mops_per_s" not in published["Test Set 1 (noisy input)"]
 
 
 def test_unknown_values_are_empty_and_missing_metrics_an_error():
@@ -111,6 +116,15 @@ def test_unknown_values_are_empty_and_missing_metrics_an_error():
     assert table[0]["size_kb"] == table[1]["mos_ovrl"] == table[1]["fixed_minus_float_mos_sig"] == ""
     with pytest.raises(SpandexError, match="metrics of prune50: no size_kb"):
         rows(size_kb=None)
+
+
+def test_operations_with_quantised_weights_stay_out_of_the_column_and_the_board_entry_of_the_published():
+    alone = {key.replace("float_p", "quantised_p"): value for key, value in metrics("dense").items()}
+    row = parsed(to_csv(our_rows(NOISY, [alone])))[1]
+    assert row["float_power_proxy_mops_per_s"] == row["float_pdp_proxy_mops"] == ""
+    assert float(row["deployed_power_proxy_mops_per_s"]) == 8.74
+    entry = board_entry(alone, 0.006, "SPANDEX", None, "models/network.pt")
+    assert entry["power_proxy_Ops/s"] is entry["PDP_proxy_Ops"] is None
 
 
 def test_files_have_equal_bytes_twice_and_no_measured_time(tmp_path):

@@ -46,9 +46,9 @@ def deployed_scores(
 
     Returns:
         ``si_snr_db``, ``si_snri_db`` and ``si_snri_enc_dec_db`` (above the noisy audio as it is, and through encoder
-        and decoder), ``mos_*``, ``latency_network_ms``, ``synops_per_step``, ``neuronops_per_step``,
-        ``power_proxy_ops_per_s``, ``pdp_proxy_ops``, and by layer ``events_per_step``, ``layer_synops_per_step``,
-        ``overflows``.
+        and decoder), ``mos_*``, ``latency_network_ms``, ``neuronops_per_step``, the operations with deployed weights
+        that are not zero, ``deployed_synops_per_step``, ``deployed_power_proxy_ops_per_s`` and
+        ``deployed_pdp_proxy_ops``, and by layer ``events_per_step``, ``deployed_layer_synops_per_step``, ``overflows``.
     """
     inputs, spectrum = encoded
     run = subject.executor.run(inputs)
@@ -76,15 +76,21 @@ def float_scores(
         turn: the float network's events are counted for one clip at a time.
 
     Returns:
-        ``float_si_snr_db``, ``float_mos_*``, ``fixed_minus_float_db``, ``fixed_minus_float_mos_*``, and the estimate of
-        SPANDEX for its cost: event rate times the non-zero float weights, ``synops_estimate_per_step`` and
-        ``power_proxy_estimate_ops_per_s``.
+        ``float_si_snr_db``, ``float_mos_*``, ``fixed_minus_float_db``, ``fixed_minus_float_mos_*``, and the operations
+        as SPANDEX counted those that it published, of the float network's events and weights:
+        ``float_synops_per_step``, ``float_power_proxy_ops_per_s``, ``float_pdp_proxy_ops``. Where the weights are those
+        of an HDF5, these are of the same events with ``quantised`` weights, and say so instead of ``float``.
     """
     with turn, EventCounter(subject.float_network) as counter:
         audio = float_audio(subject.float_network, clip.noisy)
     activity = counter.activity()
-    estimate = activity.synops_estimate_per_step
-    power = power_proxy(estimate, activity.neuronops_per_step, subject.hop / SAMPLE_RATE_HZ)
+    operations = _operations(
+        subject.float_weights,
+        activity.synops_per_step,
+        activity.neuronops_per_step,
+        subject,
+        deployed["latency_network_ms"] / 1e3,
+    )
     own = {"si_snr_db": si_snr_db(audio, clip.clean), **_mos(dnsmos, audio)}
     changes = {
         f"fixed_minus_float_{name.removeprefix('si_snr_')}": deployed[name] - value
@@ -94,8 +100,7 @@ def float_scores(
     return {
         **{f"float_{name}": value for name, value in own.items()},
         **changes,
-        "synops_estimate_per_step": estimate,
-        "power_proxy_estimate_ops_per_s": power,
+        **operations,
     }
 
 
@@ -104,17 +109,24 @@ def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:
     steps = run.activity[0].steps
     synops = sum(layer.synops for layer in run.activity) / steps
     neuronops = sum(layer.neuron_updates for layer in run.activity[:-1]) / steps
-    power = power_proxy(synops, neuronops, subject.hop / SAMPLE_RATE_HZ)
     synaptic = run.activity[1:]
     return {
         "latency_network_ms": 1e3 * latency_s,
-        "synops_per_step": synops,
         "neuronops_per_step": neuronops,
-        "power_proxy_ops_per_s": power,
-        "pdp_proxy_ops": pdp_proxy(power, buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ) + latency_s),
+        **_operations("deployed", synops, neuronops, subject, latency_s),
         "events_per_step": [layer.events / steps for layer in synaptic],
-        "layer_synops_per_step": [layer.synops / steps for layer in synaptic],
+        "deployed_layer_synops_per_step": [layer.synops / steps for layer in synaptic],
         "overflows": [layer.overflows for layer in synaptic],
+    }
+
+
+def _operations(weights: str, synops: float, neuronops: float, subject: Subject, latency_s: float) -> Scores:
+    """Operations and what follows from them, under names that say which ``weights`` were counted."""
+    power = power_proxy(synops, neuronops, subject.hop / SAMPLE_RATE_HZ)
+    return {
+        f"{weights}_synops_per_step": synops,
+        f"{weights}_power_proxy_ops_per_s": power,
+        f"{weights}_pdp_proxy_ops": pdp_proxy(power, buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ) + latency_s),
     }
 
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from spandex.deploy.codec import framing
 from spandex.deploy.executor import Executor
@@ -24,6 +25,8 @@ class Subject:
         n_fft, hop: samples of a frame and of a step.
         size: parameters as deployed.
         float_network: the same network in floating point; None if that is not wanted.
+        float_weights: what that one's weights are, as names of scores say it: ``float`` as trained, or ``quantised``
+            where only the HDF5 tells them.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Subject:
     hop: int
     size: NetworkSize
     float_network: MaskNetwork | None
+    float_weights: Literal["float", "quantised"]
 
 
 def load_subject(
@@ -75,4 +79,5 @@ def load_subject(
             digest += f" {sha256(float_path)}"
         accelerate(network.eval())
     default = path.parent.name if path.stem == "network" and path.parent.name else path.stem
-    return Subject(name or default, digest, executor, n_fft, hop, network_size(path), network)
+    weights = "quantised" if float_path is None else "float"
+    return Subject(name or default, digest, executor, n_fft, hop, network_size(path), network, weights)

@@ -15,9 +15,11 @@ COMPARED = (
     "mos_ovrl",
     "mos_sig",
     "mos_bak",
-    "synops_per_step",
-    "power_proxy_ops_per_s",
-    "pdp_proxy_ops",
+    *(
+        f"{weights}_{count}"
+        for weights in ("float", "deployed")
+        for count in ("synops_per_step", "power_proxy_ops_per_s", "pdp_proxy_ops")
+    ),
 )
 
 Scores = Mapping[str, Any]
@@ -43,17 +45,16 @@ def summarise(per_clip: Sequence[Scores]) -> dict[str, Any]:
 
 
 def differences(networks: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """For every two networks, mean and interval of the second minus the first on the same clips.
+    """For every two networks, mean and interval of the second minus the first on the same clips, of what both have.
 
     Args:
         networks: by name, what ``summarise`` gave, on the same clips in the same order.
     """
     found = []
     for first, second in combinations(networks, 2):
-        columns = [
-            {name: values for name, values in _columns(networks[network]["per_clip"]).items() if name in COMPARED}
-            for network in (second, first)
-        ]
+        of, minus = (_columns(networks[network]["per_clip"]) for network in (second, first))
+        compared = [name for name in COMPARED if name in of and name in minus]
+        columns = ({name: scores[name] for name in compared} for scores in (of, minus))
         by_score = paired_differences(*columns, CONFIDENCE)
         found.append({"of": second, "minus": first, **{name: _entry(value) for name, value in by_score.items()}})
     return found

@@ -8,6 +8,7 @@ import torch
 from lava.lib.dl.slayer.synapse import layer as synapse
 
 from spandex.errors import SpandexError
+from spandex.metrics.weights import nonzero
 
 NEURONOP_WEIGHT = 10  # synaptic operations that a neuron update costs (Timcheck et al. 2023, arXiv:2303.09503)
 
@@ -19,18 +20,13 @@ class LayerActivity:
     Attributes:
         name: the block's place in the network.
         events_per_step: events that enter the layer.
-        event_rate: share of input neurons with an event at a step.
-        synops_per_step: sum over these events of the fan-out of the neuron that sent each: its non-zero outgoing
-            weights, as quantised for deployment.
-        synops_estimate_per_step: event rate times the non-zero float weights, the estimate of SPANDEX and, without
-            pruning, of the challenge.
+        synops_per_step: sum over these events of the fan-out of the neuron that sent each: its outgoing weights that
+            are not zero, see ``spandex.metrics.weights``.
     """
 
     name: str
     events_per_step: float
-    event_rate: float
     synops_per_step: float
-    synops_estimate_per_step: float
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,13 @@ class Activity:
     def synops_per_step(self) -> float:
         return sum(layer.synops_per_step for layer in self.layers)
 
-    @property
-    def synops_estimate_per_step(self) -> float:
-        return sum(layer.synops_estimate_per_step for layer in self.layers)
-
 
 class EventCounter:
     """Counts the events that enter every synapse of ``network.blocks`` while the context is open.
 
-    Any network of lava-dl sigma-delta blocks with dense synapses will do::
+    With the float weights that they meet this is how SPANDEX counted its published networks on test set 1; the
+    deployed network is counted by ``spandex.deploy.Executor``. Any network of lava-dl sigma-delta blocks with dense
+    synapses will do::
 
         with EventCounter(network) as counter:
             for clip in clips:
@@ -68,6 +62,8 @@ class EventCounter:
 
     A block's output is what enters the next synapse: delta events after step and axonal delay. An event that a
     delay carries beyond the end of a clip is not counted.
+
+    Source: prune_evaluate.py of Michaeljurado42/SPANDEX, baseline_solution/sdnn_delays ("exact synops").
 
     Raises:
         SpandexError: a block has a synapse that is not dense.
@@ -109,7 +105,7 @@ class EventCounter:
         return hook
 
     def activity(self) -> Activity:
-        """What has been counted so far, with the fan-out of the weights as they are now.
+        """What has been counted so far, with the fan-out of the float weights as they are now.
 
         Raises:
             ValueError: nothing has been counted.
@@ -121,17 +117,11 @@ class EventCounter:
 
     def _layer(self, name: str, block: torch.nn.Module) -> LayerActivity:
         events = self._events[name]
-        with torch.no_grad():
-            weight = block.synapse.weight
-            deployed = weight if block.synapse.pre_hook_fx is None else block.synapse.pre_hook_fx(weight)
-        fan_out = deployed.flatten(1).count_nonzero(dim=0).cpu()
-        rate = int(events.sum()) / (len(events) * self._steps)
+        fan_out = nonzero(block.synapse.weight).flatten(1).sum(dim=0).cpu()
         return LayerActivity(
             name=name,
             events_per_step=int(events.sum()) / self._steps,
-            event_rate=rate,
             synops_per_step=int((events * fan_out).sum()) / self._steps,
-            synops_estimate_per_step=rate * int(weight.count_nonzero()),
         )
 
 

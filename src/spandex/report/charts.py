@@ -90,6 +90,8 @@ def plane_charts(
 ) -> list[Chart]:
     """SI-SNR, and its improvement over the noisy input, over the power proxy, with the challenge's board behind.
 
+    The power proxy is of float weights, as the published networks' is.
+
     Args:
         board: entries of the challenge's track 1, cells as in ndns_track1_test_set_1.csv.
         networks: ours, scores of ``spandex.evaluation``.
@@ -109,7 +111,7 @@ def plane_charts(
             symbol = _of(SYMBOLS, name, names)
             if rebuilt[name]:
                 traces.append(_entries(name, rebuilt[name], theirs, f"{symbol}-open", series))
-            power, quality = metrics["power_proxy_ops_per_s"] / 1e6, metrics[ours]
+            power, quality = metrics["float_power_proxy_ops_per_s"] / 1e6, metrics[ours]
             low, high = metrics["intervals"][ours]
             traces.append(
                 go.Scatter(
@@ -128,7 +130,7 @@ def plane_charts(
             f"{entry['entry']} of {entry['team']} {entry[theirs]} dB at {entry['power_proxy_mops_per_s']} M-Ops/s"
             for entry in entries
         ]
-        figure = _figure(traces, "power proxy (M-Ops/s)", f"{title} (dB)")
+        figure = _figure(traces, "float power proxy (M-Ops/s)", f"{title} (dB)")
         figure.update_xaxes(type="log", dtick=1)
         charts.append(_chart(key, f"{title} and power proxy", _sentence(words), figure))
     return charts
@@ -139,15 +141,15 @@ def layer_charts(layers: Mapping[str, Sequence[LayerWeights]], metrics: Mapping[
 
     Args:
         layers: by network.
-        metrics: scores of the same networks, with ``layer_synops_per_step`` and ``events_per_step``.
+        metrics: scores of the same networks, with ``deployed_layer_synops_per_step`` and ``events_per_step``.
     """
     ticks = [f"layer {layer.name}" for layer in next(iter(layers.values()))]
     deployed_sparsity = {name: [100 * layer.deployed_sparsity for layer in found] for name, found in layers.items()}
-    synops = {name: [value / 1e3 for value in metrics[name]["layer_synops_per_step"]] for name in layers}
+    synops = {name: [value / 1e3 for value in metrics[name]["deployed_layer_synops_per_step"]] for name in layers}
     events = {name: metrics[name]["events_per_step"] for name in layers}
     return [
         _bars("deployed_sparsity", "Deployed sparsity by layer", "zero weights (%)", ticks, deployed_sparsity, "%"),
-        _bars("synops", "Synaptic operations by layer", "thousand SynOps a step", ticks, synops, "thousand"),
+        _bars("synops", "Deployed synaptic operations by layer", "thousand SynOps a step", ticks, synops, "thousand"),
         _bars("events", "Events that enter a layer", "events a step", ticks, events, "events"),
     ]
 
@@ -170,7 +172,7 @@ def weight_charts(layers: Mapping[str, Sequence[LayerWeights]]) -> list[Chart]:
 
 
 def knee_charts(points: Sequence[KneePoint]) -> list[Chart]:
-    """SI-SNR against the control, and power proxy, over sparsity; from the ablation."""
+    """SI-SNR against the control, and deployed power proxy, over sparsity; from the ablation."""
     sparsity = [100 * point.sparsity for point in points]
     bands = [point.interval_db for point in points]
     quality = [
@@ -193,11 +195,11 @@ def knee_charts(points: Sequence[KneePoint]) -> list[Chart]:
         for p, band in pairs
     ]
     costs = [f"{number(100 * p.sparsity, 1)} %: {number(p.power_mops_per_s, 2)} M-Ops/s" for p in points]
-    figure = _figure(power, "sparsity (%)", "power proxy (M-Ops/s)")
+    figure = _figure(power, "sparsity (%)", "deployed power proxy (M-Ops/s)")
     figure.update_yaxes(rangemode="tozero")
     return [
         _chart("knee", "SI-SNR over sparsity", _sentence(words), _figure(quality, "sparsity (%)", "change (dB)")),
-        _chart("knee_power", "Power proxy over sparsity", _sentence(costs), figure),
+        _chart("knee_power", "Deployed power proxy over sparsity", _sentence(costs), figure),
     ]
 
 

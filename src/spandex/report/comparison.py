@@ -6,7 +6,7 @@ from typing import Any
 
 from spandex.metrics.bootstrap import Interval
 
-LOWER_IS_BETTER = ("power_proxy_ops_per_s", "pdp_proxy_ops", "synops_per_step")
+LOWER_IS_BETTER = ("power_proxy_ops_per_s", "pdp_proxy_ops", "synops_per_step")  # how their names end
 
 Differences = Mapping[str, Interval]
 
@@ -40,7 +40,7 @@ def significance(score: str, difference: Interval) -> Significance:
     """Whether a difference of a score is one, and for better or worse."""
     if difference.low <= 0 <= difference.high:
         return Significance.OPEN
-    return Significance.BETTER if (difference.mean > 0) != (score in LOWER_IS_BETTER) else Significance.WORSE
+    return Significance.BETTER if (difference.mean > 0) != score.endswith(LOWER_IS_BETTER) else Significance.WORSE
 
 
 def _negated(mean: float, low: float, high: float) -> Interval:

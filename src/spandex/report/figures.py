@@ -36,7 +36,7 @@ class KneePoint(NamedTuple):
         sparsity: share of float weights that are zero.
         change_db: SI-SNR above that of the dense control, mean over clips.
         interval_db: of that mean, 95 %.
-        power_mops_per_s: power proxy.
+        power_mops_per_s: power proxy, of deployed weights.
     """
 
     sparsity: float
@@ -53,7 +53,7 @@ def knee_point(scores: Mapping[str, Any], change: Mapping[str, Any] | None = Non
         change: the network minus the control, from ``spandex.evaluation.differences``; None for the control.
     """
     difference = {"mean": 0.0, "interval": (0.0, 0.0)} if change is None else change["si_snr_db"]
-    power = scores["power_proxy_ops_per_s"] / 1e6
+    power = scores["deployed_power_proxy_ops_per_s"] / 1e6
     return KneePoint(scores["sparsity"], difference["mean"], tuple(difference["interval"]), power)
 
 
@@ -143,7 +143,7 @@ def schedules_figure(
 
 
 def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Path]:
-    """SI-SNR against that of the dense control, and power proxy, over sparsity.
+    """SI-SNR against that of the dense control, and deployed power proxy, over sparsity.
 
     Args:
         points: networks by growing sparsity.
@@ -156,7 +156,7 @@ def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Pa
         figure = Figure(figsize=(5, 4.4), layout="constrained")
         quality, power = figure.subplots(2, 1, sharex=True)
         quality.set_ylabel("SI-SNR - dense (dB)")
-        power.set(xlabel="sparsity (%)", ylabel="power proxy (M-Ops/s)")
+        power.set(xlabel="sparsity (%)", ylabel="deployed power proxy (M-Ops/s)")
         sparsity = [100 * point.sparsity for point in points]
         low, high = ([point.interval_db[end] for point in points] for end in (0, 1))
         quality.fill_between(sparsity, low, high, alpha=0.25, linewidth=0)

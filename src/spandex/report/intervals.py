@@ -7,7 +7,12 @@ from typing import Any
 
 from spandex.files import atomic_path
 
-SCORES = {"si_snr_db": ("SI-SNR (dB)", 2), "mos_ovrl": ("MOS ovrl", 3), "power_proxy_ops_per_s": ("power (Ops/s)", 0)}
+SCORES = {
+    "si_snr_db": ("SI-SNR (dB)", 2),
+    "mos_ovrl": ("MOS ovrl", 3),
+    "float_power_proxy_ops_per_s": ("float power (Ops/s)", 0),
+    "deployed_power_proxy_ops_per_s": ("deployed power (Ops/s)", 0),
+}
 NOTHING = "-"
 
 Metrics = Mapping[str, Any]

@@ -15,20 +15,19 @@ from spandex.report.tex import escape
 # columns of the two tables, whose width is that of a page
 QUALITY = ("si_snr_db", "si_snri_data_db", "mos_ovrl", "mos_sig", "mos_bak", "fixed_minus_float_db")
 COST = (
-    "power_proxy_mops_per_s",
-    "power_proxy_estimate_mops_per_s",
-    "pdp_proxy_mops",
+    "float_power_proxy_mops_per_s",
+    "deployed_power_proxy_mops_per_s",
+    "float_pdp_proxy_mops",
     "params_thousand",
     "size_kb",
     "sparsity_percent",
     "deployed_sparsity_percent",
 )
 SHORT = {
-    "power_proxy_mops_per_s": "power",
-    "power_proxy_estimate_mops_per_s": "float estimate",
-    "pdp_proxy_mops": "PDP",
+    "float_power_proxy_mops_per_s": "float power",
+    "deployed_power_proxy_mops_per_s": "deployed power",
+    "float_pdp_proxy_mops": "float PDP",
     "si_snri_data_db": "SI-SNRi",
-    "deployed_sparsity_percent": "deployed",
 }
 
 

@@ -17,7 +17,8 @@ def board_entry(
     """One entry, with the keys of the challenge.
 
     Args:
-        metrics: scores of the network in fixed point, from ``spandex.evaluation``, with ``model``, its name.
+        metrics: scores of the network in fixed point, from ``spandex.evaluation``, with ``model``, its name. Its
+            operations are those of the float network, as published ones are; None where its weights are not known.
         enc_dec_ms: measured latency of encoder and decoder.
         team: who enters.
         date: YYYY-MM-DD, or None.
@@ -39,8 +40,8 @@ def board_entry(
         "MOS_bak": _rounded(metrics.get("mos_bak")),
         "latency_enc+dec_ms": _rounded(enc_dec_ms),
         "latency_total_ms": _rounded(latency_ms),
-        "power_proxy_Ops/s": round(metrics["power_proxy_ops_per_s"]),
-        "PDP_proxy_Ops": round(metrics["pdp_proxy_ops"]),
+        "power_proxy_Ops/s": _rounded(metrics.get("float_power_proxy_ops_per_s"), 0),
+        "PDP_proxy_Ops": _rounded(metrics.get("float_pdp_proxy_ops"), 0),
         "params": metrics["parameters"],
         "size_kilobytes": _rounded(metrics["size_kb"]),
         "model_path": model_path,
@@ -53,5 +54,5 @@ def write_board(entries: list[dict[str, Any]], path: str | os.PathLike) -> None:
         temporary.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DECIMALS)
+def _rounded(value: float | None, decimals: int = DECIMALS) -> float | None:
+    return None if value is None else round(value, decimals or None)

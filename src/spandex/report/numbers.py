@@ -19,15 +19,17 @@ MEASURES = {
     "mos_ovrl": ("mos_ovrl", 1, 4),
     "mos_sig": ("mos_sig", 1, 4),
     "mos_bak": ("mos_bak", 1, 4),
-    "power_proxy_mops_per_s": ("power_proxy_ops_per_s", 1e-6, 4),
-    "pdp_proxy_mops": ("pdp_proxy_ops", 1e-6, 4),
+    "float_power_proxy_mops_per_s": ("float_power_proxy_ops_per_s", 1e-6, 4),
+    "deployed_power_proxy_mops_per_s": ("deployed_power_proxy_ops_per_s", 1e-6, 4),
+    "float_pdp_proxy_mops": ("float_pdp_proxy_ops", 1e-6, 4),
+    "deployed_pdp_proxy_mops": ("deployed_pdp_proxy_ops", 1e-6, 4),
     "params": ("parameters", 1, 0),
     "size_kb": ("size_kb", 1, 3),
     "sparsity": ("sparsity", 1, 5),
     "deployed_sparsity": ("deployed_sparsity", 1, 5),
 }
 CURVE_COLUMNS = ("model", "epoch", "iteration", "train_loss", "validation_si_snr_db")
-TRADEOFF_COLUMNS = ("model", "power_proxy_mops_per_s", "si_snr_db")
+TRADEOFF_COLUMNS = ("model", "deployed_power_proxy_mops_per_s", "si_snr_db")
 
 Metrics = Mapping[str, Any]
 

@@ -17,8 +17,10 @@ SCORES = {
     "mos_ovrl": ("mos_ovrl", 1),
     "mos_sig": ("mos_sig", 1),
     "mos_bak": ("mos_bak", 1),
-    "power_proxy_mops_per_s": ("power_proxy_ops_per_s", 1e-6),
-    "pdp_proxy_mops": ("pdp_proxy_ops", 1e-6),
+    "float_power_proxy_mops_per_s": ("float_power_proxy_ops_per_s", 1e-6),
+    "deployed_power_proxy_mops_per_s": ("deployed_power_proxy_ops_per_s", 1e-6),
+    "float_pdp_proxy_mops": ("float_pdp_proxy_ops", 1e-6),
+    "deployed_pdp_proxy_mops": ("deployed_pdp_proxy_ops", 1e-6),
     "fixed_minus_float_db": ("fixed_minus_float_db", 1),
 }
 MORE_DECIMALS = {"mos_ovrl": 1, "mos_sig": 1, "mos_bak": 1}  # of changes, which are smaller than the levels

@@ -99,13 +99,13 @@ def _highlight(
     facts = {"SI-SNR": interval(change["si_snr_db"], 2, "dB", signed=True)}
     if "mos_ovrl" in change:
         facts["MOS ovrl"] = interval(change["mos_ovrl"], 3, signed=True)
-    power = metrics["power_proxy_ops_per_s"]
-    share = 100 * power / networks[control]["power_proxy_ops_per_s"]
+    power = metrics["deployed_power_proxy_ops_per_s"]
+    share = 100 * power / networks[control]["deployed_power_proxy_ops_per_s"]
     return Highlight(
         model,
         facts
         | {
-            "power proxy": f"{number(power / 1e6, 2)} M-Ops/s, {number(share, 0)} %",
+            "deployed power proxy": f"{number(power / 1e6, 2)} M-Ops/s, {number(share, 0)} %",
             "parameters": number(metrics["parameters"], 0),
             "size": f"{number(metrics['size_kb'], 1)} KB",
             "zero weights": f"{number(100 * metrics['sparsity'], 1)} %",

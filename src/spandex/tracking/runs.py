@@ -33,9 +33,12 @@ HEADLINES = (  # what the build's own run shows of every model
     "mos_ovrl",
     "mos_sig",
     "mos_bak",
-    "synops_per_step",
-    "power_proxy_ops_per_s",
-    "pdp_proxy_ops",
+    "float_synops_per_step",
+    "deployed_synops_per_step",
+    "float_power_proxy_ops_per_s",
+    "deployed_power_proxy_ops_per_s",
+    "float_pdp_proxy_ops",
+    "deployed_pdp_proxy_ops",
     "size_kb",
 )
 

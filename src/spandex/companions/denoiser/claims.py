@@ -23,7 +23,7 @@ LABELS = {
     "masks": "mask search",
     "noise": "noise pruning",
 }
-COSTS = {"events_per_step": "fewer events", "power_proxy_ops_per_s": "lower power proxy"}
+COSTS = {"events_per_step": "fewer events", "deployed_power_proxy_ops_per_s": "lower deployed power proxy"}
 PAPERS = {"events": "Narduzzi et al. 2022", "masks": "Shi et al. 2024", "noise": "Chakraborty et al. 2024"}
 
 
@@ -76,15 +76,15 @@ def tables(runs: Mapping[str, Runs]) -> list[Table]:
             LABELS[next(method for method in METHODS if name.startswith(method))],
             100 * _over(runs, name, "sparsity").mean,
             _over(runs, name, "si_snr_db"),
-            _over(runs, name, "synops_per_step"),
-            over_seeds(runs["denoiser"], lambda run, name=name: _of(run, name, "power_proxy_ops_per_s") / 1e6),
+            _over(runs, name, "deployed_synops_per_step"),
+            over_seeds(runs["denoiser"], lambda run, name=name: _of(run, name, "deployed_power_proxy_ops_per_s") / 1e6),
             _over(runs, name, "events_per_step"),
             _over(runs, name, "parameters").mean,
         ]
         for name in _names(runs["denoiser"])
     ]
-    headings = ["network", "method", "sparsity (%)", "SI-SNR (dB)", "SynOps a step", "power proxy (M-Ops/s)"]
-    headings += ["events a step", "parameters"]
+    headings = ["network", "method", "sparsity (%)", "SI-SNR (dB)", "deployed SynOps a step"]
+    headings += ["deployed power proxy (M-Ops/s)", "events a step", "parameters"]
     return [Table("plane", "Quality against synaptic operations on the denoiser", headings, rows)]
 
 
@@ -95,7 +95,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
         axes = figure.subplots()
         for marker, (method, label) in zip("osD^v", LABELS.items(), strict=True):
             names = [name for name in _names(runs["denoiser"]) if name.startswith(method)]
-            synops = [_over(runs, name, "synops_per_step") for name in names]
+            synops = [_over(runs, name, "deployed_synops_per_step") for name in names]
             quality = [_over(runs, name, "si_snr_db") for name in names]
             axes.errorbar(
                 [value.mean / 1e3 for value in synops],
@@ -133,7 +133,7 @@ def _name(method: str, target: float | None) -> str:
 
 
 def _names(runs: Runs) -> list[str]:
-    return sorted(runs[0]["networks"], key=lambda name: -runs[0]["networks"][name]["synops_per_step"])
+    return sorted(runs[0]["networks"], key=lambda name: -runs[0]["networks"][name]["deployed_synops_per_step"])
 
 
 def _over(runs: Mapping[str, Runs], name: str, metric: str) -> Interval:

@@ -6,7 +6,14 @@ from typing import Any
 from spandex.companions.denoiser.variants import variants
 
 TITLE = "Every method on the denoiser"
-METRICS = ("si_snr_db", "synops_per_step", "neuronops_per_step", "power_proxy_ops_per_s", "parameters", "sparsity")
+METRICS = (
+    "si_snr_db",
+    "deployed_synops_per_step",
+    "neuronops_per_step",
+    "deployed_power_proxy_ops_per_s",
+    "parameters",
+    "sparsity",
+)
 
 
 def by_repeat(scores: Mapping[str, Mapping[str, Any]], targets: Iterable[float], repeats: int) -> list[dict[str, Any]]:

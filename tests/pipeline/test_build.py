@@ -67,10 +67,12 @@ def test_make_prints_the_table_and_where_the_report_is(built, project):
 
 def test_report_folder_is_complete(built, project):
     folder = project / "reports/embedded"
-    names = ["table.csv", "table.md", "table.tex", "summary.md", "intervals.md", "metricsboard.yml"]
+    names = ["table.csv", "table.md", "table.tex", "summary.md", "intervals.md", "metricsboard_track_1_test.yml"]
     names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
     assert [name for name in names if not (folder / name).is_file()] == []
-    assert [entry["model"] for entry in yaml.safe_load((folder / "metricsboard.yml").read_text())] == MODELS
+    assert [
+        entry["model"] for entry in yaml.safe_load((folder / "metricsboard_track_1_test.yml").read_text())
+    ] == MODELS
 
 
 def test_models_are_child_runs_of_one_build_in_mlflow(built, project):

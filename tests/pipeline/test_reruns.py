@@ -161,7 +161,7 @@ def test_uncommitted_results_are_not_thrown_away(project):
     assert "dvc.lock is left alone" in done.stdout
     refused = run(project, "spandex", "exp", "run", "-S", "train.lr=0.003")
     assert refused.returncode == 1
-    assert "reports/embedded/metricsboard.yml" in refused.stderr and "would discard" in refused.stderr
+    assert "reports/embedded/metricsboard_track_1_test.yml" in refused.stderr and "would discard" in refused.stderr
 
 
 def test_revision_is_reproduced_number_by_number(project):

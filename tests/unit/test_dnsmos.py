@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
-from spandex.metrics.dnsmos import SEGMENT_SAMPLES, Dnsmos, library_hops, mean_score, model_path
+from spandex.metrics.dnsmos import SEGMENT_SAMPLES, Dnsmos, challenge_hops, mean_score, model_path
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +43,33 @@ def stock_hop(reference: onnxruntime.InferenceSession, audio: np.ndarray, hop: i
 @pytest.mark.parametrize("seconds", [9.01, 11.337])
 def test_hops_equal_the_shipped_model_run_hop_by_hop(dnsmos, reference, seconds):
     audio = bursts(seconds)
-    scores = dnsmos.hop_scores(audio)
+    scores = dnsmos.hop_scores(audio, "all")
     expected = np.array([stock_hop(reference, audio, hop) for hop in range(len(scores))])
     assert len(scores) == int(int(seconds) - 9.01) + 1
     np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=0)
-    assert dnsmos.score(audio) == pytest.approx(expected.mean(axis=0), abs=1e-5)
+    assert dnsmos.score(audio, "all") == pytest.approx(expected.mean(axis=0), abs=1e-5)
 
 
-def test_thirty_seconds_have_21_hops_of_which_the_library_scores_7(dnsmos, reference):
+def test_thirty_seconds_have_21_hops_of_which_the_challenge_scores_7(dnsmos, reference):
     audio = bursts(30)
-    scores = dnsmos.hop_scores(audio)
+    scores = dnsmos.hop_scores(audio, "all")
     assert scores.shape == (21, 3)
     np.testing.assert_allclose(scores[20], stock_hop(reference, audio, 20), atol=1e-5, rtol=0)
-    assert mean_score(scores, "library") == pytest.approx(scores[:7].mean(axis=0), abs=1e-12)
-    assert mean_score(scores) == pytest.approx(scores.mean(axis=0), abs=1e-12)
-    alone = dnsmos.hop_scores(audio, hops="library")
+    assert mean_score(scores) == pytest.approx(scores[:7].mean(axis=0), abs=1e-12)
+    assert mean_score(scores, "all") == pytest.approx(scores.mean(axis=0), abs=1e-12)
+    alone = dnsmos.hop_scores(audio)
     assert alone.shape == (7, 3)
     np.testing.assert_allclose(alone, scores[:7], atol=1e-5, rtol=0)
 
 
-def test_library_hops_are_those_that_speechmos_cuts_in_full():
+def test_challenge_hops_are_those_that_speechmos_cuts_in_full():
     cut = [int((hop + 9.01) * 16000) - int(hop * 16000) for hop in range(2000)]
-    assert library_hops(2000).tolist() == [hop for hop, samples in enumerate(cut) if samples >= int(9.01 * 16000)]
-    assert library_hops(30).tolist() == [0, 1, 2, 3, 4, 5, 6, 24, 25, 26, 27, 28, 29]
+    assert challenge_hops(2000).tolist() == [hop for hop, samples in enumerate(cut) if samples >= int(9.01 * 16000)]
+    assert challenge_hops(30).tolist() == [0, 1, 2, 3, 4, 5, 6, 24, 25, 26, 27, 28, 29]
 
 
 @pytest.mark.parametrize("seconds", [4.0, 12.0, 34.0])
-def test_library_hops_equal_speechmos(dnsmos, monkeypatch, seconds):
+def test_challenge_hops_equal_speechmos(dnsmos, monkeypatch, seconds):
     # speechmos needs librosa only for another score, P.808, which is not compared
     melspectrogram = types.SimpleNamespace(melspectrogram=lambda **_: np.zeros((120, 900), np.float32))
     librosa = types.ModuleType("librosa")
@@ -81,7 +81,7 @@ def test_library_hops_equal_speechmos(dnsmos, monkeypatch, seconds):
     audio = bursts(seconds)
     stock = speechmos.run(audio, 16000)
     expected = [stock["ovrl_mos"], stock["sig_mos"], stock["bak_mos"]]
-    assert dnsmos.score(audio, hops="library") == pytest.approx(expected, abs=1e-5)
+    assert dnsmos.score(audio) == pytest.approx(expected, abs=1e-5)
     sys.modules.pop("speechmos.dnsmos", None)
 
 

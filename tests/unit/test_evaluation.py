@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 COSTS = ("synops_per_step", "power_proxy_ops_per_s", "pdp_proxy_ops")
 REPORTED = ("si_snr_db", "si_snri_db", *(f"deployed_{cost}" for cost in COSTS))
 DIFFERENCE = "fixed_minus_float_"
-MOS = tuple(f"mos_{kind}{suffix}" for kind in ("ovrl", "sig", "bak") for suffix in ("", "_library"))
+MOS = tuple(f"mos_{kind}{suffix}" for kind in ("ovrl", "sig", "bak") for suffix in ("", "_all_hops"))
 
 
 @pytest.fixture(scope="module")

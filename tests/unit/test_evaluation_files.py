@@ -1,5 +1,6 @@
 """Evaluations and their files: what is paired, refused, resumed and reused."""
 
+import copy
 import json
 import signal
 import subprocess
@@ -222,11 +223,16 @@ def test_opinion_scores_of_inputs_are_taken_where_they_are_wanted_alone(net, tmp
     folders = write_clips(tmp_path, 2, 9010)
     files = {mos: tmp_path / f"mos_{mos}.json" for mos in (True, False)}
     content, _ = evaluated([], folders, files[True], mos=True)
+    original = copy.deepcopy(content)
     for clip in content["clean"]["per_clip"]:
         clip["mos_ovrl"] = 4.875  # tells that it was taken
     write_json(files[True], content)
     result, _ = evaluated([], folders, tmp_path / "a.json", inputs=files[True], mos=True)
     assert result["clean"]["mos_ovrl"] == 4.875
+    for clip in content["noisy"]["per_clip"]:
+        del clip["mos_ovrl_all_hops"]  # as where one MOS was all that there was, over other hops
+    write_json(tmp_path / "old.json", content)
+    assert evaluated([], folders, tmp_path / "e.json", inputs=tmp_path / "old.json", mos=True)[0] == original
     without = evaluated([], folders, files[False], mos=False)[1]
     write_clips(tmp_path, 1, 9010, first=2)
     assert evaluated([], folders, tmp_path / "b.json", inputs=files[True], mos=False)[0]["clips"] == 3

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from report_build import TEAM, small_build, write_report
 from spandex.errors import SpandexError
@@ -37,6 +38,14 @@ def test_text_of_others_is_escaped(report):
     text = (report / "index.html").read_text()
     assert TEAM not in text
     assert "&lt;script&gt;alert(&#39;team&#39;)&lt;/script&gt; &amp; 50 % of $x_1$" in text
+
+
+def test_board_entries_say_that_the_clips_are_not_the_challenge_s(report):
+    (board,) = report.glob("metricsboard*")
+    assert board.name == "metricsboard_track_1_test.yml"
+    first, rest = board.read_text().split("\n", 1)
+    assert first.startswith("# These clips are not the challenge's test set 1")
+    assert [entry["model"] for entry in yaml.safe_load(rest)] == ["baseline", "dense", "prune50"]
 
 
 def test_charts_are_json_that_cannot_end_their_script(report):

@@ -14,6 +14,7 @@ from spandex.report.table import COLUMNS, to_csv, to_latex, to_markdown
 PUBLISHED = Path(__file__).parents[2] / "reports" / "reference"
 
 NOISY = {"model": "noisy", "si_snr_db": 9.01, "mos_ovrl": 2.4, "mos_sig": 3.1, "mos_bak": 2.7}
+NOISY |= {"mos_ovrl_all_hops": 2.5, "mos_sig_all_hops": 3.2, "mos_bak_all_hops": 2.8}
 
 
 def metrics(model: str, **changes) -> dict:
@@ -27,6 +28,9 @@ def metrics(model: str, **changes) -> dict:
         "mos_ovrl": 2.7,
         "mos_sig": 3.2,
         "mos_bak": 3.4,
+        "mos_ovrl_all_hops": 2.71,
+        "mos_sig_all_hops": 3.21,
+        "mos_bak_all_hops": 3.41,
         "float_mos_ovrl": 2.8,
         "float_mos_sig": 3.3,
         "float_mos_bak": 3.3,
@@ -81,6 +85,9 @@ def test_values_are_in_the_units_of_the_paper():
         "mos_ovrl": 2.7,
         "mos_sig": 3.2,
         "mos_bak": 3.4,
+        "mos_ovrl_all_hops": 2.71,
+        "mos_sig_all_hops": 3.21,
+        "mos_bak_all_hops": 3.41,
         "float_mos_ovrl": 2.8,
         "float_mos_sig": 3.3,
         "float_mos_bak": 3.3,
@@ -185,7 +192,16 @@ def test_board_entry_has_the_keys_of_the_challenge(tmp_path):
     assert read["date"] == "2023-08-18"
     assert read["latency_total_ms"] == 32.506
     assert read["params"] == 344_392
-    assert read["power_proxy_Ops/s"] == 9_320_000
+    assert (read["MOS_ovrl"], read["MOS_sig"], read["MOS_bak"]) == (2.7, 3.2, 3.4)  # of the challenge's hops
+    assert (read["power_proxy_Ops/s"], read["PDP_proxy_Ops"]) == (9_320_000, 298_240)  # of float weights
+
+
+def test_board_of_other_clips_says_so_at_its_top(tmp_path):
+    for name, comment in (("own", "These are other clips."), ("challenge", "")):
+        write_board([{"team": "SPANDEX"}], tmp_path / name, comment)
+    assert (tmp_path / "challenge").read_text() == "- team: SPANDEX\n"
+    assert (tmp_path / "own").read_text() == "# These are other clips.\n- team: SPANDEX\n"
+    assert yaml.safe_load((tmp_path / "own").read_text()) == [{"team": "SPANDEX"}]
 
 
 def test_figures_have_equal_bytes_twice(tmp_path):

@@ -13,9 +13,11 @@ from spandex.deploy.executor import Run
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.subject import Subject
 from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
-from spandex.metrics.dnsmos import library_hops, mean_score
+from spandex.metrics.dnsmos import mean_score
 from spandex.metrics.latency import buffer_latency_s, network_latency_s
 from spandex.models import MaskNetwork, denoise
+
+ALL_HOPS = "_all_hops"  # ends the name of a MOS that is not over the challenge's hops alone
 
 Scores = dict[str, Any]
 Encoded = tuple[np.ndarray, np.ndarray]  # what spandex.deploy.codec.encode gives
@@ -95,7 +97,7 @@ def float_scores(
     changes = {
         f"fixed_minus_float_{name.removeprefix('si_snr_')}": deployed[name] - value
         for name, value in own.items()
-        if not name.endswith("_library")
+        if not name.endswith(ALL_HOPS)
     }
     return {
         **{f"float_{name}": value for name, value in own.items()},
@@ -142,9 +144,11 @@ def si_snr_db(estimate: np.ndarray, target: np.ndarray) -> float:
 
 
 def _mos(dnsmos: Dnsmos | None, audio: np.ndarray) -> dict[str, float]:
-    """MOS over all hops, and over those alone that speechmos and the challenge score."""
+    """MOS over the challenge's hops, ``mos_*``, and over all, ``mos_*_all_hops``."""
     if dnsmos is None:
         return {}
-    hops = dnsmos.hop_scores(audio)
-    names = [f"mos_{kind}{suffix}" for suffix in ("", "_library") for kind in ("ovrl", "sig", "bak")]
-    return dict(zip(names, mean_score(hops) + mean_score(hops[library_hops(len(hops))]), strict=True))
+    hops = dnsmos.hop_scores(audio, "all")
+    kinds = (("challenge", ""), ("all", ALL_HOPS))
+    return {
+        f"mos_{name}{end}": score for which, end in kinds for name, score in mean_score(hops, which)._asdict().items()
+    }

@@ -15,6 +15,9 @@ COMPARED = (
     "mos_ovrl",
     "mos_sig",
     "mos_bak",
+    "mos_ovrl_all_hops",
+    "mos_sig_all_hops",
+    "mos_bak_all_hops",
     *(
         f"{weights}_{count}"
         for weights in ("float", "deployed")

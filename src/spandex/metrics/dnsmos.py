@@ -44,7 +44,7 @@ POLYNOMIALS = {
 }
 RAW_ORDER = ("sig", "bak", "ovrl")
 
-Hops = Literal["all", "library"]
+Hops = Literal["challenge", "all"]
 
 
 class DnsmosScore(NamedTuple):
@@ -79,16 +79,16 @@ class Dnsmos:
             for name in ("dense", "dense_1", "dense_3")
         ]
 
-    def score(self, audio: np.ndarray, hops: Hops = "all") -> DnsmosScore:
+    def score(self, audio: np.ndarray, hops: Hops = "challenge") -> DnsmosScore:
         """Mean score of a clip over one-second hops; computes those alone. Of both kinds: ``mean_score``."""
         return DnsmosScore(*self.hop_scores(audio, hops).mean(axis=0).tolist())
 
-    def hop_scores(self, audio: np.ndarray, hops: Hops = "all") -> np.ndarray:
+    def hop_scores(self, audio: np.ndarray, hops: Hops = "challenge") -> np.ndarray:
         """Scores of hops, (hops, 3) in the order of ``DnsmosScore``.
 
         Args:
             audio: (samples,), 16 kHz, in [-1, 1]; repeated until it lasts 9.01 s.
-            hops: ``all`` that fit, 21 in a clip of 30 s, or only the ``library_hops``, 7 of these.
+            hops: the ``challenge_hops``, 7 in a clip of 30 s, or ``all`` that fit, 21.
 
         Raises:
             ValueError: the audio is empty, not one-dimensional, or not finite.
@@ -99,7 +99,7 @@ class Dnsmos:
         while len(audio) < SEGMENT_SAMPLES:
             audio = np.append(audio, audio)
         count = int(len(audio) // SAMPLE_RATE_HZ - SEGMENT_S) + 1
-        scored = np.arange(count) if hops == "all" else library_hops(count)
+        scored = np.arange(count) if hops == "all" else challenge_hops(count)
         audio = audio[: scored[-1] * SAMPLE_RATE_HZ + SEGMENT_SAMPLES]
         raw = self._raw_scores(torch.from_numpy(audio), scored).double().numpy()
         columns = {name: np.polyval(POLYNOMIALS[name], raw[:, i]) for i, name in enumerate(RAW_ORDER)}
@@ -152,8 +152,9 @@ class Dnsmos:
         return F.relu_(F.conv2d(x, *self._convolutions[i], padding=1))
 
 
-def library_hops(count: int) -> np.ndarray:
-    """The hops, of the first ``count``, that speechmos and the challenge's dnsmos.py score.
+def challenge_hops(count: int) -> np.ndarray:
+    """The hops, of the first ``count``, that the challenge's dnsmos.py scores, and speechmos too: those of every MOS
+    that was published for the challenge.
 
     Both cut a hop at ``int((hop + 9.01) * 16000)``, in floating point, and skip it if that makes it one sample short,
     as it does for hops 7 to 23: 7 of the 21 hops of a clip of 30 s are left.
@@ -163,10 +164,10 @@ def library_hops(count: int) -> np.ndarray:
     return hops[ends - hops * SAMPLE_RATE_HZ >= SEGMENT_SAMPLES]
 
 
-def mean_score(hop_scores: np.ndarray, hops: Hops = "all") -> DnsmosScore:
-    """Mean of the scores of all hops (hops, 3), or of the ``library_hops`` among them."""
-    if hops == "library":
-        hop_scores = hop_scores[library_hops(len(hop_scores))]
+def mean_score(hop_scores: np.ndarray, hops: Hops = "challenge") -> DnsmosScore:
+    """Mean of the scores of all hops (hops, 3), or of the ``challenge_hops`` among them."""
+    if hops == "challenge":
+        hop_scores = hop_scores[challenge_hops(len(hop_scores))]
     return DnsmosScore(*hop_scores.mean(axis=0).tolist())
 
 

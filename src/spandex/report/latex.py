@@ -13,7 +13,15 @@ from spandex.report.side_by_side import Line, columns
 from spandex.report.tex import escape
 
 # columns of the two tables, whose width is that of a page
-QUALITY = ("si_snr_db", "si_snri_data_db", "mos_ovrl", "mos_sig", "mos_bak", "fixed_minus_float_db")
+QUALITY = (
+    "si_snr_db",
+    "si_snri_data_db",
+    "mos_ovrl",
+    "mos_sig",
+    "mos_bak",
+    "mos_ovrl_all_hops",
+    "fixed_minus_float_db",
+)
 COST = (
     "float_power_proxy_mops_per_s",
     "deployed_power_proxy_mops_per_s",
@@ -28,6 +36,7 @@ SHORT = {
     "deployed_power_proxy_mops_per_s": "deployed power",
     "float_pdp_proxy_mops": "float PDP",
     "si_snri_data_db": "SI-SNRi",
+    "mos_ovrl_all_hops": "ovrl, all hops",
 }
 
 

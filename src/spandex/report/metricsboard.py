@@ -8,7 +8,9 @@ import yaml
 
 from spandex.files import atomic_path
 
+BOARD = "metricsboard_track_1_test.yml"  # of test set 1; the board of the validation set has another file
 DECIMALS = 3  # of dB, MOS and milliseconds
+OTHER_CLIPS = "These clips are not the challenge's test set 1: do not compare the figures with those of its board."
 
 
 def board_entry(
@@ -48,10 +50,11 @@ def board_entry(
     }
 
 
-def write_board(entries: list[dict[str, Any]], path: str | os.PathLike) -> None:
-    """Write the entries as YAML."""
+def write_board(entries: list[dict[str, Any]], path: str | os.PathLike, comment: str = "") -> None:
+    """Write the entries as YAML, below the comment, a line, if there is one."""
+    head = f"# {comment}\n" if comment else ""
     with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
+        temporary.write_text(head + yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
 
 
 def _rounded(value: float | None, decimals: int = DECIMALS) -> float | None:

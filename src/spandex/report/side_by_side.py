@@ -17,13 +17,16 @@ SCORES = {
     "mos_ovrl": ("mos_ovrl", 1),
     "mos_sig": ("mos_sig", 1),
     "mos_bak": ("mos_bak", 1),
+    "mos_ovrl_all_hops": ("mos_ovrl_all_hops", 1),
     "float_power_proxy_mops_per_s": ("float_power_proxy_ops_per_s", 1e-6),
     "deployed_power_proxy_mops_per_s": ("deployed_power_proxy_ops_per_s", 1e-6),
     "float_pdp_proxy_mops": ("float_pdp_proxy_ops", 1e-6),
     "deployed_pdp_proxy_mops": ("deployed_pdp_proxy_ops", 1e-6),
     "fixed_minus_float_db": ("fixed_minus_float_db", 1),
 }
-MORE_DECIMALS = {"mos_ovrl": 1, "mos_sig": 1, "mos_bak": 1}  # of changes, which are smaller than the levels
+MORE_DECIMALS = dict.fromkeys(
+    ("mos_ovrl", "mos_sig", "mos_bak", "mos_ovrl_all_hops"), 1
+)  # of changes, which are smaller than the levels
 ALREADY_DIFFERENCES = ("fixed_minus_float_db",)
 LEFT_OUT = (
     "float_si_snr_db",

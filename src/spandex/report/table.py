@@ -38,10 +38,11 @@ QUALITY = (
     Column("mos_ovrl", "MOS ovrl", "", 2),
     Column("mos_sig", "MOS sig", "", 2),
     Column("mos_bak", "MOS bak", "", 2),
+    Column("mos_ovrl_all_hops", "MOS ovrl, all hops", "", 2),
     Column("float_mos_ovrl", "float MOS ovrl", "", 2),
     Column("fixed_minus_float_mos_ovrl", "fixed - float ovrl", "", 3),
 )
-FLOAT_MOS = tuple(
+MORE_MOS = tuple(Column(f"mos_{kind}_all_hops", f"MOS {kind}, all hops", "", 3) for kind in ("sig", "bak")) + tuple(
     Column(f"{which}_mos_{kind}", f"{which.replace('_minus_', ' - ')} MOS {kind}", "", 3)
     for which in ("float", "fixed_minus_float")
     for kind in ("sig", "bak")
@@ -61,10 +62,10 @@ COST = (
     Column("deployed_sparsity_percent", "deployed sparsity", "%", 1),
 )
 COLUMNS = QUALITY + COST
-CSV_COLUMNS = COLUMNS + FLOAT_MOS
+CSV_COLUMNS = COLUMNS + MORE_MOS
 
 # scores of spandex.evaluation behind our columns, and the factor to the column's unit
-SCORES = {column.key: (column.key, 1.0) for column in QUALITY + FLOAT_MOS} | {
+SCORES = {column.key: (column.key, 1.0) for column in QUALITY + MORE_MOS} | {
     "si_snri_data_db": ("si_snri_db", 1.0),
     "float_power_proxy_mops_per_s": ("float_power_proxy_ops_per_s", 1e-6),
     "deployed_power_proxy_mops_per_s": ("deployed_power_proxy_ops_per_s", 1e-6),
@@ -105,7 +106,7 @@ def our_rows(noisy: Metrics, models: Iterable[Metrics]) -> list[Row]:
         SpandexError: a metric is missing.
     """
     source = "this run"
-    heard = ("si_snr_db", "mos_ovrl", "mos_sig", "mos_bak")
+    heard = ("si_snr_db", *(f"mos_{kind}{hops}" for hops in ("", "_all_hops") for kind in ("ovrl", "sig", "bak")))
     rows = [Row(source, noisy["model"], {key: found for key in heard for found in _known(noisy, key)})]
     for metrics in models:
         values = {key: factor * found for key, (score, factor) in SCORES.items() for found in _known(metrics, score)}

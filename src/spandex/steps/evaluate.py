@@ -146,7 +146,7 @@ def _known(inputs: Path | None, mos: bool) -> dict:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SpandexError(f"{inputs}: not the JSON of an evaluation") from None
     if mos:
-        return {digest: scores for digest, scores in before.items() if "mos_ovrl" in scores["noisy"]}
+        return {digest: scores for digest, scores in before.items() if "mos_ovrl_all_hops" in scores["noisy"]}
     return {
         digest: {
             kind: {name: value for name, value in clip.items() if not name.startswith("mos_")}

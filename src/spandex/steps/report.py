@@ -71,7 +71,8 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
             )
             for model in params.models
         ],
-        reports / "metricsboard.yml",
+        reports / metricsboard.BOARD,
+        "" if params.data.source == "dns4" else metricsboard.OTHER_CLIPS,
     )
     pairs += [differences({control: metrics[control], name: scores})[0] for name, scores in compared.items()]
     changes = against(control, pairs)

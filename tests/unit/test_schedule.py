@@ -47,6 +47,27 @@ def test_cubic_has_the_values_of_the_equation():
     assert [schedule(t) for t in (1, 2, 3)] == pytest.approx([0.8 * 37 / 64, 0.8 * 7 / 8, 0.8 * 63 / 64], abs=1e-15)
 
 
+def spandex_targets(epochs, iterations, start, end):
+    """The target in force at every iteration, as train_sdnn_custom.py of SPANDEX computes it."""
+    last, targets = epochs * iterations - 1, []
+    for epoch in range(epochs):
+        for i in range(iterations):
+            if i % 30 == 0:
+                target = start + (end - start) * (1 - (1 - (epoch * iterations + i) / last) ** 3)
+            targets.append(target)
+    return targets
+
+
+@pytest.mark.parametrize(("iterations", "missed"), [(938, 0.02), (100, 33), (30, 42_369)])
+def test_spandex_misses_its_target_by_more_in_shorter_epochs_and_cubic_in_none(iterations, missed):
+    weights, start, end = 525_312, 0.0708, 0.75  # of the baseline, below 1e-5 in magnitude
+    theirs = spandex_targets(2, iterations, start, end)
+    assert (end - theirs[-1]) * weights == pytest.approx(missed, rel=0.1 if missed < 1 else 1e-3)
+    cubic = Cubic(end, 2 * iterations - 1, initial=start)
+    assert cubic(2 * iterations - 1) == end
+    assert [cubic(t) for t in range(iterations)] == pytest.approx(theirs[:iterations])  # the first epoch is the same
+
+
 @given(sparsities, st.integers(0, 1000))
 def test_one_shot_jumps_once(ends, steps):
     schedule = OneShot(ends[1], steps, initial=ends[0])

@@ -175,7 +175,8 @@ def test_sums_beyond_32_bits_are_reported_where_sparse_and_dense_differ(delayed)
         chain, inputs = overflowing(synapse)
         run = Executor.from_processes(chain).run(np.pad(inputs, ((0, 0), (0, 2))))
         np.testing.assert_array_equal(run.outputs, model_spikes(chain, np.pad(inputs, ((0, 0), (0, 2))))[-1])
-        assert [layer.overflows for layer in run.activity] == [0, 3]  # at the first step, the change, and back to 0
+        # at the first step, the change, and back to 0
+        assert [layer.sums_beyond_32_bits for layer in run.activity] == [0, 3]
         outputs.append(run.outputs)
     assert np.array_equal(*outputs) == (not delayed)
 
@@ -184,8 +185,55 @@ def test_sums_within_32_bits_are_not_reported():
     weights = np.full((1, 100), 2)
     chain, inputs = overflowing(Dense(weights=weights, num_message_bits=16))
     run = Executor.from_processes(chain).run(inputs)
-    assert run.activity[1].overflows == 0
+    assert run.activity[1].sums_beyond_32_bits == 0
     np.testing.assert_array_equal(run.outputs, model_spikes(chain, inputs)[-1])
+
+
+def wrapped(value, bits=32):
+    return (value + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+
+
+def counted_one_by_one(weights, bias, spikes):
+    """What leaves 24 and 32 bits in a sigma layer on the spikes (inputs, steps) that stock Lava sent.
+
+    In Python's integers: sums and states that leave 24 bits, then 32. Lava wraps each product before it adds them up.
+    """
+    counts = [0, 0, 0, 0]
+    for row, own_bias in zip(weights.tolist(), bias.tolist(), strict=True):
+        sigma = 0
+        sums = [sum(wrapped(w * s) for w, s in zip(row, step, strict=True)) for step in spikes.T.tolist()]
+        counts[2] += sum(wrapped(total) != total for total in sums)  # as they are sent
+        for total in map(wrapped, [0, *sums[:-1]]):  # as they arrive, a step later
+            exact = sigma + total
+            sigma = wrapped(exact)
+            with_bias = sigma + own_bias
+            counts[0] += wrapped(total, 24) != total
+            counts[1] += wrapped(sigma, 24) != sigma or wrapped(wrapped(with_bias), 24) != wrapped(with_bias)
+            counts[3] += exact != sigma or with_bias != wrapped(with_bias)
+    return counts
+
+
+@pytest.mark.parametrize("largest", [2**8, 2**14, 2**17, 2**25])
+@pytest.mark.parametrize("largest_bias", [0, 2**25, 2**31 - 1])
+def test_what_leaves_its_range_is_counted_as_one_by_one(largest, largest_bias):
+    random = np.random.default_rng(largest)
+    weights = 2 * random.integers(-100, 100, (6, 8))
+    bias = random.integers(-largest_bias, largest_bias + 1, 6)
+    sigma_delta = SigmaDelta(shape=(6,), vth=1, bias=bias, act_mode=ActivationMode.UNIT)
+    chain = [(None, Delta(shape=(8,), vth=0)), (Dense(weights=weights, num_message_bits=16), sigma_delta)]
+    inputs = random.integers(-largest, largest, (8, 60))
+    run = Executor.from_processes(chain).run(inputs)
+    sent = model_spikes(chain, inputs)[0]
+    expected = counted_one_by_one(weights, bias, sent)
+    assert list(run.activity[1].beyond.values()) == expected
+    assert (sum(expected) == 0) == (largest == 2**8 and largest_bias == 0)
+
+
+def test_inputs_that_leave_their_range_are_counted():
+    delta = Delta(shape=(4,), vth=0, spike_exp=6, state_exp=6)
+    inputs = np.array([[2**11 - 1, -(2**11), 2**11, -(2**11) - 1], [2**19 - 1, -(2**19), 2**19, -(2**19) - 1]]).T
+    (activity,) = Executor.from_processes([(None, delta)]).run(inputs).activity
+    assert list(activity.beyond.values()) == [0, 2 + 4, 0, 2]
 
 
 def noisy_steps(mirror, count):

@@ -178,6 +178,20 @@ def test_whole_numbers_of_any_type_are_run(folder, network, kind):
     assert outputs.any()
 
 
+def test_what_left_its_range_is_told_by_layer(folder, network):
+    inputs = recorded_inputs()
+    inputs[0, 0] = 2**20  # moved up by 12 bits it does not fit 32
+    np.save("X.npy", inputs)
+    told = spandex("run", network, "--input", "X.npy", "--output", "Y.npy").stdout.splitlines()[1:]
+    activity = Executor(network).run(inputs).activity
+    assert activity[0].states_beyond_32_bits == 1
+    assert len(told) == len(activity) == 4
+    for line, layer in zip(told, activity, strict=True):
+        sums, states, wide_sums, wide_states = (f"{count:,}" for count in layer.beyond.values())
+        assert line.startswith(f"layer {layer.name}: {sums} sums and {states} states left Loihi 2's 24 bits")
+        assert line.endswith(f", {wide_sums} and {wide_states} the 32 bits of Lava's simulation")
+
+
 def test_no_steps_and_one_step(folder, network):
     for backend in ("events", "lava"):
         for steps in (0, 1):

@@ -261,6 +261,11 @@ def test_loss_by_outputs_beyond_24_bits_is_named(tmp_path):
     clip = Pair(tmp_path / "noisy/a.wav", tmp_path / "clean/a.wav").read()
     changes = loss_by_cause(load_subject(net, with_float=True))(clip)
     assert abs(changes["output_wrap"]) > 1
+    folders = tmp_path / "noisy", tmp_path / "clean"
+    summary = evaluated([net], folders, tmp_path / "scores.json")[0]["networks"]["loud"]
+    assert summary["wrapped_outputs"] == summary["states_beyond_24_bits"][-1] > 0
+    assert summary["wrapped_clips"] == 1
+    assert summary["output_wrap_db"] == pytest.approx(changes["output_wrap"], abs=1e-9)
     assert all(abs(changes[cause]) < 0.01 for cause in ("delay_clamp", "rounding", "exponents"))
 
 

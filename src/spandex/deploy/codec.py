@@ -16,12 +16,12 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.fft
 
+from spandex.deploy.event_loops import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
 
 MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before the network (challenge: stft_mean)
 INPUT_GAIN = 1 << 6  # fixed-point units of the network's input per unit of magnitude
 OUTPUT_GAIN = 1 << 18  # fixed-point units of the network's output per unit of mask
-OUTPUT_BITS = 24  # width of Loihi 2's neuron state
 LARGEST_SAMPLE = 1 << 12  # full scale is 1; up to here 32 bits hold the encoding of frames of up to 4096 samples
 HOPS_PER_FRAME = 4  # the challenge's 512 samples a frame and 128 a hop
 
@@ -157,7 +157,7 @@ def decode_frames(outputs: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     Returns:
         float64 (..., n_fft).
     """
-    unused_bits = 32 - OUTPUT_BITS
+    unused_bits = 32 - CHIP_BITS
     mask = ((outputs << unused_bits) >> unused_bits) / OUTPUT_GAIN
     mask += 1
     np.maximum(mask, 0, out=mask)
@@ -165,6 +165,11 @@ def decode_frames(outputs: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     np.multiply(spectrum.real, mask, out=masked.real)
     np.multiply(spectrum.imag, mask, out=masked.imag)
     return scipy.fft.irfft(masked)
+
+
+def within_range(outputs: np.ndarray) -> np.ndarray:
+    """Outputs that would wrap in ``decode_frames``, at the end of the range in its place."""
+    return np.clip(outputs, INT24_MIN, INT24_MAX)
 
 
 def overlap_add(frames: np.ndarray, overlap: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray]:

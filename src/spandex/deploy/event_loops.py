@@ -1,8 +1,9 @@
 """Compiled loops of the exact executor: one call runs one layer for some steps.
 
-All arithmetic is that of Lava's fixed-point models, modulo 2**32. Events are the non-zero spikes; a layer costs
-its events times the synapses that each has, plus its neurons. Sources of the equations: lava.proc.sdn.models,
-lava.proc.sparse.models and lava.proc.dense.models of lava-nc 0.10.
+All arithmetic is that of Lava's fixed-point models, modulo 2**32. What leaves that width, or the 24 bits of Loihi 2's
+neurons, is counted; that nothing does, as in the usual step, is known from the least and the greatest value. Events
+are the non-zero spikes; a layer costs its events times the synapses that each has, plus its neurons. Sources of the
+equations: lava.proc.sdn.models, lava.proc.sparse.models and lava.proc.dense.models of lava-nc 0.10.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,12 @@ import numpy as np
 from numba import njit
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
+INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
+
+# rows and columns of what is counted as out of range
+SUMS, STATES = 0, 1
+IN_24_BITS, IN_32_BITS = 0, 1
 
 
 class Neurons(NamedTuple):
@@ -97,12 +104,20 @@ class Events(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def run_input(inputs, neurons, state, events):
-    """Delta neurons on int32 inputs (steps, neurons); fills ``events``."""
+def run_input(inputs, neurons, state, events, beyond):
+    """Delta neurons on int32 inputs (steps, neurons); fills ``events`` and counts in ``beyond``, see ``run_layer``."""
     activation = np.empty(inputs.shape[1], np.int32)
     for t in range(inputs.shape[0]):
+        low, high = np.int32(0), np.int32(0)
         for i in range(activation.size):
-            activation[i] = np.int32(inputs[t, i] << neurons.input_shift)
+            value = inputs[t, i]
+            activation[i] = np.int32(value << neurons.input_shift)
+            low, high = min(low, value), max(high, value)
+        if low < INT24_MIN >> neurons.input_shift or high > INT24_MAX >> neurons.input_shift:
+            for i in range(activation.size):
+                value = np.int64(inputs[t, i]) << neurons.input_shift
+                beyond[STATES, IN_24_BITS] += value < INT24_MIN or value > INT24_MAX
+                beyond[STATES, IN_32_BITS] += value < INT32_MIN or value > INT32_MAX
         _delta(activation, neurons, state, events.spikes[t])
         _collect(events, t)
 
@@ -115,22 +130,26 @@ def collect(events, steps):
 
 
 @njit(nogil=True, cache=True)
-def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums, wide_sums, events):
+def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums, wide_sums, events, beyond):
     """A layer's neurons and synapses on the events that arrive in some steps; fills ``events``.
 
     Args:
         pending: int32 (a power of two above the longest delay, neurons), a ring: its row ``position + k`` is the
             neurons' input in k steps.
         sums, wide_sums: int32 and int64 (slots,), zero before and after.
+        beyond: int64 (2, 2), to which the numbers of sums and of states (rows) are added that did not fit 24 and 32
+            bits (columns). The sums are the neurons' inputs at a step in 24 bits, those of each slot in 32.
 
     Returns:
-        The new position, the number of synaptic operations, and that of sums that did not fit 32 bits.
+        The new position and the number of synaptic operations.
     """
     activation = np.empty(pending.shape[1], np.int32)
     operations = 0
-    overflows = 0
     for t in range(steps):
-        _sigma(pending[position], neurons, state, activation)
+        row = pending[position]
+        if _sigma(row, neurons, state, activation):
+            _count_beyond(row, neurons.bias, state.sigma, beyond)
+        row[:] = 0
         if neurons.delta:
             _delta(activation, neurons, state, events.spikes[t])
         else:
@@ -152,24 +171,62 @@ def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums
             _push(sums, synapses, pending, position)
         else:
             _add_wide(sources, spikes, synapses, wide_sums)
-            overflows += _wrap(wide_sums, synapses.wraps_late)
+            beyond[SUMS, IN_32_BITS] += _wrap(wide_sums, synapses.wraps_late)
             _push(wide_sums, synapses, pending, position)
-    return position, operations, overflows
+    return position, operations
 
 
 @njit(inline="always")
 def _sigma(row, neurons, state, activation):
-    """sigma += input; activation = relu(sigma + bias). Leaves the row of inputs zero."""
+    """sigma += input; activation = relu(sigma + bias). Returns whether any of the three left 24 bits."""
     sigma, bias = state.sigma, neurons.bias
+    low, high = np.int32(0), np.int32(0)
     if neurons.relu:
         for i in range(activation.size):
-            sigma[i] += row[i]
-            activation[i] = max(np.int32(sigma[i] + bias[i]), np.int32(0))
+            total = np.int32(sigma[i] + row[i])
+            value = np.int32(total + bias[i])
+            sigma[i], activation[i] = total, max(value, np.int32(0))
+            low, high = _widened(low, high, row[i], total, value)
     else:
         for i in range(activation.size):
-            sigma[i] += row[i]
-            activation[i] = np.int32(sigma[i] + bias[i])
-    row[:] = 0
+            total = np.int32(sigma[i] + row[i])
+            value = np.int32(total + bias[i])
+            sigma[i], activation[i] = total, value
+            low, high = _widened(low, high, row[i], total, value)
+    return (low < INT24_MIN) | (high > INT24_MAX)
+
+
+@njit(inline="always")
+def _widened(low, high, a, b, c):
+    """The range from low to high, so that it holds three more values."""
+    return min(low, min(min(a, b), c)), max(high, max(max(a, b), c))
+
+
+@njit
+def _count_beyond(row, bias, sigma, beyond):
+    """Count the inputs, and the sigmas with and without bias, that did not fit; all have 32 bits, maybe wrapped."""
+    sums_24, states_24, states_32 = np.int32(0), np.int32(0), np.int32(0)
+    for i in range(row.size):
+        total = sigma[i]
+        value = np.int32(total + bias[i])
+        before = np.int32(total - row[i])
+        sums_24 = np.int32(sums_24 + _beyond_24_bits(row[i]))
+        states_24 = np.int32(states_24 + (_beyond_24_bits(total) | _beyond_24_bits(value)))
+        states_32 = np.int32(states_32 + (_wrapped(total, row[i], before) | _wrapped(value, total, bias[i])))
+    beyond[SUMS, IN_24_BITS] += sums_24
+    beyond[STATES, IN_24_BITS] += states_24
+    beyond[STATES, IN_32_BITS] += states_32
+
+
+@njit(inline="always")
+def _beyond_24_bits(value):
+    return (value < np.int32(INT24_MIN)) | (value > np.int32(INT24_MAX))
+
+
+@njit(inline="always")
+def _wrapped(total, a, b):
+    """Whether a + b is not the total of 32 bits: then alone it has another sign than both."""
+    return ((total < 0) != (a < 0)) & ((total < 0) != (b < 0))
 
 
 @njit(inline="always")

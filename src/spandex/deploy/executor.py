@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -31,7 +31,11 @@ class LayerActivity:
         events: spikes that arrived at its synapses; 0 for the input layer.
         synops: synaptic operations: over these events, the non-zero weights that each met.
         neuron_updates: neurons times steps.
-        overflows: synaptic sums that left 32 bits. Only then sparse and dense conversion differ.
+        sums_beyond_24_bits: how often the input of a neuron at a step left the 24 bits of Loihi 2.
+        states_beyond_24_bits: how often the state of a neuron did, with its bias or without.
+        sums_beyond_32_bits: synaptic sums (of products within 32 bits) that left the 32 bits of Lava's simulation, and
+            wrapped. Only then sparse and dense conversion differ.
+        states_beyond_32_bits: how often the state of a neuron did, and wrapped.
     """
 
     name: str
@@ -39,17 +43,22 @@ class LayerActivity:
     events: int = 0
     synops: int = 0
     neuron_updates: int = 0
-    overflows: int = 0
+    sums_beyond_24_bits: int = 0
+    states_beyond_24_bits: int = 0
+    sums_beyond_32_bits: int = 0
+    states_beyond_32_bits: int = 0
 
     def __add__(self, other: "LayerActivity") -> "LayerActivity":
-        return LayerActivity(
-            self.name,
-            self.steps + other.steps,
-            self.events + other.events,
-            self.synops + other.synops,
-            self.neuron_updates + other.neuron_updates,
-            self.overflows + other.overflows,
-        )
+        counts = zip(astuple(self)[1:], astuple(other)[1:], strict=True)
+        return LayerActivity(self.name, *map(sum, counts))
+
+    @property
+    def beyond(self) -> dict[str, int]:
+        """What left its range, by name."""
+        return {name: getattr(self, name) for name in BEYOND}
+
+
+BEYOND = tuple(field.name for field in fields(LayerActivity) if "_beyond_" in field.name)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Executor:
     The same as ``Loihi2SimCfg(select_tag="fixed_pt")`` does with ``io.source.RingBuffer`` on the input layer's
     neurons and ``io.sink.RingBuffer`` on the output: each synapse delays by a step, so outputs come as many steps
     late as there are synaptic layers. Sparse layers compute as Lava's Sparse and DelaySparse, dense ones as
-    Dense and DelayDense; the two differ only once a sum leaves 32 bits, which ``LayerActivity.overflows`` counts.
+    Dense and DelayDense; the two differ only once a sum leaves 32 bits (``LayerActivity.sums_beyond_32_bits``).
 
     Args:
         network: HDF5 network as lava-dl exports it, or a netx network, which is run as it has been built.
@@ -195,7 +204,8 @@ class _RunningLayer:
         self._place = np.argsort(self._order)  # where each neuron of the layer stands
         self._neurons = NeuronState(*(part[self._order] for part in state.neurons))
         self._events = _no_events(np.empty((room, layer.size), np.int32))
-        self._arrived = self._synops = self._overflows = 0
+        self._arrived = self._synops = 0
+        self._beyond = np.zeros((2, 2), np.int64)
         if self._synapses is not None:
             rows = 1 << layer.connections.longest_delay.bit_length()
             self._pending, self._position = np.zeros((rows, layer.size), np.int32), 0
@@ -206,11 +216,11 @@ class _RunningLayer:
     def run(self, arriving: Events, steps: int) -> Events:
         """Run a chunk on what arrives: input (the first layer, if it has no synapses) or events."""
         if self._synapses is None:
-            run_input(arriving.spikes, self._constants, self._neurons, self._events)
+            run_input(arriving.spikes, self._constants, self._neurons, self._events, self._beyond)
             return self._events
         if not self._layer.connections.graded:
             arriving = arriving._replace(spikes=(arriving.spikes != 0).astype(np.int32))
-        self._position, synops, overflows = run_layer(
+        self._position, synops = run_layer(
             arriving,
             steps,
             self._synapses,
@@ -221,10 +231,10 @@ class _RunningLayer:
             self._sums,
             self._wide_sums,
             self._events,
+            self._beyond,
         )
         self._arrived += int(arriving.starts[steps])
         self._synops += synops
-        self._overflows += overflows
         return self._events
 
     def copy_spikes(self, into: np.ndarray) -> None:
@@ -240,7 +250,12 @@ class _RunningLayer:
 
     def activity(self, steps: int) -> LayerActivity:
         return LayerActivity(
-            self._layer.name, steps, self._arrived, self._synops, steps * self._layer.size, self._overflows
+            self._layer.name,
+            steps,
+            self._arrived,
+            self._synops,
+            steps * self._layer.size,
+            *self._beyond.T.ravel().tolist(),
         )
 
 

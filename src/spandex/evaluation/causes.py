@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_BITS, OUTPUT_GAIN, decode, encode
+from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode, within_range
 from spandex.deploy.executor import Executor
 from spandex.deploy.fixed_point import Layer
 from spandex.deploy.network_file import MAX_DELAY
@@ -44,8 +44,8 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
         for outputs in (
             _float_outputs(subject.float_network, spectrum),
             _float_outputs(clamped, spectrum),
-            _within_range(unscaled.run(inputs).outputs),
-            _within_range(deployed := subject.executor.run(inputs).outputs),
+            within_range(unscaled.run(inputs).outputs),
+            within_range(deployed := subject.executor.run(inputs).outputs),
             deployed,
         ):
             steps.append(decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)])
@@ -62,11 +62,6 @@ def _without_exponent(layer: Layer) -> Layer:
     return replace(
         layer, connections=replace(connections, weights=connections.weights >> -connections.exponent, exponent=0)
     )
-
-
-def _within_range(outputs: np.ndarray) -> np.ndarray:
-    limit = 1 << (OUTPUT_BITS - 1)
-    return np.clip(outputs, -limit, limit - 1)
 
 
 def _float_outputs(network: MaskNetwork, spectrum: np.ndarray) -> np.ndarray:

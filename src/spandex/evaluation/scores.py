@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from spandex.data.audio import SAMPLE_RATE_HZ
-from spandex.deploy.codec import decode
-from spandex.deploy.executor import Run
+from spandex.deploy.codec import decode, within_range
+from spandex.deploy.executor import BEYOND, Run
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.subject import Subject
 from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
@@ -50,18 +50,29 @@ def deployed_scores(
         ``si_snr_db``, ``si_snri_db`` and ``si_snri_enc_dec_db`` (above the noisy audio as it is, and through encoder
         and decoder), ``mos_*``, ``latency_network_ms``, ``neuronops_per_step``, the operations with deployed weights
         that are not zero, ``deployed_synops_per_step``, ``deployed_power_proxy_ops_per_s`` and
-        ``deployed_pdp_proxy_ops``, and by layer ``events_per_step``, ``deployed_layer_synops_per_step``, ``overflows``.
+        ``deployed_pdp_proxy_ops``, and by layer ``events_per_step`` and ``deployed_layer_synops_per_step``.
+        ``wrapped_outputs`` is the number of outputs that left 24 bits and wrapped, ``output_wrap_db`` what that changed
+        of the SI-SNR; by layer, the input layer first, all that left its range: see ``LayerActivity``.
     """
     inputs, spectrum = encoded
     run = subject.executor.run(inputs)
-    audio = decode(run.outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)]
+
+    def decoded(outputs: np.ndarray) -> np.ndarray:
+        return decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)]
+
+    audio = decoded(run.outputs)
     score = si_snr_db(audio, clip.clean)
+    wrapped = run.activity[-1].states_beyond_24_bits
+    wrap_db = score - si_snr_db(decoded(within_range(run.outputs)), clip.clean) if wrapped else 0.0
     return {
         "si_snr_db": score,
         "si_snri_db": score - noisy["si_snr_db"],
         "si_snri_enc_dec_db": score - noisy["si_snr_enc_dec_db"],
         **_mos(dnsmos, audio),
         **_cost(run, subject, network_latency_s(clip.noisy, audio, SAMPLE_RATE_HZ)),
+        "wrapped_outputs": wrapped,
+        "output_wrap_db": wrap_db,
+        **{name: [layer.beyond[name] for layer in run.activity] for name in BEYOND},
     }
 
 
@@ -118,7 +129,6 @@ def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:
         **_operations("deployed", synops, neuronops, subject, latency_s),
         "events_per_step": [layer.events / steps for layer in synaptic],
         "deployed_layer_synops_per_step": [layer.synops / steps for layer in synaptic],
-        "overflows": [layer.overflows for layer in synaptic],
     }
 
 

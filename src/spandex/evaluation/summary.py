@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from spandex.deploy.executor import BEYOND
 from spandex.metrics.bootstrap import Interval, confidence_intervals, paired_differences
 
 CONFIDENCE = 0.95
@@ -31,17 +32,21 @@ Scores = Mapping[str, Any]
 def summarise(per_clip: Sequence[Scores]) -> dict[str, Any]:
     """Mean of every score, ``intervals`` [low, high] around each, and the scores themselves as ``per_clip``.
 
-    Scores that are lists, one value a layer, have means alone; overflows are added up.
+    Scores that are lists, one value a layer, have means alone. What left its range is added up; ``wrapped_clips`` is
+    the number of clips with wrapped outputs.
     """
     numbers = _columns(per_clip)
     bounds = confidence_intervals(numbers, CONFIDENCE)
     lists = [name for name, value in per_clip[0].items() if isinstance(value, list)]
-    means = {name: np.mean([clip[name] for clip in per_clip], axis=0).tolist() for name in lists}
-    if "overflows" in means:
-        means["overflows"] = np.sum([clip["overflows"] for clip in per_clip], axis=0).tolist()
+    by_layer = {
+        name: (np.sum if name in BEYOND else np.mean)([clip[name] for clip in per_clip], axis=0).tolist()
+        for name in lists
+    }
+    wrapped = [clip["wrapped_outputs"] for clip in per_clip if "wrapped_outputs" in clip]
     return {
         **{name: interval.mean for name, interval in bounds.items()},
-        **means,
+        **by_layer,
+        **({"wrapped_outputs": sum(wrapped), "wrapped_clips": sum(map(bool, wrapped))} if wrapped else {}),
         "intervals": {name: [interval.low, interval.high] for name, interval in bounds.items()},
         "per_clip": list(per_clip),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spandex.deploy import Executor, Network
+from spandex.deploy import Executor, LayerActivity, Network
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.executor import whole_numbers
 from spandex.deploy.lava_run import run_in_lava
@@ -27,7 +27,7 @@ def run(
     Args:
         net: HDF5 network.
         inputs, output: files.
-        backend: ``"events"``, the executor, or ``"lava"``; both give the same.
+        backend: ``"events"``, the executor, which also tells what left its range, or ``"lava"``; both give the same.
         sparsity_map: as typed, see ``parse_sparsity_map``.
         density_threshold: largest density that ``auto`` makes sparse.
 
@@ -40,7 +40,9 @@ def run(
         network = Executor(*options) if backend == "events" else Network(*options)
         try:
             data = whole_numbers(data)
-            outputs = _run_events(network, data) if isinstance(network, Executor) else run_in_lava(network, data)
+            outputs, told = (
+                _run_events(network, data) if isinstance(network, Executor) else (run_in_lava(network, data), [])
+            )
         except SpandexError as error:
             raise SpandexError(f"{inputs}: {error}") from None
     try:
@@ -48,17 +50,26 @@ def run(
             np.save(file, np.ascontiguousarray(outputs))
     except OSError as error:
         raise SpandexError(f"{output}: cannot be written ({error.strerror or error})") from None
-    print(f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps")
+    print("\n".join([f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps", *told]))
 
 
-def _run_events(executor: Executor, inputs: np.ndarray) -> np.ndarray:
+def _run_events(executor: Executor, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The outputs, and a line for each layer on what left its range."""
     result = executor.run(inputs)
-    overflows = {layer.name: layer.overflows for layer in result.activity if layer.overflows}
-    for name, count in overflows.items():
-        warnings.warn(
-            f"layer {name}: {count} sums left 32 bits; sparse and dense synapses with delays differ there", stacklevel=2
-        )
-    return result.outputs
+    for layer in result.activity:
+        if layer.sums_beyond_32_bits:
+            warnings.warn(
+                f"layer {layer.name}: {layer.sums_beyond_32_bits} sums left 32 bits; sparse and dense synapses with "
+                "delays differ there",
+                stacklevel=2,
+            )
+    return result.outputs, [_beyond(layer) for layer in result.activity]
+
+
+def _beyond(layer: LayerActivity) -> str:
+    on_chip = f"{layer.sums_beyond_24_bits:,} sums and {layer.states_beyond_24_bits:,} states left Loihi 2's 24 bits"
+    in_lava = f"{layer.sums_beyond_32_bits:,} and {layer.states_beyond_32_bits:,} the 32 bits of Lava's simulation"
+    return f"layer {layer.name}: {on_chip}, {in_lava}"
 
 
 def _load(path: Path) -> np.ndarray:

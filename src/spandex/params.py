@@ -93,6 +93,7 @@ class Train(Section):
     lr: Positive
     lam: Annotated[float, Field(ge=0)]  # weight of the magnitude error in the loss
     weight_decay: Annotated[float, Field(ge=0)]
+    mask_limit: Positive | None  # of the network's outputs, in units of the mask; beyond it they are penalised
     gradient_clip: Positive
     skip_nonfinite: Annotated[int, Field(ge=0)]  # batches of non-finite loss or gradient passed over before it stops
     checkpoint_minutes: Positive

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from spandex.train import denoising_loss
+from spandex.train.mask_range import MaskRange
 
 
 def batch(seed=0, clips=3, samples=800):
@@ -62,3 +63,25 @@ def test_a_silent_estimate_has_a_finite_gradient():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(audio.grad).all()
+
+
+def test_outputs_beyond_the_limit_are_penalised_by_their_square_and_pulled_back():
+    block = torch.nn.Linear(1, 4)
+    with MaskRange(block, limit=8.0) as masks:
+        block.weight.data[:, 0], block.bias.data[:] = torch.tensor([-10.0, -8.0, 1.0, 11.0]), 0.0
+        block(torch.ones(1, 1))
+        penalty = masks.penalty()
+        penalty.backward()
+        assert penalty.item() == pytest.approx((2**2 + 3**2) / 4)
+        assert block.weight.grad[:, 0].tolist() == pytest.approx([-2 * 2 / 4, 0, 0, 2 * 3 / 4])
+        block(torch.zeros(1, 1))
+        with torch.no_grad():
+            block(torch.ones(1, 1))  # as in validation: no part of the loss
+        assert masks.penalty().item() == 0
+
+
+def test_nothing_is_kept_of_the_outputs_once_training_is_over():
+    block = torch.nn.Linear(1, 4)
+    with MaskRange(block, limit=8.0):
+        pass
+    assert not block._forward_hooks

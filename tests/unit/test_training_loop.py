@@ -367,6 +367,22 @@ def test_a_network_with_random_numbers_and_running_means_continues_to_the_same_b
     assert products(tmp_path / "parts") == products(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("kernels", [accelerate, lambda network: network])
+def test_outputs_far_beyond_the_limit_come_back_while_training(tmp_path, kernels):
+    def largest_output(limit):
+        model = kernels(network())
+        with torch.no_grad():
+            model.blocks[-1].synapse.weight *= 40  # masks far below zero, of which the loss says nothing
+        settings = dataclasses.replace(SETTINGS, epochs=3, lr=3e-3, mask_limit=limit)
+        fit(model, Tones(batches=20), VALIDATION, settings, tmp_path / f"{limit}", log=lambda line: None)
+        outputs = []
+        with torch.no_grad(), model.blocks[-1].register_forward_hook(lambda *passed: outputs.append(passed[-1])):
+            denoise(model, torch.from_numpy(VALIDATION[0].noisy)[None])
+        return outputs[0].abs().max().item()
+
+    assert largest_output(limit=2.0) < 0.5 * largest_output(limit=None)
+
+
 def test_fused_kernels_continue_to_the_same_bytes(tmp_path):
     def run(directory, on_batch=lambda number: None):
         model = accelerate(network())

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,11 +16,12 @@ import torch
 from tqdm import tqdm
 
 from spandex.errors import SpandexError, Stopped
-from spandex.models import denoise, istft, magnitudes, stft
+from spandex.models import MaskNetwork, denoise, istft, magnitudes, stft
 from spandex.sparsify import Sparsifier, sparsity
 from spandex.train.checkpoint import Checkpoints
 from spandex.train.logs import CsvLog, Row
 from spandex.train.losses import audible, denoising_loss
+from spandex.train.mask_range import MaskRange
 from spandex.train.progress import Mean, Position
 from spandex.train.reproducible import reproducible, rng_state, set_rng_state
 from spandex.train.settings import TrainSettings
@@ -147,6 +149,7 @@ def fit(
         world(device) as processes,
         reproducible(settings.seed + processes.rank, settings.threads, device),
         StopSignals() as signals,
+        _mask_range(network, settings.mask_limit) as mask_range,
     ):
         if processes.size > settings.batch_size:
             raise SpandexError(f"{processes.size} processes cannot share a batch of {settings.batch_size} segments")
@@ -173,12 +176,20 @@ def fit(
             signals=signals,
             log=log,
             on_epoch=on_epoch,
+            mask_range=mask_range,
         )
         run.resume()
         while run.position.epoch < settings.epochs:
             run.train_epoch(train_batches)
             run.end_epoch()
         return run.finish()
+
+
+def _mask_range(network: torch.nn.Module, limit: float | None) -> AbstractContextManager[MaskRange | None]:
+    """Only blocks say what they send before it becomes a mask."""
+    if limit is None or not isinstance(network, MaskNetwork):
+        return nullcontext()
+    return MaskRange(network.blocks[-1], limit)
 
 
 @dataclass
@@ -193,6 +204,7 @@ class _Run:
     signals: StopSignals
     log: Callable[[str], None]
     on_epoch: Callable[[Row], None] | None
+    mask_range: MaskRange | None
 
     def __post_init__(self) -> None:
         self.position = Position()
@@ -314,6 +326,8 @@ class _Run:
         penalty = None if self.pruner is None else self.pruner.penalty()
         if penalty is not None:
             loss = loss + penalty
+        if self.mask_range is not None:
+            loss = loss + self.mask_range.penalty()
         value, si_snr_db, segments = self.world.sum(loss.item() / self.world.size, float(scores.sum()), len(scores))
         problem = self.step(loss) if math.isfinite(value) else f"loss is {value}"
         if problem:

@@ -10,7 +10,7 @@ from spandex.errors import SpandexError
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of one training run. The defaults are the challenge's (IntelLabs/IntelNeuromorphicDNSChallenge,
-    train_sdnn.py), except for the learning rate: with its 0.01 training stalls near 11 dB.
+    train_sdnn.py), except for the learning rate: with its 0.01 training stalls near 11 dB; and for the limit of masks.
 
     Attributes:
         epochs: passes over the training set.
@@ -19,6 +19,8 @@ class TrainSettings:
         lr: learning rate of RAdam.
         lam: weight of the magnitude error in the loss.
         weight_decay: of RAdam.
+        mask_limit: magnitude of the network's outputs, in units of the mask, beyond which they are penalised, so that
+            the deployed network's stay in range (see ``MaskRange``); None: none are.
         gradient_clip: largest 2-norm of all gradients together.
         skip_nonfinite: how many batches whose loss or gradient is not finite a run may pass over before it stops.
         lr_factor: factor on the learning rate from epoch ``lr_drop_epoch`` on (0.7 in SPANDEX).
@@ -38,6 +40,7 @@ class TrainSettings:
     lr: float = 1e-3
     lam: float = 1e-3
     weight_decay: float = 1e-5
+    mask_limit: float | None = 4.0
     gradient_clip: float = 10.0
     skip_nonfinite: int = 0
     lr_factor: float = 1.0

@@ -2,7 +2,9 @@ import contextlib
 import io
 import subprocess
 import sys
+import warnings
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -193,6 +195,41 @@ def test_stream_writes_what_the_file_path_computes(network, samples, largest):
     assert report.audio_s == samples / 16_000
     assert report.steps == -(-len(written) // denoiser.hop)
     assert 0 < report.real_time_factor < np.inf
+
+
+@pytest.fixture(scope="module")
+def wrapping(tmp_path_factory):
+    """A network whose masks wrap."""
+    path = small_network(tmp_path_factory.mktemp("network") / "network.net", output_gain=1)
+    with h5py.File(path, "r+") as file:
+        file["layer/2/weight"][...] = 60
+        file["layer/3/weight"][...] = -120
+    return path
+
+
+def test_wrapped_masks_are_warned_of_once_a_file(tmp_path, wrapping, network):
+    (tmp_path / "noisy").mkdir()
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"noisy/{name}.wav", tones(16_000, 2, 8000), 16_000)
+
+    def warned(path):
+        """Warnings that differ, which are those that the command prints."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            denoise(tmp_path / "noisy", tmp_path / "denoised", path)
+        return sorted({str(warning.message) for warning in caught if "wrapped" in str(warning.message)})
+
+    assert [message.partition(": masks left the 24 bits")[0] for message in warned(wrapping)] == [
+        str(tmp_path / "noisy/a.wav"),
+        str(tmp_path / "noisy/b.wav"),
+    ]
+    assert warned(network) == []
+
+
+def test_wrapped_masks_of_a_stream_are_warned_of(wrapping):
+    noisy = to_int16(tones(16_000, 1, 8000, 0.9)[:, 0]).astype("<i2")
+    with pytest.warns(UserWarning, match="standard input: masks left the 24 bits"):
+        stream(EventDenoiser(wrapping), io.BytesIO(noisy.tobytes()), io.BytesIO())
 
 
 def test_latency_of_the_published_frame_is_32_ms(mirror):

@@ -60,7 +60,12 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
         "size_weight_bits": 8,
         "size_delay_bits": 6,
         "sparse": True,
+        "largest_sum": 6 * 2**15,  # of a row, with messages of 16 bits
+        "largest_sum_bits": 19,
+        "fits_24_bits": True,
+        "fits_32_bits": True,
     }
+    assert first["largest_sum"] is None
     assert (output["threshold"], output["max_delay"], output["deployed_sparsity"], output["sparse"]) == (
         None,
         0,
@@ -73,8 +78,8 @@ def test_table_has_a_row_for_each_layer_and_the_totals(path, capsys):
     lines = printed(capsys, path, sparsity_map="2:sparse").splitlines()
     assert lines[0].split()[:4] == ["layer", "type", "shape", "inputs"]
     assert lines[1].split()[:3] == ["0", "input", "3"]
-    assert lines[2].split() == ["1", "dense", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense"]
-    assert lines[3].split() == ["2", "dense", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse"]
+    assert lines[2].split() == ["1", "dense", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense", "19"]
+    assert lines[3].split() == ["2", "dense", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse", "19"]
     assert lines[5] == "6 non-zero weights + 3 non-zero delays = 9 parameters, 0.01 KB, deployed sparsity 40.0%"
 
 
@@ -82,6 +87,20 @@ def test_long_delays_are_warned_of_once(path):
     with pytest.warns(UserWarning) as warned:
         describe(path)
     assert [str(warning.message) for warning in warned] == [f"{path}: 1 delay above 62 steps, up to 70, clamped to 62"]
+
+
+@pytest.mark.filterwarnings("ignore:.*clamped")
+def test_layers_whose_sums_may_leave_a_width_are_named(path, capsys):
+    with h5py.File(path, "r+") as file:
+        file["layer/1/weight"][0] = [250, -128, 2]  # 380 * 2**15 needs 25 bits with its sign
+    hidden = describe(path)["layers"][1]
+    assert (hidden["largest_sum"], hidden["fits_24_bits"], hidden["fits_32_bits"]) == (380 * 2**15, False, True)
+    info(path)
+    assert "sums may leave the 24 bits of Loihi 2's neurons in layer 1; " in capsys.readouterr().out
+    with h5py.File(path, "r+") as file:
+        file["layer/0/neuron/type"][...] = "CUBA"  # sends 1 or nothing
+        file["layer/0/neuron/iDecay"] = file["layer/0/neuron/vDecay"] = 0
+    assert describe(path)["layers"][1]["largest_sum"] == 380
 
 
 @pytest.mark.parametrize("sparsity_map", ["1,0,1", "0:true", "maybe"])

@@ -1,6 +1,7 @@
 """Noisy audio to denoised audio by a network file: exactly as deployed, through Lava itself, or in floating point."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -89,12 +90,22 @@ class StreamState:
         spectrum: of the frames whose masks the network still works on, complex128 (NETWORK_DELAY, bins).
         network: state of the executor; None at the start.
         overlap: sums of frames that wait for the frames to come, (n_fft - hop,).
+        wrapped: whether an output has left its 24 bits so far.
     """
 
     recent: np.ndarray
     spectrum: np.ndarray
     network: State | None
     overlap: np.ndarray
+    wrapped: bool
+
+
+def warn_of_wrapped_masks(name: str | os.PathLike) -> None:
+    """That a piece of audio drove the network out of its range; one warning, however often it is said."""
+    warnings.warn(
+        f"{name}: masks left the 24 bits of the output neurons and wrapped, which amplifies noise; lower the level",
+        stacklevel=2,
+    )
 
 
 class EventDenoiser:
@@ -115,7 +126,7 @@ class EventDenoiser:
     def start(self) -> StreamState:
         """The state before the first sample: silence."""
         silence = np.zeros(self.n_fft - self.hop)
-        return StreamState(silence, np.zeros((NETWORK_DELAY, self.n_fft // 2 + 1), np.complex128), None, silence)
+        return StreamState(silence, np.zeros((NETWORK_DELAY, self.n_fft // 2 + 1), np.complex128), None, silence, False)
 
     def process(self, audio: np.ndarray, state: StreamState) -> tuple[np.ndarray, StreamState]:
         """Denoise the next hops; pieces of any number of hops give the same as the whole.
@@ -133,11 +144,12 @@ class EventDenoiser:
         spectrum = np.concatenate([state.spectrum, spectrum])
         frames = decode_frames(run.outputs.T, spectrum[: len(inputs)])
         denoised, overlap = overlap_add(frames, state.overlap, self.hop)
-        state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap)
+        wrapped = state.wrapped or run.activity[-1].states_beyond_24_bits > 0
+        state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap, wrapped)
         return denoised.astype(np.float32), state
 
     def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
-        """See ``Denoiser``; the memory needed besides audio does not grow with its length."""
+        """See ``Denoiser``; the memory needed besides audio does not grow with its length. Warns of wrapped masks."""
         check_audio(audio, name)
         padded = np.zeros(clip_steps(len(audio), self.n_fft, self.hop) * self.hop, np.float32)
         padded[: len(audio)] = audio
@@ -145,6 +157,8 @@ class EventDenoiser:
         state = self.start()
         for start in range(0, len(padded), piece):
             padded[start : start + piece], state = self.process(padded[start : start + piece], state)
+        if state.wrapped:
+            warn_of_wrapped_masks(name)
         return padded[self.delay :][: len(audio)]
 
 

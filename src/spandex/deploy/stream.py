@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from spandex.data.audio import SAMPLE_RATE_HZ, from_int16, to_int16
-from spandex.deploy.denoise import EventDenoiser
+from spandex.deploy.denoise import EventDenoiser, warn_of_wrapped_masks
 from spandex.errors import SpandexError
 
 SAMPLE = np.dtype("<i2")  # 16-bit little-endian
@@ -76,6 +76,8 @@ def stream(denoiser: EventDenoiser, source: BinaryIO, sink: BinaryIO, name: str 
             send(np.pad(last, (0, left + -left % hop - len(last))), left)
     except BrokenPipeError:  # whoever listened has heard enough
         return StreamReport(received / SAMPLE_RATE_HZ, steps, busy_s)
+    if state.wrapped:
+        warn_of_wrapped_masks(name)
     if odd:
         raise SpandexError(f"{name}: ends within a sample; expected 16-bit samples")
     if not received:

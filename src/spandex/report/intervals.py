@@ -59,6 +59,32 @@ def losses_table(networks: Mapping[str, Metrics]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def range_table(networks: Mapping[str, Metrics]) -> str:
+    """Markdown: how often a network's values left 24 bits (by layer, the input layer first) or 32, and what the
+    outputs that wrapped cost; empty if no network was evaluated with these counts."""
+    counted = {name: metrics for name, metrics in networks.items() if "wrapped_outputs" in metrics}
+    if not counted:
+        return ""
+    headings = [
+        "out of range",
+        "sums, 24 bits",
+        "states, 24 bits",
+        "32 bits",
+        "wrapped outputs",
+        "in clips",
+        "cost (dB)",
+    ]
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    for name, metrics in counted.items():
+        by_layer = [
+            " / ".join(f"{count:,}" for count in metrics[f"{kind}_beyond_24_bits"]) for kind in ("sums", "states")
+        ]
+        wider = sum(sum(metrics[f"{kind}_beyond_32_bits"]) for kind in ("sums", "states"))
+        outputs = [f"{metrics['wrapped_outputs']:,}", str(metrics["wrapped_clips"]), f"{metrics['output_wrap_db']:.3f}"]
+        lines.append([name, *by_layer, f"{wider:,}", *outputs])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def write_intervals(path: str | os.PathLike, *tables: str) -> None:
     """Write the tables that are not empty, as Markdown."""
     with atomic_path(path) as temporary:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spandex.deploy.network_file import NetworkLayer, network_layers
+from spandex.deploy.network_file import DeployedLayer, NetworkLayer, network_layers
 from spandex.deploy.netx import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
 from spandex.errors import SpandexError
 from spandex.metrics.size import LayerSize, deployed_size
@@ -24,7 +24,9 @@ COLUMNS = {  # heading of the table: what describe() calls it
     "bits": "weight_bits",
     "exponent": "weight_exponent",
     "synapses": "sparse",
+    "sum bits": "largest_sum_bits",
 }
+MESSAGE_BITS = {"SDNN": 16}  # that netx gives the neurons' messages, sign included; all others send 1 or nothing
 
 
 def info(net: Path, as_json: bool = False, sparsity_map: str = "auto", density_threshold: float = 0.5) -> None:
@@ -51,7 +53,10 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0
         convolutions, which the totals leave out), and layers. A layer has index, type, neuron, shape, neurons,
         threshold, nonzero_weights and nonzero_delays (None for a convolution), and, None unless it is fully connected,
         inputs, max_delay (steps), deployed_sparsity, weight_bits and weight_exponent of Lava's synapse,
-        size_weight_bits and size_delay_bits that a non-zero weight or delay counts for in size_kb, and sparse.
+        size_weight_bits and size_delay_bits that a non-zero weight or delay counts for in size_kb, sparse, and the
+        largest sum that its weights allow with messages of all their bits: largest_sum, of magnitude, as it reaches a
+        neuron, its largest_sum_bits with the sign, fits_24_bits (Loihi 2's neurons) and, before the exponent moves it
+        down, fits_32_bits (Lava's simulation).
 
     Raises:
         SpandexError: the file is no network that Lava runs, or the map does not fit it.
@@ -76,7 +81,11 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0
         "sparsity_map": {str(index): chosen for index, chosen in sparse.items()},
         "clamped_delays": sum(synapses.clamped_delays for synapses in connected),
         "uncounted_layers": [layer.index for layer in layers if layer.type == "conv"],
-        "layers": [_layer(layer, sizes.get(layer.index), sparse.get(layer.index)) for layer in layers],
+        "layers": [
+            _layer(layer, sizes.get(layer.index), sparse.get(layer.index))
+            | _largest_sum(layer.synapses, [before.neuron for before in layers[: layer.index] if before.neuron])
+            for layer in layers
+        ],
     }
 
 
@@ -103,6 +112,22 @@ def _layer(layer: NetworkLayer, size: LayerSize | None, sparse: bool | None) -> 
     }
 
 
+def _largest_sum(synapses: DeployedLayer | None, senders: list[str]) -> dict[str, int | bool | None]:
+    """What neurons of the last of these types can make of the synapses' weights."""
+    if synapses is None:
+        return dict.fromkeys(("largest_sum", "largest_sum_bits", "fits_24_bits", "fits_32_bits"))
+    message = 1 << MESSAGE_BITS.get(senders[-1] if senders else "", 1) - 1
+    unshifted = int(np.abs(synapses.weights).sum(axis=1).max()) * message
+    largest = unshifted >> -synapses.weight_exponent
+    bits = largest.bit_length() + 1
+    return {
+        "largest_sum": largest,
+        "largest_sum_bits": bits,
+        "fits_24_bits": bits <= 24,
+        "fits_32_bits": unshifted.bit_length() < 32,
+    }
+
+
 def _text(found: dict[str, Any]) -> list[str]:
     rows = [list(COLUMNS), *([_cell(key, layer[key]) for key in COLUMNS.values()] for layer in found["layers"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -119,6 +144,13 @@ def _text(found: dict[str, Any]) -> list[str]:
         f"= {found['parameters']:,} parameters, {found['size_kb']:,.2f} KB, "
         f"deployed sparsity {found['deployed_sparsity']:.1%}"
     )
+    for width, of in ((24, "Loihi 2's neurons"), (32, "Lava's simulation")):
+        wider = [str(layer["index"]) for layer in found["layers"] if layer[f"fits_{width}_bits"] is False]
+        if wider:
+            lines.append(
+                f"sums may leave the {width} bits of {of} in layer{'s' * (len(wider) > 1)} {', '.join(wider)}; "
+                "spandex run counts those that do"
+            )
     if found["uncounted_layers"]:
         convolutions = ", ".join(map(str, found["uncounted_layers"]))
         lines.append(f"of the fully connected layers alone, without the convolutions in layers {convolutions}")

@@ -57,6 +57,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         reports / "intervals.md",
         intervals.intervals_table(metrics, control, pairs),
         intervals.losses_table(metrics),
+        intervals.range_table(metrics),
     )
 
     drawn = figures.sparsity_figure(

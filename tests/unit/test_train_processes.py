@@ -43,11 +43,12 @@ def pair(server: RunServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
         {},
         {"data": "Pauses"},
         {"data": "Pauses", "size": 5, "lam": 100.0},
+        {"size": 5, "mask_limit": 0.05},
         {"data": "Broken", "skip_nonfinite": 1},
         {"data": "OwnRows"},
         {"fused": True},
     ],
-    ids=["whole", "pauses", "unequal rows", "skipped batch", "own rows", "fused kernels"],
+    ids=["whole", "pauses", "unequal rows", "masks beyond the limit", "skipped batch", "own rows", "fused kernels"],
 )
 def test_two_processes_train_as_one_with_the_same_batches(server, tmp_path, options):
     options = {"epochs": 2, "batches": 11} | options

@@ -320,14 +320,13 @@ class _Run:
         denoised = self.model(magnitude)
         audio = istft(denoised, phase, noisy.shape[-1], n_fft, hop)
         clean_magnitude = magnitudes(clean, n_fft, hop)
-        loss, scores = denoising_loss(
-            denoised, clean_magnitude, audio, clean, self.settings.lam, self.loss_weights(clean)
-        )
+        weights = self.loss_weights(clean)
+        loss, scores = denoising_loss(denoised, clean_magnitude, audio, clean, self.settings.lam, weights)
         penalty = None if self.pruner is None else self.pruner.penalty()
         if penalty is not None:
             loss = loss + penalty
         if self.mask_range is not None:
-            loss = loss + self.mask_range.penalty()
+            loss = loss + weights[0] * self.mask_range.penalty()
         value, si_snr_db, segments = self.world.sum(loss.item() / self.world.size, float(scores.sum()), len(scores))
         problem = self.step(loss) if math.isfinite(value) else f"loss is {value}"
         if problem:
@@ -351,7 +350,8 @@ class _Run:
         return None
 
     def loss_weights(self, clean: torch.Tensor) -> tuple[float, float]:
-        """Weights of the two terms of the loss, so that its mean over the processes is the loss of the whole batch.
+        """Weights of the two terms of the loss, so that its mean over the processes is the loss of the whole batch. The
+        first is that of all means over rows.
 
         The mean over processes of their means would not be: SI-SNR is a mean over the segments with speech, of which
         one process may have more than another.

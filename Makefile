@@ -12,70 +12,72 @@
 PROFILE ?=
 MIRROR  ?=
 SET     ?=
-CORES   ?= $(shell nproc)
+CORES   ?= $(shell getconf _NPROCESSORS_ONLN)
 # of make companions: activity, masks, lyapunov, vgg or denoiser; all if not given
 PAPER   ?=
 SEEDS   ?=
 # a folder of workflow/profiles
 EXECUTOR ?= default
 
-# the first of these that runs and is 3.11 or 3.12
-SUPPORTED := import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
-PYTHON  ?= $(firstword $(foreach p,python3 python3.12 python3.11,\
-    $(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
+# what to set up with; tools/choose-python finds one where none is named
+PYTHON  ?=
+export PYTHON
 
-BIN := $(CURDIR)/.venv/bin
+# a checkout's path may hold anything, so files are named from here; make of macOS seeks no command on a PATH set here
+BIN := .venv/bin
 UV  := .uv/bin/uv
 READY := .venv/.ready
+export OUTER_PATH := $(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# the environment is made anew for another PYTHON than its own
+quoted = '$(subst ','\'',$(1))'
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call version,$(call quoted,$(PYTHON)))),,other-python))
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation companions ui docs setup test test-all test-docs lint format lock bench
+.PHONY: rebuild ablation companions ui docs setup test test-all test-docs lint format lock bench other-python
 
 setup: $(READY)
 
 $(UV): requirements-uv.lock
-	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or 3.12 with venv; name it with PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv .uv
+	python=$$(PATH=$$OUTER_PATH tools/choose-python) && "$$python" -m venv --clear .uv
 	.uv/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-uv.lock
 	touch $(UV)
 
-# every step of a build is a process, and some machines do not let Python keep what it compiled
-$(READY): requirements.lock pyproject.toml $(UV)
-	$(UV) venv --quiet --clear --no-python-downloads --python $(PYTHON) .venv
-	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	touch $(READY)
+$(READY): requirements.lock pyproject.toml $(UV) $(OTHER)
+	python=$$(PATH=$$OUTER_PATH tools/choose-python) && tools/environment .venv "$$python"
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --group dev --group docs --group build --output-file requirements.lock pyproject.toml
 	echo uv | $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	    --output-file requirements-uv.lock -
-export PATH := $(BIN):$(PATH)
 
 # what the command line changed; every command of spandex reads it
-export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(MIRROR),mirror=$(MIRROR)) $(if $(SEEDS),companions.seeds=$(SEEDS)) $(SET))
+export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS)) $(SET))
+export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 
 # what a failing build has finished is recorded, too
 rebuild: setup
-	@spandex rebuild --cores $(CORES) --executor $(EXECUTOR); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary
+	@$(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); status=$$?; $(BIN)/spandex record && [ $$status -eq 0 ] && $(BIN)/spandex summary
 
 ablation: setup
-	@spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary ablation
+	@$(BIN)/spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); status=$$?; $(BIN)/spandex record && [ $$status -eq 0 ] && $(BIN)/spandex summary ablation
 
 # the report once more at the end, which then includes them
 companions: setup
-	@spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && spandex rebuild --cores $(CORES) --executor $(EXECUTOR); \
-	    status=$$?; spandex record && [ $$status -eq 0 ] && spandex summary companions
+	@$(BIN)/spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && $(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); \
+	    status=$$?; $(BIN)/spandex record && [ $$status -eq 0 ] && $(BIN)/spandex summary companions
 
 ui: setup
-	@spandex ui
+	@$(BIN)/spandex ui
 
 docs: setup
-	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # a file's tests share what they built
-PYTEST := pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 test: setup
 	$(PYTEST) -m "not slow"
@@ -87,20 +89,20 @@ test-docs: setup
 	$(PYTEST) -m long
 
 lint: setup
-	ruff check
-	ruff format --check
-	snakefmt --check Snakefile workflow
-	snakemake --lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
 
 format: setup
-	ruff check --fix
-	ruff format
-	snakefmt Snakefile workflow
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile workflow
 
 bench: setup
-	spandex bench inference
-	spandex bench training
-	spandex bench loader
-	spandex bench dnsmos
-	spandex bench synthesis
+	$(BIN)/spandex bench inference
+	$(BIN)/spandex bench training
+	$(BIN)/spandex bench loader
+	$(BIN)/spandex bench dnsmos
+	$(BIN)/spandex bench synthesis
 

@@ -49,6 +49,10 @@ def new_project(folder: Path, **sections: dict) -> Path:
     for section, values in sections.items():
         params[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    (folder / ".venv").mkdir()  # the environment of these tests as its own
+    for part in Path(sys.prefix).iterdir():
+        if part.name not in (".ready", ".gitignore"):
+            (folder / ".venv" / part.name).symlink_to(part)
     git(folder, "init", "--quiet")
     git(folder, "config", "user.name", "A researcher")
     git(folder, "config", "user.email", "researcher@example.org")
@@ -58,7 +62,7 @@ def new_project(folder: Path, **sections: dict) -> Path:
 
 def environment() -> dict[str, str]:
     """That of a user who has activated the environment."""
-    unwanted = ("SPANDEX_SET", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL")
+    unwanted = ("SPANDEX_SET", "SPANDEX_MIRROR", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL")
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return kept | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"}
 
@@ -87,7 +91,7 @@ def commit(project: Path, message: str) -> str:
 
 
 def make_command(*assignments: str, target: str = "rebuild") -> list[str]:
-    return ["make", "--old-file=setup", f"BIN={BINARIES}", "CORES=2", target, *assignments]
+    return ["make", "--old-file=setup", "CORES=2", target, *assignments]
 
 
 def make(project: Path, *assignments: str, target: str = "rebuild") -> subprocess.CompletedProcess:

@@ -29,6 +29,7 @@ NOT_INSTALLED = {
     "squeue",
     "scancel",
     "sacct",
+    "uv",
 }  # in blocks that are not run alone
 SEPARATORS = {"|", "&&", "||", ";", "&"}
 LANGUAGES = {"sh", "python", "yaml", "text", "ini"}

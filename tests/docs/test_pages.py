@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -43,10 +42,6 @@ def toy(folder: Path) -> Path:
     for block in (block for page in PAGES for block in blocks(page) if block.title):
         (folder / block.title).write_text(block.text)
     commit(folder, "What readers add")
-    (folder / ".venv").mkdir()
-    for part in Path(sys.prefix).iterdir():
-        if part.name not in (".ready", ".gitignore"):
-            (folder / ".venv" / part.name).symlink_to(part)
     (folder / ".uv/bin").mkdir(parents=True)
     for made in (".uv/bin/uv", ".venv/.ready"):  # installed, says make
         (folder / made).touch()

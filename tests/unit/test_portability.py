@@ -1,0 +1,130 @@
+"""What Linux alone would not show: Makefile and scripts read for what only GNU tools, new make or new bash know."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = [*sorted(REPOSITORY.glob("tools/*")), REPOSITORY / ".ci/run", *REPOSITORY.glob("workflow/envs/*.sh")]
+RULES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
+MAKEFILE = REPOSITORY / "Makefile"
+INSTALLED = ["--old-file=setup", "CORES=3"]
+
+TOOLS = {  # in macOS they are missing, or mean something else
+    r"\b(nproc|realpath|tac|seq|timeout|sha256sum|md5sum|shuf|numfmt|stdbuf|setsid|flock)\b": "nproc --all",
+    r"\breadlink\s+-\w*[fem]": "readlink -f x",
+    r"\bsed\b.*\s-\w*[ir]": "sed -i s/a/b/ x",
+    r"\bgrep\b.*\s-\w*P": "grep -oP x",
+    r"\bstat\s+(-\w*c|--)": "stat -c %s x",
+    r"\bdate\b.*(\s-d|%N|--)": "date -d now",
+    r"\bxargs\b.*\s-\w*[rd]": "find | xargs -r rm",
+    r"\bsort\b.*\s-\w*[Vhz]": "sort -V",
+    r"\b(head|tail)\s+(-n\s*|-c\s*)-": "head -n -1",
+    r"\bfind\b.*-(printf|regextype)": "find . -printf %p",
+    r"\b(cp|mv|ln|ls|rm|mkdir|touch|cat|sort|head|tail|mktemp|chmod)\b[^|;&\n]*\s--\w": "ls --sort=time",
+    r"\becho\s+-": "echo -e x",
+}
+BASH = {  # later than bash 3.2
+    r"\b(mapfile|readarray|coproc)\b": "mapfile -t x",
+    r"\b(declare|local|typeset)\s+-\w*[Ang]": "declare -A x",
+    r"\$\{\w+(\^|,)": "${x,,}",
+    r"\|&|&>>": "a |& b",
+    r"\bwait\s+-n": "wait -n",
+    r"\$\{\w+@": "${x@Q}",
+}
+MAKE = {  # later than GNU make 3.81
+    r"^\.ONESHELL|^\.RECIPEPREFIX|^undefine\b|^private\b|^load\b|^-load\b": ".ONESHELL:",
+    r"^\s*(export\s+)?\w+\s*(!=|::=|:::=)": "A != b",
+    r"\$\((file|guile|let|intcmp)\s": "$(file >x)",
+    r"^define\s+\w+\s*[:?+]?=": "define x =",
+    r"&:": "a b &: c",
+}
+
+
+def found(patterns: dict[str, str], text: str) -> list[str]:
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return [match[0] for pattern in patterns for match in re.finditer(pattern, code, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("patterns", [TOOLS, BASH, MAKE])
+def test_reader_finds_what_it_looks_for(patterns):
+    for pattern, example in patterns.items():
+        assert re.search(pattern, example, re.MULTILINE), pattern
+
+
+@pytest.mark.parametrize("file", [MAKEFILE, *SCRIPTS, *RULES], ids=lambda file: file.name)
+def test_nothing_is_of_gnu_tools_or_later_bash_alone(file):
+    assert found(TOOLS | BASH, file.read_text()) == []
+
+
+def test_makefile_is_for_make_3_81():
+    assert found(MAKE, MAKEFILE.read_text()) == []
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
+def test_scripts_parse_in_the_shell_that_they_name(file):
+    shell = "sh" if file.read_text().startswith("#!/bin/sh\n") else "bash"
+    assert os.access(file, os.X_OK) or file.suffix == ".sh"
+    subprocess.run([shell, "-n", file], check=True)
+
+
+def test_recipes_name_their_commands_by_path():
+    """Make of macOS looks for a command without shell syntax on the PATH that make was started with."""
+    recipes = re.findall(r"^\t@?(.*)$", MAKEFILE.read_text().replace("\\\n", ""), re.MULTILINE)
+    commands = {command for recipe in recipes for command in re.split(r"\s*(?:&&|\|\||[;|])\s*", recipe)}
+    shell = r"(touch|echo|python=|status=|\[|PATH=|\"\$\$python\") ?"
+    by_path = r"(\w+=\S+ )?(\$\((BIN|UV|PYTEST)\)|tools/|\.uv/)"
+    assert len(commands) > 20
+    assert [command for command in commands if not re.match(f"{shell}|{by_path}", command)] == []
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A checkout whose spandex says what it is called with, in a folder with a name that shells take apart."""
+    folder = tmp_path / 'my "best" folder (1) & é'
+    (folder / ".venv/bin").mkdir(parents=True)
+    shutil.copy(MAKEFILE, folder)
+    shutil.copytree(REPOSITORY / "tools", folder / "tools")
+    program = folder / ".venv/bin/spandex"
+    program.write_text('#!/bin/sh\nprintf "%s|%s|%s\\n" "$*" "$SPANDEX_SET" "$SPANDEX_MIRROR"\ncommand -v spandex\n')
+    program.chmod(0o755)
+    return folder
+
+
+def make(folder: Path, *arguments: str, **environment: str) -> list[str]:
+    command = ["make", *arguments]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPANDEX_", "MAKE", "PYTHON"))}
+    done = subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_makefile_hands_on_what_is_typed(checkout):
+    typed = ["PROFILE=mini", 'MIRROR=/a "b" (c) & é', 'SET=train.lr=0.1 report.team="x y"']
+    lines = make(checkout, *INSTALLED, "rebuild", *typed)
+    told = '|profile=mini train.lr=0.1 report.team="x y"|/a "b" (c) & é'
+    here = str(checkout / ".venv/bin/spandex")
+    assert lines == [f"rebuild --cores 3 --executor default{told}", here, f"record{told}", here, f"summary{told}", here]
+
+
+def test_mirror_of_the_command_line_wins_over_that_of_the_environment(checkout):
+    assert make(checkout, *INSTALLED, "rebuild", SPANDEX_MIRROR="/e")[0].endswith("||/e")
+    assert make(checkout, *INSTALLED, "rebuild", "MIRROR=/m", SPANDEX_MIRROR="/e")[0].endswith("||/m")
+    assert make(checkout, *INSTALLED, "-s", "bench", "MIRROR=/m")[0] == "bench inference||/m"
+
+
+def test_another_python_makes_the_environment_anew_and_the_same_does_not(checkout):
+    for file in ("requirements-uv.lock", "requirements.lock", "pyproject.toml", ".uv/bin/uv", ".venv/.ready"):
+        (checkout / file).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / file).touch()
+    for name, version in {".venv/bin/python": "3.12", "one's own": "3.12", "another": "3.13"}.items():
+        (checkout / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (checkout / name).chmod(0o755)
+    planned = ["-n", "setup"]
+    assert not any("tools/environment" in line for line in make(checkout, *planned))
+    assert not any("tools/environment" in line for line in make(checkout, *planned, "PYTHON=./one's own"))
+    assert any("tools/environment" in line for line in make(checkout, *planned, "PYTHON=./another"))

@@ -4,6 +4,7 @@
 # make ui         look at the runs in MLflow, on this machine alone
 # make docs       build the documentation into build/site
 # make test       set up, run the fast tests;  make test-all adds the slow ones
+# make test-pythons  unit and conformance tests on each of PYTHONS, and a toy build that must be the same on all
 # make test-docs  type what the pages with many builds show, the tutorial first: an hour
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
@@ -22,6 +23,10 @@ EXECUTOR ?= default
 # what to set up with; tools/choose-python finds one where none is named
 PYTHON  ?=
 export PYTHON
+# of make test-pythons, and which tests there: MARKED="not long" adds the slow ones
+PYTHONS ?= 3.11 3.12 3.13 3.14
+MARKED  ?= not slow
+export MARKED
 
 # a checkout's path may hold anything, so files are named from here; make of macOS seeks no command on a PATH set here
 BIN := .venv/bin
@@ -36,7 +41,7 @@ version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>
 OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call version,$(call quoted,$(PYTHON)))),,other-python))
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation companions ui docs setup test test-all test-docs lint format lock bench other-python
+.PHONY: rebuild ablation companions ui docs setup test test-all test-docs test-pythons lint format lock bench other-python
 
 setup: $(READY)
 
@@ -87,6 +92,9 @@ test-all: setup
 
 test-docs: setup
 	$(PYTEST) -m long
+
+test-pythons: $(UV)
+	@PATH=$$OUTER_PATH tools/test-pythons $(PYTHONS)
 
 lint: setup
 	$(BIN)/ruff check

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-BRINGS_ONE = 'uv python install 3.13 && make PYTHON="$(uv python find --system 3.13)"'
+BRINGS_ONE = 'uv python install 3.13 && make PYTHON="$(uv python find --managed-python 3.13)"'
 PRETENDED = """#!/bin/sh
 exec '{python}' -c '
 import ensurepip, sys, sysconfig

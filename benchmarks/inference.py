@@ -47,6 +47,7 @@ from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
 from spandex.evaluation.pairs import SUFFIXES
 from spandex.files import write_json
+from spandex.params import mirror_in_use
 from spandex.result_log import ResultLog
 
 CLIP_S = 30.0
@@ -386,7 +387,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--audio", type=Path, help="WAV, FLAC or OGG file or folder (default: mixtures of the mirror's, or synthetic)"
     )
     parser.add_argument(
-        "--mirror", default=os.environ.get("SPANDEX_MIRROR"), help="of public data (default: SPANDEX_MIRROR)"
+        "--mirror",
+        default=mirror_in_use(Path(__file__).parents[1] / "params.yaml"),
+        help="of public data (default: of SPANDEX_SET, SPANDEX_MIRROR or params.yaml, the first that names one)",
     )
     parser.add_argument("--clips", type=int, default=40, help="clips of 30 s for clips_per_10_min")
     parser.add_argument("--stock-steps", type=int, default=150)

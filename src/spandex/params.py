@@ -4,6 +4,8 @@ import copy
 import functools
 import hashlib
 import json
+import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -11,12 +13,14 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from spandex.checkout import resolved_mirror
 from spandex.companions.denoiser.variants import Variant, variant_of, variants
 from spandex.companions.settings import Companions
 from spandex.errors import SpandexError, one_line
 from spandex.section import Count, Fraction, Positive, Section
 
 PROFILES = ("embedded", "mini", "dns4")
+ASSIGNMENT = re.compile(r'(?:[^\s"]|"(?:\\.|[^"\\])*"|")+')  # spaces belong to it within double quotes
 
 
 class ParamsError(SpandexError):
@@ -335,7 +339,7 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
         ParamsError: the file is missing or not YAML, a key is unknown or stands twice, a value is impossible.
     """
     overrides = dict(overrides or {})
-    for assignment in str(overrides.pop("set", None) or "").split():
+    for assignment in ASSIGNMENT.findall(str(overrides.pop("set", None) or "")):
         _merge(overrides, parse_assignment(assignment))
     content = _read(path)
     profiles = content.pop("profiles", None) or {}
@@ -350,6 +354,22 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
         return Params.model_validate(content)
     except ValidationError as error:
         raise ParamsError(f"{path}: {_explain(error.errors())}") from None
+
+
+def with_environment(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of ``load`` with the mirror that SPANDEX_MIRROR names, if they do not name one."""
+    mirror = os.environ.get("SPANDEX_MIRROR")
+    return ({"mirror": mirror} if mirror else {}) | overrides
+
+
+def mirror_in_use(path: str | Path = "params.yaml") -> str | None:
+    """The mirror of a process that has no parameters of its own: of SPANDEX_SET, else SPANDEX_MIRROR, else the file.
+
+    Raises:
+        ParamsError: as ``load``.
+    """
+    overrides = with_environment({"set": os.environ.get("SPANDEX_SET")})
+    return resolved_mirror(load(path, overrides).mirror)
 
 
 def _resolve(path: str | Path, shared: dict, profile: str, own: Any) -> dict[str, Any]:
@@ -376,12 +396,12 @@ def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
     parts = []
     for key, value in overrides.items():
         if key == "set":
-            parts.append(str(value))
+            parts.append(str(value or ""))
         elif isinstance(value, dict):
             parts.append(assignments(value, f"{prefix}{key}."))
         else:
-            parts.append(f"{prefix}{key}={json.dumps(value, separators=(',', ':'))}")
-    return " ".join(parts)
+            parts.append(f"{prefix}{key}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)}")
+    return " ".join(filter(None, parts))
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

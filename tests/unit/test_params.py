@@ -3,6 +3,7 @@ from typing import get_args
 
 import pytest
 
+from commands import spandex
 from spandex import params
 from spandex.cli import training
 from spandex.errors import SpandexError
@@ -70,6 +71,75 @@ def test_pruned_networks_are_named_after_their_target():
         "prune50",
         "prune97.5",
     ]
+
+
+def test_values_in_double_quotes_may_hold_spaces():
+    found = params.load(FILE, {"set": r'report.team="some body: \"we\"" mirror="/a folder (1) & é" seed=2'})
+    assert (found.report.team, found.mirror, found.seed) == ('some body: "we"', "/a folder (1) & é", 2)
+    with pytest.raises(params.ParamsError, match="is not YAML"):
+        params.load(FILE, {"set": 'report.team="open'})
+
+
+@pytest.mark.parametrize("value", ["plain", 'my "best" folder (1) & é 🎧', "back\\slash # no comment", "a: b", ""])
+def test_overrides_survive_as_text(value):
+    text = params.assignments({"mirror": value, "set": "seed=2", "report": {"team": value}})
+    found = params.load(FILE, {"set": text})
+    assert (found.mirror, found.report.team, found.seed) == (value, value, 2)
+
+
+class TestMirror:
+    """One setting: the command line, else the environment, else the file."""
+
+    @pytest.fixture(autouse=True)
+    def unset(self, monkeypatch):
+        monkeypatch.delenv("SPANDEX_MIRROR", raising=False)
+        monkeypatch.delenv("SPANDEX_SET", raising=False)
+
+    @pytest.fixture
+    def file(self, tmp_path) -> Path:
+        text = FILE.read_text().replace("mirror: null", "mirror: /of/file")
+        (tmp_path / "params.yaml").write_text(text)
+        return tmp_path / "params.yaml"
+
+    def test_file_counts_where_nothing_else_names_one(self, file, monkeypatch):
+        assert params.mirror_in_use(file) == "/of/file"
+        assert params.mirror_in_use(FILE) is None
+        monkeypatch.setenv("SPANDEX_MIRROR", "")  # as make exports it
+        assert params.mirror_in_use(file) == "/of/file"
+
+    def test_environment_counts_more_and_the_command_line_most(self, file, monkeypatch):
+        monkeypatch.setenv("SPANDEX_MIRROR", "/of environment")
+        assert params.mirror_in_use(file) == "/of environment"
+        monkeypatch.setenv("SPANDEX_SET", 'seed=2 mirror="/of set"')
+        assert params.mirror_in_use(file) == "/of set"
+        assert params.with_environment({"mirror": "/given"})["mirror"] == "/given"
+
+    def test_path_is_seen_from_the_checkout_and_an_address_is_not(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("SPANDEX_MIRROR", "beside")
+        assert params.mirror_in_use(FILE) == str(tmp_path / "beside")
+        monkeypatch.setenv("SPANDEX_MIRROR", "https://example.org/mirror")
+        assert params.mirror_in_use(FILE) == "https://example.org/mirror"
+
+    def test_build_and_benchmark_take_the_same(self, monkeypatch):
+        monkeypatch.chdir(FILE.parent)
+        monkeypatch.setenv("SPANDEX_MIRROR", "/of environment")
+        given = []
+        monkeypatch.setattr("spandex.steps.bench.bench", lambda *arguments: given.append(arguments))
+        monkeypatch.setattr("spandex.build.lock", lambda: None)
+        monkeypatch.setattr("spandex.cli.builds._sync", lambda *_: None)
+        monkeypatch.setattr("spandex.shards.reopen", lambda *_: None)
+        monkeypatch.setattr("spandex.build.run", lambda target, cores, overrides, _: given.append(overrides))
+        assert spandex("bench", "inference", "--repeats", "1").exit_code == 0
+        assert spandex("--set", 'mirror="/of set"', "bench", "inference").exit_code == 0
+        assert spandex("bench", "training").exit_code == 0
+        assert spandex("--set", "seed=2", "rebuild").exit_code == 0
+        assert given == [
+            ("inference", None, ["--mirror", "/of environment", "--repeats", "1"]),
+            ("inference", None, ["--mirror", "/of set"]),
+            ("training", None, []),
+            'mirror="/of environment" seed=2',
+        ]
 
 
 def test_digest_is_of_the_named_sections_and_never_of_the_mirror():

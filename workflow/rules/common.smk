@@ -5,7 +5,8 @@ from pathlib import Path
 from spandex import params
 from spandex.companions.papers import PAPERS
 
-PARAMS = params.load("params.yaml", config)
+OVERRIDES = params.with_environment({"set": os.environ.get("SPANDEX_SET")} | config)
+PARAMS = params.load("params.yaml", OVERRIDES)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
 RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
@@ -32,7 +33,7 @@ EVALUATE = " ".join(
 )
 
 # the commands read params.yaml themselves; this carries what the command line changed
-os.environ["SPANDEX_SET"] = params.assignments(config)
+os.environ["SPANDEX_SET"] = params.assignments(OVERRIDES)
 
 
 envvars:

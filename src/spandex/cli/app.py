@@ -80,7 +80,7 @@ def main(
         warnings.filterwarnings("always", module=r"spandex\b")
     warnings.showwarning = _show_once()
     context.obj = functools.partial(parameters.load, params)
-    context.meta["overrides"] = {"set": set_}
+    context.meta["overrides"] = parameters.with_environment({"set": set_})
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))
 

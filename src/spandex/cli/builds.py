@@ -8,7 +8,7 @@ import typer
 
 from spandex.cli.app import command, params_of
 from spandex.errors import SpandexError
-from spandex.params import Params
+from spandex.params import Params, assignments
 
 build = command("Builds")
 
@@ -56,7 +56,7 @@ def rebuild(
     build.lock()
     _sync(params)
     reopen(Path("data", params.profile), Path("reports", params.profile))
-    build.run(target, cores, context.meta["overrides"]["set"], executor)
+    build.run(target, cores, assignments(context.meta["overrides"]), executor)
 
 
 @build

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from spandex.checkout import resolved_mirror
 from spandex.cli.app import command, params_of
 
 network = command("Networks")
@@ -194,4 +195,5 @@ def bench(
     """
     from spandex.steps import bench as steps
 
-    steps.bench(benchmark.value, output, context.args)
+    mirror = resolved_mirror(params_of(context).mirror) if benchmark is Benchmark.INFERENCE else None
+    steps.bench(benchmark.value, output, [*(["--mirror", mirror] if mirror else []), *context.args])

@@ -1,7 +1,7 @@
 """Progress of a build for Snakemake's ``--logger spandex``.
 
-On a terminal a line for every finished step, with the time since the start and the time that is left, and below them
-one that follows the running step. Elsewhere only failures and a line at the end.
+A line for every finished step, with the time since the start and the time that is left; on a terminal, one below them
+that follows the running step.
 """
 
 import logging
@@ -130,7 +130,7 @@ class LogHandler(LogHandlerBase):
             return
         now = time.monotonic()
         self._done[step.rule].append(now - step.start)
-        if self._live and step.logs:
+        if step.logs:
             total = sum(self._to_do.values())
             place = f"{self._count:{len(str(total))}} of {total}"
             left = self._left(now)

@@ -103,11 +103,15 @@ def test_terminal_shows_a_line_a_step_with_the_time_that_is_left(folder):
     assert not any("SNAKEMAKE" in line or "Job stats" in line for line in first)
 
 
-def test_elsewhere_there_is_one_line_at_the_end(folder):
+def test_elsewhere_there_is_a_line_as_each_step_ends_without_codes(folder):
     status, output, errors = piped(folder)
     assert (status, output) == (0, "")
-    assert re.fullmatch(r"4 of 4 steps in 0:0\d", errors.splitlines()[-1])
-    assert "part" not in errors and "\x1b" not in errors
+    *steps, last = errors.splitlines()
+    assert len(steps) == 3
+    for number, (step, name) in enumerate(zip(steps, ["part [ab]", "part [ab]", "sum"], strict=True), 1):
+        assert re.fullmatch(rf"{number} of 4  0:0\d  {name} \(0:0\d\), about 0:0\d left", step)
+    assert re.fullmatch(r"4 of 4 steps in 0:0\d", last)
+    assert "\x1b" not in errors and "\r" not in errors
     status, output, errors = piped(folder)
     assert (status, output) == (0, "")
     assert errors.startswith("Nothing to be done")

@@ -12,6 +12,7 @@ from typing import NoReturn
 from spandex.errors import SpandexError
 from spandex.params import Params
 from spandex.phases import products
+from spandex.provenance import is_repository
 from spandex.recipes import is_made
 from spandex.sync import sync
 from spandex.tracking import notice
@@ -56,7 +57,7 @@ def run(target: str, cores: int | None, overrides: str, executor: str = "default
         raise SpandexError(f"{profile}: no profile of Snakemake")
     command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", target]
     command += ["--cores", str(cores)] if cores else []
-    command += ["--config", f"set={overrides}"] if overrides else []
+    os.environ["SPANDEX_SET"] = overrides  # not --config, which takes some values for YAML
     os.execv(sys.executable, command)
 
 
@@ -89,7 +90,9 @@ def record(params: Params, in_file: Params) -> str:
     Raises:
         SpandexError: DVC failed.
     """
-    if params != in_file:
+    if not is_repository():
+        return "nothing is recorded: no git repository here"
+    if _of_results(params) != _of_results(in_file):
         return "dvc.lock is left alone: this build has values from the command line"
     if not Path(".dvc").is_dir():
         return "dvc.lock is left alone: no DVC repository here"
@@ -102,6 +105,11 @@ def record(params: Params, in_file: Params) -> str:
     if done.returncode:
         raise SpandexError(f"dvc commit failed: {done.stderr.strip()}")
     return "dvc.lock is up to date" + (f" as far as {stages[-1]}" if stages[-1] != STAGES[-1] else "")
+
+
+def _of_results(params: Params) -> Params:
+    """Without a mirror, where no result depends on it."""
+    return params.model_copy(update={"mirror": None}) if params.data.source == "embedded" else params
 
 
 def summary(params: Params, part: str = "") -> str:
@@ -121,5 +129,9 @@ def summary(params: Params, part: str = "") -> str:
     if (folder / "intervals.md").is_file():
         shown += ["95 % intervals over the test clips:\n", (folder / "intervals.md").read_text(encoding="utf-8")]
     page = "; open index.html there in a browser" if (folder / "index.html").is_file() else ""
-    ends = [f"The report is in {folder}{page}", notice(f"reports/{params.profile}/tracking/build.json") or ""]
+    ends = [
+        f"All columns: {path}",
+        f"The report is in {folder}{page}",
+        notice(f"reports/{params.profile}/tracking/build.json") or "",
+    ]
     return "\n".join([*shown, *ends]).rstrip()

@@ -46,6 +46,11 @@ def revision(root: str | os.PathLike = ".") -> str | None:
     return None if commit is None else commit.strip()
 
 
+def is_repository(root: str | os.PathLike = ".") -> bool:
+    """Whether git keeps ``root``; not so for an unpacked archive, or without git."""
+    return _git(root, "rev-parse", "--git-dir") is not None
+
+
 def dirty(root: str | os.PathLike = ".") -> bool | None:
     """Whether code, lock file or params.yaml below ``root`` are not as committed; None as for ``revision``."""
     changes = _git(root, "status", "--porcelain", "--", *CODE, "params.yaml")

@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ def make(*phases: str) -> None:
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
     return tmp_path
 
 
@@ -69,6 +72,20 @@ def test_checkpoints_stay_until_their_network_is_finished():
 
 def test_build_with_other_values_leaves_dvc_lock_alone():
     assert "left alone: this build has values" in record(params.load(FILE, {"seed": 2}), PARAMS)
+
+
+@pytest.mark.parametrize("source, recorded", [("embedded", True), ("mini", False)])
+def test_mirror_counts_as_another_value_only_where_results_depend_on_it(source, recorded):
+    in_file = params.load(FILE, {"profile": source})
+    said = record(params.load(FILE, {"profile": source, "mirror": "/somewhere"}), in_file)
+    assert ("no DVC repository here" in said) == recorded
+    assert ("has values from the command line" in said) != recorded
+
+
+def test_unpacked_archive_records_nothing(folder):
+    make("data")
+    shutil.rmtree(folder / ".git")
+    assert record(PARAMS, PARAMS) == "nothing is recorded: no git repository here"
 
 
 def test_build_that_finished_nothing_leaves_dvc_lock_alone(folder):

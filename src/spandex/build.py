@@ -14,6 +14,7 @@ from spandex.params import Params
 from spandex.phases import products
 from spandex.provenance import is_repository
 from spandex.recipes import is_made
+from spandex.report.terminal import fitted
 from spandex.sync import sync
 from spandex.tracking import notice
 
@@ -113,7 +114,7 @@ def _of_results(params: Params) -> Params:
 
 
 def summary(params: Params, part: str = "") -> str:
-    """The table of the last build with its intervals, and where its report is.
+    """The table of the last build with its intervals, as wide as a terminal, and where its report is.
 
     Args:
         part: folder of another report in the profile's, such as ``ablation`` or ``companions``.
@@ -134,4 +135,4 @@ def summary(params: Params, part: str = "") -> str:
         f"The report is in {folder}{page}",
         notice(f"reports/{params.profile}/tracking/build.json") or "",
     ]
-    return "\n".join([*shown, *ends]).rstrip()
+    return "\n".join([*map(fitted, shown), *ends]).rstrip()

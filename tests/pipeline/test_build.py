@@ -40,7 +40,8 @@ def modified(project: Path) -> dict[Path, int]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    return new_project(tmp_path_factory.mktemp("build") / "project")
+    """In a folder whose name shells, addresses and page have to quote."""
+    return new_project(tmp_path_factory.mktemp("build") / 'my "best" folder (1) & é')
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,10 @@ def built(project) -> subprocess.CompletedProcess:
 
 
 def test_make_prints_the_table_and_where_the_report_is(built, project):
-    assert "The report is in reports/embedded" in built.stdout
+    assert "All columns: reports/embedded/summary.md\nThe report is in reports/embedded" in built.stdout
     for model in ["noisy", *MODELS, "50% Sparse SDNN"]:
-        assert f"| {model} " in built.stdout
+        assert f"\n{model} " in built.stdout
+    assert max(map(len, built.stdout.splitlines())) <= 100
     rows = our_rows(project / "reports/embedded/table.csv")
     assert [row["model"] for row in rows] == ["noisy", *MODELS]
     assert [float(row["sparsity_percent"]) for row in rows[1:]] == pytest.approx([0, 0, 50, 75], abs=0.1)
@@ -117,7 +119,8 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project)
     before = modified(project)
     done = make(project, target="ablation")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| cubic 50 % " in done.stdout and "| one-shot 50 % " in done.stdout
+    assert "\ncubic 50 % " in done.stdout and "\none-shot 50 % " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
     folder = project / "reports/embedded/ablation"
     assert [row["model"] for row in our_rows(folder / "table.csv")] == ["noisy", "dense", "cubic 50 %", "one-shot 50 %"]
     knee = our_rows(folder / "knee.csv")
@@ -149,7 +152,8 @@ def test_companions_run_on_request_and_join_the_report(built, project, tmp_path)
     for paper in ("activity", "masks", "lyapunov", "vgg", "denoiser"):
         found = read_json(reports / "companions" / paper / "verdicts.json")
         assert found["findings"] and found["tables"] and found["figures"]
-        assert found["title"] in done.stdout
+        assert found["title"] in " ".join(done.stdout.split())
+    assert max(map(len, done.stdout.split("# Companion papers")[1].splitlines())) <= 100
     rows = {row["model"]: row for row in our_rows(reports / "table.csv")}
     for model, percent in {"events75": 75, "masks50": 50, "masks75": 75, "noise75": 75}.items():
         assert float(rows[model]["sparsity_percent"]) == pytest.approx(percent, abs=0.1)
@@ -163,12 +167,14 @@ def test_companions_run_on_request_and_join_the_report(built, project, tmp_path)
 
 
 @pytest.mark.slow
-def test_network_of_ones_own_goes_through_every_phase(tmp_path):
+def test_network_of_ones_own_goes_through_every_phase_in_an_unpacked_archive(tmp_path):
     project = new_project(tmp_path / "project")
+    shutil.rmtree(project / ".git")
     shutil.copy(REPOSITORY / "tests/own_network.py", project)
     settings = "model.factory=own_network:two_layers model.arguments.hidden=6 sparsify.targets=[0.5]"
     done = make(project, f"SET={settings}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing is recorded: no git repository here" in done.stdout and "\nprune50 " in done.stdout
     rows = our_rows(project / "reports/embedded/table.csv")
     assert [row["model"] for row in rows] == ["noisy", "baseline", "dense", "prune50"]
     for row in rows[1:]:
@@ -215,7 +221,7 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
     done = make(project, "SET=sparsify.targets=[0.9]")
     assert done.returncode == 0, done.stderr
     assert "dvc.lock is left alone" in done.stdout
-    assert "| prune90 " in done.stdout and "| prune50 " not in done.stdout
+    assert "\nprune90 " in done.stdout and "\nprune50 " not in done.stdout
     assert (project / "dvc.lock").read_bytes() == lock
     folder = project / "models/embedded/sparsified"
     assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune90"}

@@ -1,9 +1,51 @@
 import subprocess
 import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from lava.lib.dl.netx.hdf5 import Network
+from lava.lib.dl.netx.utils import NetDict
+from lava.magma.core.process.ports.ports import ReshapePort
+
+HDF5, UTILS, PORTS = (
+    "lava.lib.dl.netx.hdf5",
+    "lava.lib.dl.netx.utils",
+    "lava.magma.core.process.ports.ports",
+)
+SPIKE_EXP, STATE_EXP = 6, 6  # netx's own for sigma-delta networks
+THRESHOLDS = [np.int8(8), np.int16(8), np.int32(8)]
 
 
 def python(code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def without(module: str, code: str) -> subprocess.CompletedProcess:
+    """Run code with that module of Lava's as it is."""
+    return python(f"from spandex import compat; del compat._AROUND_IMPORT[{module!r}]\n{code}")
+
+
+def input_layer(folder: Path, threshold: np.integer) -> Path:
+    """A file with a sigma-delta network's input, whose weight and bias are arrays of one element."""
+    with h5py.File(folder / "network.net", "w") as file:
+        layer = file.create_group("layer/0")
+        layer["type"], layer["shape"] = np.bytes_("input"), np.array([3])
+        layer["weight"], layer["bias"] = np.array([64]), np.array([5])
+        layer["neuron/type"], layer["neuron/vThMant"] = np.bytes_("SDNN"), threshold
+    return folder / "network.net"
+
+
+def stock_threshold(path: Path, without_patch: str) -> subprocess.CompletedProcess:
+    """The threshold in Lava of that file's input, as netx has it without a patch."""
+    code = f"""
+from lava.lib.dl.netx.hdf5 import Network
+from lava.lib.dl.netx.utils import NetDict
+layer, _ = Network.create_input(NetDict({str(path)!r})["layer"][0])
+print(int(layer.neuron.vth.init))
+"""
+    return without(without_patch, code)
 
 
 def test_lava_imports_after_spandex_and_says_nothing():
@@ -68,3 +110,51 @@ assert callable(matplotlib.pyplot.figure)
 
 def test_star_import_takes_everything():
     assert python("import spandex; from scipy.signal import *; convolve").returncode == 0
+
+
+def test_netx_reads_weights_that_are_arrays_of_one_element(tmp_path):
+    layer, _ = Network.create_input(NetDict(str(input_layer(tmp_path, np.int32(8))))["layer"][0])
+    assert layer.transform == {"weight": 64, "bias": 5}
+
+
+def test_stock_netx_still_takes_int_of_such_arrays(tmp_path):
+    done = stock_threshold(input_layer(tmp_path, np.int32(8)), HDF5)
+    assert "only 0-dimensional arrays can be converted" in done.stderr
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda threshold: threshold.dtype.name)
+def test_threshold_of_any_width_is_that_of_lava(tmp_path, threshold):
+    layer, _ = Network.create_input(NetDict(str(input_layer(tmp_path, threshold)))["layer"][0])
+    assert layer.neuron.vth.init == 8 * 2 ** (SPIKE_EXP + STATE_EXP)
+
+
+def test_stock_netx_still_overflows_where_a_threshold_has_8_or_16_bits(tmp_path):
+    assert "OverflowError" in stock_threshold(input_layer(tmp_path, np.int8(8)), UTILS).stderr
+    assert stock_threshold(input_layer(tmp_path, np.int16(8)), UTILS).stdout == "-32768\n"
+    assert stock_threshold(input_layer(tmp_path, np.int32(8)), UTILS).stdout == "32768\n"
+
+
+def test_other_entries_of_a_file_are_as_they_are(tmp_path):
+    path = input_layer(tmp_path, np.int8(8))
+    with h5py.File(path, "a") as file:
+        file["layer/0/neuron/tauRho"] = np.float32(0.5)
+    layer = NetDict(str(path))["layer"][0]
+    assert layer["type"] == "input"
+    assert layer["neuron"]["tauRho"].dtype == np.float32
+    assert list(layer["shape"]) == [3]
+
+
+def test_reshaped_ports_transform_both_ways():
+    port = ReshapePort((2, 3), (6,))
+    data = np.arange(6)
+    assert np.array_equal(port.get_transform_func_fwd()(data), data.reshape(2, 3))
+    assert np.array_equal(port.get_transform_func_bwd()(data.reshape(2, 3)), data)
+
+
+def test_stock_reshaped_port_still_uses_the_name_that_is_gone():
+    code = f"""
+import numpy as np
+from {PORTS} import ReshapePort
+ReshapePort((2, 3), (6,)).get_transform_func_fwd()(np.arange(6))
+"""
+    assert "newshape" in without(PORTS, code).stderr

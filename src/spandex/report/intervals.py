@@ -85,6 +85,19 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def range_sentences(networks: Mapping[str, Metrics]) -> list[str]:
+    """What became of masks in the 24 bits of Loihi 2's neurons, a sentence for each network whose masks wrapped."""
+    counted = {name: metrics for name, metrics in networks.items() if "wrapped_outputs" in metrics}
+    sentences = [
+        f"{name}: {metrics['wrapped_outputs']:,} masks left 24 bits and wrapped, in {metrics['wrapped_clips']} of "
+        f"{len(metrics['per_clip'])} clips; that changed its SI-SNR by {metrics['output_wrap_db']:+.3f} dB."
+        for name, metrics in counted.items()
+        if metrics["wrapped_outputs"]
+    ]
+    kept = "All masks stayed in the 24 bits of Loihi 2's neurons."
+    return sentences or ([kept] if counted else [])
+
+
 def write_intervals(path: str | os.PathLike, *tables: str) -> None:
     """Write the tables that are not empty, as Markdown."""
     with atomic_path(path) as temporary:

@@ -77,6 +77,7 @@ class Page:
         training, plane, layers, weights, knee: charts; knee is empty if there was no ablation.
         examples: clips.
         origin: what produced it.
+        ranges: sentences on masks that wrapped, see ``spandex.report.intervals``.
         companions: the companion papers that have run.
     """
 
@@ -95,6 +96,7 @@ class Page:
     knee: Sequence[Chart]
     examples: Sequence[Example]
     origin: Origin
+    ranges: Sequence[str] = ()
     companions: Sequence[Section] = ()
 
     @property

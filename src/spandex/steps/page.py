@@ -13,6 +13,7 @@ from spandex.provenance import dirty, produced_by, revision
 from spandex.report import charts, claims, clips, origin, side_by_side, table
 from spandex.report.comparison import Differences
 from spandex.report.figures import KneePoint, knee_point
+from spandex.report.intervals import range_sentences
 from spandex.report.layers import layer_weights
 from spandex.report.numbers import CURVE_COLUMNS, read_log
 from spandex.report.page import Highlight, Origin, Page
@@ -88,6 +89,7 @@ def page_of(
         knee=charts.knee_charts(points) if (points := _knee(params, models, reports, networks, control)) else [],
         examples=clips.examples(test, noisy, networks, subjects),
         origin=_origin(params, models, reports, test, networks),
+        ranges=range_sentences(networks),
         companions=companion_sections(reports / "companions"),
     )
 

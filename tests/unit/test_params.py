@@ -93,7 +93,7 @@ class TestMirror:
     @pytest.fixture(autouse=True)
     def unset(self, monkeypatch):
         monkeypatch.delenv("SPANDEX_MIRROR", raising=False)
-        monkeypatch.delenv("SPANDEX_SET", raising=False)
+        monkeypatch.setenv("SPANDEX_SET", "")
 
     @pytest.fixture
     def file(self, tmp_path) -> Path:
@@ -125,21 +125,16 @@ class TestMirror:
         monkeypatch.chdir(FILE.parent)
         monkeypatch.setenv("SPANDEX_MIRROR", "/of environment")
         given = []
-        monkeypatch.setattr("spandex.steps.bench.bench", lambda *arguments: given.append(arguments))
+        monkeypatch.setattr("spandex.steps.bench.bench", lambda *_: given.append(params.mirror_in_use()))
         monkeypatch.setattr("spandex.build.lock", lambda: None)
         monkeypatch.setattr("spandex.cli.builds._sync", lambda *_: None)
         monkeypatch.setattr("spandex.shards.reopen", lambda *_: None)
         monkeypatch.setattr("spandex.build.run", lambda target, cores, overrides, _: given.append(overrides))
-        assert spandex("bench", "inference", "--repeats", "1").exit_code == 0
+        assert spandex("bench", "inference").exit_code == 0
         assert spandex("--set", 'mirror="/of set"', "bench", "inference").exit_code == 0
-        assert spandex("bench", "training").exit_code == 0
+        monkeypatch.setenv("SPANDEX_SET", "")
         assert spandex("--set", "seed=2", "rebuild").exit_code == 0
-        assert given == [
-            ("inference", None, ["--mirror", "/of environment", "--repeats", "1"]),
-            ("inference", None, ["--mirror", "/of set"]),
-            ("training", None, []),
-            'mirror="/of environment" seed=2',
-        ]
+        assert given == ["/of environment", "/of set", 'mirror="/of environment" seed=2']
 
 
 def test_digest_is_of_the_named_sections_and_never_of_the_mirror():

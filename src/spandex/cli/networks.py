@@ -1,12 +1,12 @@
 """Commands for one's own networks: look at them, run them, denoise with them, judge them."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spandex.checkout import resolved_mirror
 from spandex.cli.app import command, params_of
 
 network = command("Networks")
@@ -195,5 +195,5 @@ def bench(
     """
     from spandex.steps import bench as steps
 
-    mirror = resolved_mirror(params_of(context).mirror) if benchmark is Benchmark.INFERENCE else None
-    steps.bench(benchmark.value, output, [*(["--mirror", mirror] if mirror else []), *context.args])
+    os.environ["SPANDEX_SET"] = context.meta["overrides"]["set"]  # where benchmarks look for the mirror
+    steps.bench(benchmark.value, output, context.args)

@@ -33,12 +33,14 @@ BIN := .venv/bin
 UV  := .uv/bin/uv
 READY := .venv/.ready
 export OUTER_PATH := $(PATH)
-export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # the environment is made anew for another PYTHON than its own
 quoted = '$(subst ','\'',$(1))'
 version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call version,$(call quoted,$(PYTHON)))),,other-python))
+
+# below that, since newer makes give the PATH set here to $(shell)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := rebuild
 .PHONY: rebuild ablation companions ui docs setup test test-all test-docs test-pythons lint format lock bench other-python
@@ -60,7 +62,7 @@ lock: $(UV)
 	    --output-file requirements-uv.lock -
 
 # what the command line changed; every command of spandex reads it
-export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS)) $(SET))
+export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS)))$(if $(SET), $(SET))
 export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 
 # what a failing build has finished is recorded, too

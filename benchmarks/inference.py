@@ -388,7 +388,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--mirror",
-        default=mirror_in_use(Path(__file__).parents[1] / "params.yaml"),
         help="of public data (default: of SPANDEX_SET, SPANDEX_MIRROR or params.yaml, the first that names one)",
     )
     parser.add_argument("--clips", type=int, default=40, help="clips of 30 s for clips_per_10_min")
@@ -398,6 +397,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
     arguments = vars(parser.parse_args(argv))
     out = arguments.pop("json")
+    arguments["mirror"] = arguments["mirror"] or mirror_in_use(Path(__file__).parents[1] / "params.yaml")
     figures = measure(**arguments)
     print(_report(figures))
     if out is not None:

@@ -229,6 +229,25 @@ def test_what_leaves_its_range_is_counted_as_one_by_one(largest, largest_bias):
     assert (sum(expected) == 0) == (largest == 2**8 and largest_bias == 0)
 
 
+def test_sums_of_several_delays_that_wrap_together_are_counted():
+    synapse = DelayDense(weights=np.array([[126, 126]]), delays=np.array([[1, 0]]), num_message_bits=16)
+    chain = [(None, Delta(shape=(2,), vth=0)), (synapse, Sigma(shape=(1,)))]
+    inputs = np.array([[16_000_000, 16_000_000, 16_000_000, 16_000_000], [0, 16_000_000, 16_000_000, 16_000_000]])
+    run = Executor.from_processes(chain).run(inputs)
+    np.testing.assert_array_equal(run.outputs, model_spikes(chain, inputs)[-1])
+    assert run.outputs[0, -1] == wrapped(2 * 126 * 16_000_000) < 0
+    assert run.activity[1].sums_beyond_32_bits == 1
+
+
+def test_sums_that_wrap_when_they_are_moved_up_are_counted():
+    synapse = Dense(weights=np.array([[100]]), weight_exp=4, num_message_bits=16)
+    chain = [(None, Delta(shape=(1,), vth=0)), (synapse, Sigma(shape=(1,)))]
+    inputs = np.array([[2_000_000, 2_000_000, 2_000_000]])
+    run = Executor.from_processes(chain).run(inputs)
+    np.testing.assert_array_equal(run.outputs, model_spikes(chain, inputs)[-1])
+    assert run.activity[1].sums_beyond_32_bits == 1
+
+
 def test_inputs_that_leave_their_range_are_counted():
     delta = Delta(shape=(4,), vth=0, spike_exp=6, state_exp=6)
     inputs = np.array([[2**11 - 1, -(2**11), 2**11, -(2**11) - 1], [2**19 - 1, -(2**19), 2**19, -(2**19) - 1]]).T

@@ -55,6 +55,19 @@ def chosen(path: Path, named: str = "") -> str:
     return done.stdout.removesuffix("\n")
 
 
+def test_what_a_good_python_says_beside_its_answer_is_no_matter(path):
+    pretend(path, "python3", (3, 12), more='print("cannot change locale", file=sys.stderr)')
+    assert chosen(path) == "/base/python3"
+
+
+@pytest.mark.parametrize(("more", "kind"), [('sys.abiflags = "t"', "t"), ('sys.implementation.name = "pypy"', "pypy")])
+def test_builds_that_packages_have_no_wheels_for_are_refused(path, more, kind):
+    pretend(path, "python3", (3, 13), more=more)
+    pretend(path, "python3.11", (3, 11))
+    assert chosen(path) == "/base/python3.11"
+    assert f"Python 3.13 of another kind than the packages are built for: {kind}" in choose(path, "python3").stderr
+
+
 def test_newest_counts_and_names_the_program_that_environments_are_of(path):
     pretend(path, "python3", (3, 11))
     pretend(path, "python3.13", (3, 13))

@@ -19,6 +19,7 @@ from spandex.deploy.codec import (
     frames_of,
     framing,
     overlap_add,
+    within_range,
 )
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.executor import Executor
@@ -144,7 +145,7 @@ class EventDenoiser:
         spectrum = np.concatenate([state.spectrum, spectrum])
         frames = decode_frames(run.outputs.T, spectrum[: len(inputs)])
         denoised, overlap = overlap_add(frames, state.overlap, self.hop)
-        wrapped = state.wrapped or run.activity[-1].states_beyond_24_bits > 0
+        wrapped = state.wrapped or not np.array_equal(run.outputs, within_range(run.outputs))
         state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap, wrapped)
         return denoised.astype(np.float32), state
 

@@ -138,7 +138,8 @@ def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums
             neurons' input in k steps.
         sums, wide_sums: int32 and int64 (slots,), zero before and after.
         beyond: int64 (2, 2), to which the numbers of sums and of states (rows) are added that did not fit 24 and 32
-            bits (columns). The sums are the neurons' inputs at a step in 24 bits, those of each slot in 32.
+            bits (columns). The sums are the neurons' inputs at a step in 24 bits, and in 32 those of each slot, and of
+            slots that arrive together.
 
     Returns:
         The new position and the number of synaptic operations.
@@ -163,16 +164,16 @@ def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums
         for source in sources:
             operations += synapses.fan_out[source]
             reach += abs(np.int64(spikes[source])) * synapses.largest
-        if reach <= INT32_MAX:
+        if reach <= INT32_MAX >> synapses.left:
             if synapses.columns.size:
                 _add_columns(sources, spikes, synapses.columns, sums)
             else:
                 _add_listed(sources, spikes, synapses, sums)
-            _push(sums, synapses, pending, position)
+            _push(sums, synapses, pending, position, beyond)
         else:
             _add_wide(sources, spikes, synapses, wide_sums)
-            beyond[SUMS, IN_32_BITS] += _wrap(wide_sums, synapses.wraps_late)
-            _push(wide_sums, synapses, pending, position)
+            beyond[SUMS, IN_32_BITS] += _wrap(wide_sums, synapses)
+            _push(wide_sums, synapses, pending, position, beyond)
     return position, operations
 
 
@@ -309,25 +310,33 @@ def _add_wide(sources, spikes, synapses, sums):
 
 
 @njit
-def _wrap(sums, wraps_late):
-    """Wrap sums to 32 bits unless that comes later; the number of those that do not fit."""
+def _wrap(sums, synapses):
+    """Wrap sums to 32 bits unless that comes later; the number of those that do not fit, moved up or as they are."""
+    low, high = INT32_MIN >> synapses.left, INT32_MAX >> synapses.left
     count = 0
     for i in range(sums.size):
-        wrapped = np.int32(sums[i])
-        count += wrapped != sums[i]
-        if not wraps_late:
-            sums[i] = wrapped
+        count += sums[i] < low or sums[i] > high
+        if not synapses.wraps_late:
+            sums[i] = np.int32(sums[i])
     return count
 
 
 @njit(inline="always")
-def _push(sums, synapses, pending, position):
+def _push(sums, synapses, pending, position, beyond):
     """Shift the sums, send each on its delay, and leave zero."""
+    one_sum_a_neuron = sums.size == pending.shape[1]  # then nothing else is on its way to a neuron's step
     last_row = pending.shape[0] - 1  # all bits set: the ring has a power of two of rows
     left, right = synapses.left, synapses.right
     for k in range(synapses.delays.size):
         part = sums[synapses.blocks[k] : synapses.blocks[k + 1]]
         row = pending[(position + synapses.delays[k]) & last_row, synapses.firsts[k] :]
-        for i in range(part.size):
-            row[i] += np.int32((part[i] << left) >> right)
+        if one_sum_a_neuron:
+            for i in range(part.size):
+                row[i] += np.int32((part[i] << left) >> right)
+        else:
+            for i in range(part.size):
+                arriving = np.int32((part[i] << left) >> right)
+                total = np.int32(row[i] + arriving)
+                beyond[SUMS, IN_32_BITS] += _wrapped(total, row[i], arriving)
+                row[i] = total
     sums[:] = 0

@@ -62,8 +62,9 @@ def deployed_scores(
 
     audio = decoded(run.outputs)
     score = si_snr_db(audio, clip.clean)
-    wrapped = run.activity[-1].states_beyond_24_bits
-    wrap_db = score - si_snr_db(decoded(within_range(run.outputs)), clip.clean) if wrapped else 0.0
+    in_range = within_range(run.outputs)
+    wrapped = int(np.count_nonzero(in_range != run.outputs))
+    wrap_db = score - si_snr_db(decoded(in_range), clip.clean) if wrapped else 0.0
     return {
         "si_snr_db": score,
         "si_snri_db": score - noisy["si_snr_db"],

@@ -72,7 +72,7 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
         "32 bits",
         "wrapped outputs",
         "in clips",
-        "cost (dB)",
+        "change (dB)",
     ]
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     for name, metrics in counted.items():
@@ -80,7 +80,11 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
             " / ".join(f"{count:,}" for count in metrics[f"{kind}_beyond_24_bits"]) for kind in ("sums", "states")
         ]
         wider = sum(sum(metrics[f"{kind}_beyond_32_bits"]) for kind in ("sums", "states"))
-        outputs = [f"{metrics['wrapped_outputs']:,}", str(metrics["wrapped_clips"]), f"{metrics['output_wrap_db']:.3f}"]
+        outputs = [
+            f"{metrics['wrapped_outputs']:,}",
+            str(metrics["wrapped_clips"]),
+            f"{metrics['output_wrap_db']:+.3f}",
+        ]
         lines.append([name, *by_layer, f"{wider:,}", *outputs])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

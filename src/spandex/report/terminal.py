@@ -81,10 +81,10 @@ def _widths(headings: Sequence[str], body: Sequence[Sequence[str]], columns: Seq
     """Of columns, together no more than ``width`` if words allow it: headings give way first, then what is widest."""
     cells = [[row[column] for row in body] for column in columns]
     names = [headings[column] for column in columns]
-    widths = [max(map(len, [name, *column])) for name, column in zip(names, cells, strict=True)]
+    widths = [max(1, *map(len, [name, *column])) for name, column in zip(names, cells, strict=True)]
     if _total(widths) <= width:
         return widths
-    widths = [max(map(len, [*name.split(), *column])) for name, column in zip(names, cells, strict=True)]
+    widths = [max(1, *map(len, [*name.split(), *column])) for name, column in zip(names, cells, strict=True)]
     least = [
         max(len(word) for text in [name, *column] for word in text.split() or [""])
         for name, column in zip(names, cells, strict=True)

@@ -63,7 +63,7 @@ class FitResult:
     Attributes:
         epoch: the best epoch, counted from 1.
         validation_si_snr_db: its mean SI-SNR on the validation clips, in dB.
-        sparsity: exact zero fraction of its dense weights.
+        sparsity: share of its dense weights that are zero, see ``spandex.metrics.weights``.
         iterations: batches of the whole run.
         skipped: how many of them were passed over, because the loss or its gradient was not finite.
         epochs: the rows of epochs.csv.

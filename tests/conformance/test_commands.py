@@ -62,11 +62,15 @@ def _stock_run(path, sparse, inputs):
 
 
 def run(path, inputs, folder, *options):
-    """Outputs of ``spandex run``, which says nothing but what it wrote and that the file's one delay is clamped."""
+    """Outputs of ``spandex run``, which says what it wrote, what left its range in each layer (but in Lava itself), and
+    that the file's one delay is clamped; nothing else."""
     np.save(folder / "X.npy", inputs)
     result = spandex("run", path, "--input", folder / "X.npy", "--output", folder / "Y.npy", *options)
-    steps = inputs.shape[1]
-    assert (result.exit_code, result.stdout) == (0, f"{folder / 'Y.npy'}: 257 outputs, {steps} steps\n")
+    written, *layers = result.stdout.splitlines()
+    assert (result.exit_code, written) == (0, f"{folder / 'Y.npy'}: 257 outputs, {inputs.shape[1]} steps")
+    assert [line.partition(":")[0] for line in layers] == (
+        [] if "lava" in options else [f"layer {n}" for n in range(4)]
+    )
     assert result.stderr == f"warning: {path}: 1 delay above 62 steps, up to 64, clamped to 62\n"
     return np.load(folder / "Y.npy")
 

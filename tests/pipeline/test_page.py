@@ -131,7 +131,7 @@ def column(page: Page, number: int) -> list[float | None]:
 
 def test_table_sorts_by_number_in_both_directions_with_unknown_values_last(desktop):
     page = desktop.page
-    heading = page.locator("table.results thead th", has_text="power proxy")
+    heading = page.locator("table.results thead th", has_text="deployed power proxy")
     number = heading.evaluate("cell => cell.cellIndex")
     before = column(page, number)
     assert None in before and len(before) > len(MODELS) + 1

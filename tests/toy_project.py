@@ -49,10 +49,7 @@ def new_project(folder: Path, **sections: dict) -> Path:
     for section, values in sections.items():
         params[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    (folder / ".venv").mkdir()  # the environment of these tests as its own
-    for part in Path(sys.prefix).iterdir():
-        if part.name not in (".ready", ".gitignore"):
-            (folder / ".venv" / part.name).symlink_to(part)
+    link_environment(folder)
     git(folder, "init", "--quiet")
     git(folder, "config", "user.name", "A researcher")
     git(folder, "config", "user.email", "researcher@example.org")
@@ -60,16 +57,26 @@ def new_project(folder: Path, **sections: dict) -> Path:
     return folder
 
 
-def environment() -> dict[str, str]:
-    """That of a user who has activated the environment."""
+def link_environment(folder: Path) -> None:
+    """Give a project the environment of these tests as its own."""
+    (folder / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name not in (".ready", ".gitignore"):
+            (folder / ".venv" / part.name).symlink_to(part)
+
+
+def environment(project: Path) -> dict[str, str]:
+    """That of a user who has activated the environment of the project: a build is some forty processes, which find
+    its package at once, and compiled."""
     unwanted = ("SPANDEX_SET", "SPANDEX_MIRROR", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL")
+    unwanted += ("PYTHONDONTWRITEBYTECODE",)
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
-    return kept | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"}
+    return kept | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(project / "src")}
 
 
 def run(project: Path, *command: str) -> subprocess.CompletedProcess:
     """Run a command in a project."""
-    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True)
 
 
 def output(project: Path, *command: str) -> str:

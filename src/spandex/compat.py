@@ -9,9 +9,9 @@ An import hook mends what they rely on and is gone, while or right after their m
   overflows where Lava shifts it.
 - ``ReshapePort`` calls ``np.reshape`` by its name of today for the shape.
 
-It also lets Lava set multiprocessing's start method where something else has, and puts off what takes seconds and is
-seldom used, until it is: lava-dl's object detection, which imports torchvision, and the plots and filters that Lava
-imports.
+It also lets Lava set multiprocessing's start method where something else has, and saves seconds: Lava looks for the
+models of a process once in each folder, and what is seldom used is imported when it is: lava-dl's object detection,
+which imports torchvision, plots, filters and statistics.
 """
 
 import contextlib
@@ -22,9 +22,10 @@ import importlib.machinery
 import io
 import logging
 import multiprocessing
+import pkgutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -92,6 +93,29 @@ def _reshape_by_shape() -> Iterator[None]:
     port.get_transform_func_bwd = lambda self: functools.partial(np.reshape, shape=self.old_shape)
 
 
+@contextlib.contextmanager
+def _each_folder_searched_once() -> Iterator[None]:
+    """Stock Lava runs all modules of a process's folder again for every module that the folder holds."""
+    yield
+    graphs = sys.modules["lava.magma.compiler.compiler_graphs"].ProcGroupDiGraphs
+    stock_find, stock_modules = graphs._find_proc_models, pkgutil.iter_modules
+
+    @functools.wraps(stock_find)
+    def find(proc: Any) -> list[type]:
+        searched = set()
+
+        def modules(path: Sequence[str], prefix: str = "") -> Iterator[pkgutil.ModuleInfo]:
+            if prefix or path[0] not in searched:  # with a prefix, Lava collects the folders
+                yield from stock_modules(path, prefix)
+            if not prefix:
+                searched.add(path[0])
+
+        with mock.patch.object(pkgutil, "iter_modules", modules):
+            return stock_find(proc)
+
+    graphs._find_proc_models = staticmethod(find)
+
+
 def _forced_start_method() -> AbstractContextManager:
     forced = functools.partial(multiprocessing.set_start_method, force=True)
     return mock.patch.object(multiprocessing, "set_start_method", forced)
@@ -102,13 +126,15 @@ _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "lava.lib.dl.netx.hdf5": _int_of_one_element,
     "lava.lib.dl.netx.utils": _wide_integers,
     "lava.magma.core.process.ports.ports": _reshape_by_shape,
+    "lava.magma.compiler.compiler_graphs": _each_folder_searched_once,
     "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
     "lava.lib.dl.slayer": _silent,
     "lava.lib.dl.slayer.object_detection": _silent,
     "matplotlib.pyplot": contextlib.nullcontext,
     "scipy.signal": contextlib.nullcontext,
+    "scipy.stats": contextlib.nullcontext,
 }
-_DEFERRED = {"lava.lib.dl.slayer.object_detection", "matplotlib.pyplot", "scipy.signal"}
+_DEFERRED = {"lava.lib.dl.slayer.object_detection", "matplotlib.pyplot", "scipy.signal", "scipy.stats"}
 
 
 _EXECUTING = threading.RLock()

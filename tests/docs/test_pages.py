@@ -49,11 +49,12 @@ def toy(folder: Path) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    ours = ("SPANDEX_", "MLFLOW_", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST_", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    removed = ("SPANDEX_", "MLFLOW_", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     proxies = {f"{scheme}_proxy": UNREACHABLE for scheme in ("http", "https")} | {"no_proxy": "127.0.0.1,localhost"}
     path = f"{folder / '.venv/bin'}:{kept['PATH']}"
-    return kept | proxies | {"PATH": path, "CORES": "2", "DVC_NO_ANALYTICS": "1"}
+    ours = {"PATH": path, "PYTHONPATH": str(folder / "src"), "CORES": "2", "DVC_NO_ANALYTICS": "1"}
+    return kept | proxies | ours
 
 
 def run(command: list[str], folder: Path, typed: str | None = None) -> str:

@@ -11,7 +11,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from spandex.files import sha256
-from toy_project import commit, git, make, new_project, output, plan, run
+from toy_project import commit, git, link_environment, make, new_project, output, plan, run
 
 pytestmark = pytest.mark.slow
 
@@ -55,16 +55,23 @@ def exp_run(project: Path, *changes: str) -> set[str]:
     return ran(project, "spandex", "exp", "run", *(part for change in changes for part in ("-S", change)))
 
 
+@pytest.fixture(scope="module")
+def wider(built, tmp_path_factory) -> tuple[Path, set[str]]:
+    """A copy with an experiment of one target more, and the steps that it ran."""
+    project = Path(shutil.copytree(built, tmp_path_factory.mktemp("wider") / "project", symlinks=True))
+    return project, exp_run(project, "sparsify.targets=[0.5,0.9]")
+
+
 def test_make_leaves_dvc_with_nothing_to_do(project):
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert git(project, "status", "--porcelain") == ""
     assert ran(project, "dvc", "repro") == set()
 
 
-def test_new_target_trains_deploys_and_judges_that_network_alone(project):
-    before = sha256(project / DENSE)
-    assert exp_run(project, "sparsify.targets=[0.5,0.9]") == PRUNED | {"report"}
-    assert sha256(project / DENSE) == before
+def test_new_target_trains_deploys_and_judges_that_network_alone(built, wider):
+    project, steps = wider
+    assert steps == PRUNED | {"report"}
+    assert sha256(project / DENSE) == sha256(built / DENSE)
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert NOTHING in plan(project)
     changes = json.loads(output(project, "dvc", "params", "diff", "--json"))
@@ -73,8 +80,8 @@ def test_new_target_trains_deploys_and_judges_that_network_alone(project):
     assert {name.split(".")[0] for name in metrics} == {"prune90"}
 
 
-def test_dropped_target_removes_its_network_and_renews_the_report_alone(project):
-    exp_run(project, "sparsify.targets=[0.5,0.9]")
+def test_dropped_target_removes_its_network_and_renews_the_report_alone(wider, tmp_path):
+    project = Path(shutil.copytree(wider[0], tmp_path / "project", symlinks=True))
     assert exp_run(project, "sparsify.targets=[0.9]") == {"report"}
     assert {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")} == {"dense", "prune90"}
 
@@ -99,27 +106,32 @@ def test_changed_learning_rate_redoes_training_and_after_but_no_data(project):
     assert float(row["train.lr"]) == 0.003
 
 
-def test_temporary_run_changes_weights_there_and_logs_here(project):
-    weights, revision = sha256(project / BASELINE), git(project, "rev-parse", "HEAD")
+def test_temporary_run_changes_networks_there_and_logs_here(project):
+    networks, revision = listed(project / "models/embedded"), git(project, "rev-parse", "HEAD")
     runs = {run.info.run_id for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])}
-    output(project, "spandex", "exp", "run", "--temp", "--name", "other-rate", "-S", "train.lr=0.003")
-    assert sha256(project / BASELINE) == weights
+    output(project, "spandex", "exp", "run", "--temp", "--name", "sparser", "-S", "sparsify.targets=[0.9]")
+    assert listed(project / "models/embedded") == networks
     assert git(project, "rev-parse", "HEAD") == revision
     new = [
         run
         for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])
         if run.info.run_id not in runs and "mlflow.parentRunId" not in run.data.tags
     ]
-    assert [json.loads(run.data.params["train.lr"]) for run in new] == [0.003]
-    output(project, "spandex", "exp", "apply", "other-rate")
+    assert [json.loads(run.data.params["sparsify.targets"]) for run in new] == [[0.9]]
+    output(project, "spandex", "exp", "apply", "sparser")
     output(project, "dvc", "checkout")
-    assert sha256(project / BASELINE) != weights
+    assert listed(project / "models/embedded") != networks
     output(project, "spandex", "sync")
     assert NOTHING in plan(project)
 
 
-def test_checkout_of_another_revision_plans_nothing_that_is_there(project):
-    exp_run(project, "sparsify.targets=[0.9]")
+def listed(folder: Path) -> dict[Path, str]:
+    """Digests of all networks in a folder."""
+    return {path: sha256(path) for path in folder.rglob("network.*") if path.is_file()}
+
+
+def test_checkout_of_another_revision_plans_nothing_that_is_there(wider, tmp_path):
+    project = Path(shutil.copytree(wider[0], tmp_path / "project", symlinks=True))
     commit(project, "Another target")
     for revision in ("HEAD~1", "-"):
         git(project, "checkout", "--quiet", revision)
@@ -135,6 +147,7 @@ def test_second_clone_pulls_everything_and_make_checks_it_only(project, tmp_path
     output(project, "dvc", "push")
     clone = tmp_path / "clone"
     git(project, "clone", "--quiet", str(project), str(clone))
+    link_environment(clone)
     output(clone, "dvc", "pull")
     done = make(clone)
     assert done.returncode == 0, done.stderr
@@ -146,7 +159,7 @@ def test_second_clone_pulls_everything_and_make_checks_it_only(project, tmp_path
 
 def test_failing_build_records_the_stages_that_it_finished(project):
     params = yaml.safe_load((project / "params.yaml").read_text())
-    params["train"]["lr"], params["deploy"]["run_config"] = 0.003, "loihi2"
+    params["sparsify"]["lr_factor"], params["deploy"]["run_config"] = 0.5, "loihi2"
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     done = make(project)
     assert done.returncode != 0

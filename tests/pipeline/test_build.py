@@ -1,5 +1,6 @@
 """A whole build at toy size, through make, Snakemake, DVC, Lava and MLflow."""
 
+import contextlib
 import csv
 import os
 import shutil
@@ -216,15 +217,20 @@ def stop_while_pruning(project: Path, number: signal.Signals) -> str:
     process = subprocess.Popen(
         make_command(), cwd=project, env=environment(project), start_new_session=True, stdout=subprocess.DEVNULL
     )
-    while True:
-        new = [file.parent.name for file in folder.glob(".checkpoints/*/[!.]*") if file.stat().st_mtime > begin]
-        if unfinished := [model for model in new if not (folder / model / "network.pt").exists()]:
-            break
+    while not (unfinished := [path.name for path in folder.glob(".checkpoints/*") if is_training(path, begin)]):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, number)
     assert process.wait(timeout=60) != 0
     return unfinished[0]
+
+
+def is_training(checkpoints: Path, begin: float) -> bool:
+    """Whether a network has a whole checkpoint from after then, and is not done."""
+    with contextlib.suppress(FileNotFoundError):  # a newer one takes its place just now
+        new = any(file.stat().st_mtime > begin for file in checkpoints.glob("[!.]*"))
+        return new and not (checkpoints.parents[1] / checkpoints.name / "network.pt").exists()
+    return False
 
 
 @pytest.mark.slow

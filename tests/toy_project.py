@@ -65,6 +65,11 @@ def link_environment(folder: Path) -> None:
             (folder / ".venv" / part.name).symlink_to(part)
 
 
+def copied(project: Path, folder: Path) -> Path:
+    """A copy of a project with all that it has built."""
+    return Path(shutil.copytree(project, folder / "project", symlinks=True))
+
+
 def environment(project: Path) -> dict[str, str]:
     """That of a user who has activated the environment of the project: a build is some forty processes, which find
     its package at once, and compiled."""

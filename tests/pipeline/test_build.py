@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from image_mirror import image_mirror
 from spandex.deploy.network_file import network_layers
 from spandex.files import read_json
-from toy_project import REPOSITORY, TOY, environment, make, make_command, new_project, output, plan
+from toy_project import REPOSITORY, TOY, copied, environment, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]
 TABLE = "reports/embedded/table.csv"
@@ -144,7 +144,7 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_companions_run_on_request_and_join_the_report(built, project, tmp_path):
-    project = Path(shutil.copytree(project, tmp_path / "project", symlinks=True))  # the others compare its report
+    project = copied(project, tmp_path)  # the others compare its report
     reports = project / "reports/embedded"
     assert not (reports / "companions").exists()
     before = modified(project)

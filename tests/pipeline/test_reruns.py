@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from spandex.files import sha256
-from toy_project import commit, git, link_environment, make, new_project, output, plan, run
+from toy_project import commit, copied, git, link_environment, make, new_project, output, plan, run
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +35,7 @@ def built(tmp_path_factory) -> Path:
 @pytest.fixture
 def project(built, tmp_path) -> Path:
     """A copy of the built project, MLflow store included."""
-    return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
+    return copied(built, tmp_path)
 
 
 def measured(project: Path) -> dict[str, str]:
@@ -58,7 +57,7 @@ def exp_run(project: Path, *changes: str) -> set[str]:
 @pytest.fixture(scope="module")
 def wider(built, tmp_path_factory) -> tuple[Path, set[str]]:
     """A copy with an experiment of one target more, and the steps that it ran."""
-    project = Path(shutil.copytree(built, tmp_path_factory.mktemp("wider") / "project", symlinks=True))
+    project = copied(built, tmp_path_factory.mktemp("wider"))
     return project, exp_run(project, "sparsify.targets=[0.5,0.9]")
 
 
@@ -81,7 +80,7 @@ def test_new_target_trains_deploys_and_judges_that_network_alone(built, wider):
 
 
 def test_dropped_target_removes_its_network_and_renews_the_report_alone(wider, tmp_path):
-    project = Path(shutil.copytree(wider[0], tmp_path / "project", symlinks=True))
+    project = copied(wider[0], tmp_path)
     assert exp_run(project, "sparsify.targets=[0.9]") == {"report"}
     assert {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")} == {"dense", "prune90"}
 
@@ -131,7 +130,7 @@ def listed(folder: Path) -> dict[Path, str]:
 
 
 def test_checkout_of_another_revision_plans_nothing_that_is_there(wider, tmp_path):
-    project = Path(shutil.copytree(wider[0], tmp_path / "project", symlinks=True))
+    project = copied(wider[0], tmp_path)
     commit(project, "Another target")
     for revision in ("HEAD~1", "-"):
         git(project, "checkout", "--quiet", revision)

@@ -119,8 +119,11 @@ def test_temporary_run_changes_networks_there_and_logs_here(project):
     assert [json.loads(run.data.params["sparsify.targets"]) for run in new] == [[0.9]]
     output(project, "spandex", "exp", "apply", "sparser")
     output(project, "dvc", "checkout")
-    assert listed(project / "models/embedded") != networks
     output(project, "spandex", "sync")
+    applied = listed(project / "models/embedded")
+    assert {path.parent.name for path in applied} == {"baseline", "dense", "prune90"}
+    dense = project / DENSE
+    assert applied[dense] == networks[dense]
     assert NOTHING in plan(project)
 
 

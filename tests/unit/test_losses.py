@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from spandex.train import denoising_loss
-from spandex.train.mask_range import MaskRange
+from spandex.train.mask_range import WEIGHT, MaskRange
 
 
 def batch(seed=0, clips=3, samples=800):
@@ -72,8 +72,8 @@ def test_outputs_beyond_the_limit_are_penalised_by_their_square_and_pulled_back(
         block(torch.ones(1, 1))
         penalty = masks.penalty()
         penalty.backward()
-        assert penalty.item() == pytest.approx((2**2 + 3**2) / 4)
-        assert block.weight.grad[:, 0].tolist() == pytest.approx([-2 * 2 / 4, 0, 0, 2 * 3 / 4])
+        assert penalty.item() == pytest.approx(WEIGHT * (2**2 + 3**2) / 4)
+        assert block.weight.grad[:, 0].tolist() == pytest.approx([-WEIGHT * 2 * 2 / 4, 0, 0, WEIGHT * 2 * 3 / 4])
         block(torch.zeros(1, 1))
         with torch.no_grad():
             block(torch.ones(1, 1))  # as in validation: no part of the loss

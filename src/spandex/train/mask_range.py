@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import torch
 
-WEIGHT = 1.0  # of the penalty in the loss, which is in dB
+WEIGHT = 10.0  # of the penalty in the loss, which is in dB
 
 
 class MaskRange:

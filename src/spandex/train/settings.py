@@ -40,7 +40,7 @@ class TrainSettings:
     lr: float = 1e-3
     lam: float = 1e-3
     weight_decay: float = 1e-5
-    mask_limit: float | None = 4.0
+    mask_limit: float | None = 8.0
     gradient_clip: float = 10.0
     skip_nonfinite: int = 0
     lr_factor: float = 1.0

@@ -1,5 +1,6 @@
 """A small mask network and noisy clips, as the tests of denoising need them."""
 
+import h5py
 import numpy as np
 import soundfile
 import soxr
@@ -20,6 +21,15 @@ def small_network(path, output_gain=0.3):
         for block in network.blocks[1:3]:
             block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 20)
     export_hdf5(network, path)
+    return path
+
+
+def wrapping_network(path):
+    """A small network whose masks leave their 24 bits on loud audio."""
+    small_network(path, output_gain=1)
+    with h5py.File(path, "r+") as file:
+        file["layer/2/weight"][...] = 60
+        file["layer/3/weight"][...] = -120
     return path
 
 

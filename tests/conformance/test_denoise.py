@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from denoising import HOP, N_FFT, noisy_pair, real_pair, small_network
+from denoising import HOP, N_FFT, noisy_pair, real_pair, small_network, wrapping_network
 from spandex.deploy import infer
 from spandex.deploy.codec import decode, encode
 from spandex.deploy.denoise import EventDenoiser, denoiser
@@ -32,6 +32,21 @@ def test_events_give_the_bits_of_the_lava_chain(network, samples, fast):
     assert np.array_equal(whole, chain)
     assert np.array_equal(denoiser(network).denoise(noisy), chain)
     assert samples == 1 or np.abs(whole - noisy).max() > 0.01
+
+
+@pytest.mark.parametrize("backend", ["events", "lava"])
+def test_both_backends_warn_of_wrapped_masks(tmp_path, backend):
+    noisy, _ = noisy_pair(1)
+    network = denoiser(wrapping_network(tmp_path / "network.net"), backend)
+    with pytest.warns(UserWarning, match="tones: masks left the 24 bits"):
+        network.denoise(3 * noisy, "tones")
+
+
+def test_chain_counts_the_outputs_that_wrapped(tmp_path):
+    path, (noisy, _) = wrapping_network(tmp_path / "network.net"), noisy_pair(1)
+    (result,) = infer(path, [(3 * noisy, noisy, "tones")], fast=True)
+    outputs = Executor(path).run(encode(3 * noisy, N_FFT, HOP)[0]).outputs
+    assert result.wrapped_outputs == np.count_nonzero((outputs >= 2**23) | (outputs < -(2**23))) > 0
 
 
 @pytest.mark.slow

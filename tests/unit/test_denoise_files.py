@@ -4,12 +4,11 @@ import subprocess
 import sys
 import warnings
 
-import h5py
 import numpy as np
 import pytest
 import soundfile
 
-from denoising import small_network
+from denoising import small_network, wrapping_network
 from spandex.data.audio import from_int16, read_channels, to_int16, write_channels
 from spandex.deploy.denoise import EventDenoiser
 from spandex.deploy.stream import stream
@@ -199,12 +198,7 @@ def test_stream_writes_what_the_file_path_computes(network, samples, largest):
 
 @pytest.fixture(scope="module")
 def wrapping(tmp_path_factory):
-    """A network whose masks wrap."""
-    path = small_network(tmp_path_factory.mktemp("network") / "network.net", output_gain=1)
-    with h5py.File(path, "r+") as file:
-        file["layer/2/weight"][...] = 60
-        file["layer/3/weight"][...] = -120
-    return path
+    return wrapping_network(tmp_path_factory.mktemp("network") / "network.net")
 
 
 def test_wrapped_masks_are_warned_of_once_a_file(tmp_path, wrapping, network):

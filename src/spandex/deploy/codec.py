@@ -172,6 +172,11 @@ def within_range(outputs: np.ndarray) -> np.ndarray:
     return np.clip(outputs, INT24_MIN, INT24_MAX)
 
 
+def count_wrapped(outputs: np.ndarray) -> int:
+    """Number of outputs that wrap in ``decode_frames``."""
+    return int(np.count_nonzero(outputs != within_range(outputs)))
+
+
 def overlap_add(frames: np.ndarray, overlap: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray]:
     """Average the frames that hold a sample; a hop comes out with the last frame that holds it.
 

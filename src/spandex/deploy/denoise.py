@@ -13,13 +13,13 @@ from spandex.deploy.codec import (
     NETWORK_DELAY,
     check_audio,
     clip_steps,
+    count_wrapped,
     decode_frames,
     delay_steps,
     encode_frames,
     frames_of,
     framing,
     overlap_add,
-    within_range,
 )
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.executor import Executor
@@ -145,7 +145,7 @@ class EventDenoiser:
         spectrum = np.concatenate([state.spectrum, spectrum])
         frames = decode_frames(run.outputs.T, spectrum[: len(inputs)])
         denoised, overlap = overlap_add(frames, state.overlap, self.hop)
-        wrapped = state.wrapped or not np.array_equal(run.outputs, within_range(run.outputs))
+        wrapped = state.wrapped or count_wrapped(run.outputs) > 0
         state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap, wrapped)
         return denoised.astype(np.float32), state
 
@@ -174,9 +174,11 @@ class LavaDenoiser:
             network_framing(Network(*self._network))  # refused here rather than with the first clip
 
     def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
-        """See ``Denoiser``."""
+        """See ``Denoiser``. Warns of wrapped masks."""
         path, *sparsity = self._network
         (result,) = infer(path, [(audio, audio, str(name))], *sparsity, fast=True)
+        if result.wrapped_outputs:
+            warn_of_wrapped_masks(name)
         return result.denoised
 
 

@@ -41,6 +41,7 @@ class Inference:
         delay: samples that the output came later than the input: the framing of the STFT and one network
             step. ``denoised`` is already shifted back by it.
         steps: network steps run.
+        wrapped_outputs: number of the network's outputs that left their 24 bits and wrapped.
         seconds: time the steps took, without compiling and starting the processes.
     """
 
@@ -50,6 +51,7 @@ class Inference:
     si_snr: float
     delay: int
     steps: int
+    wrapped_outputs: int
     seconds: float
 
 
@@ -117,6 +119,7 @@ def _run_clip(
         start = time.perf_counter()
         run.steps(steps)
         seconds = time.perf_counter() - start
+        wrapped_outputs = int(decoder.wrapped_outputs.get()[0])
         denoised, received_clean = (
             audio[delay * hop :][: len(noisy)].astype(np.float32) for audio in receiver.collect()
         )
@@ -127,6 +130,7 @@ def _run_clip(
         si_snr=float(si_snr(denoised, received_clean)),
         delay=delay * hop,
         steps=steps,
+        wrapped_outputs=wrapped_outputs,
         seconds=seconds,
     )
 

@@ -12,10 +12,11 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spandex.deploy.codec import decode_frames, encode_frames, overlap_add
+from spandex.deploy.codec import count_wrapped, decode_frames, encode_frames, overlap_add
 
 
 class AudioSource(AbstractProcess):
@@ -139,11 +140,15 @@ class Decoder(AbstractProcess):
         output_in: int32 (bins,), in steps of 1 / OUTPUT_GAIN.
         spectrum_in: spectrum (2, bins), of the same frame as the output.
         audio_out: audio (hop,).
+
+    Variables:
+        wrapped_outputs: number of outputs so far that left their 24 bits, (1,).
     """
 
     def __init__(self, n_fft: int, hop: int):
         super().__init__(n_fft=n_fft, hop=hop)
         bins = n_fft // 2 + 1
+        self.wrapped_outputs = Var(shape=(1,), init=0)
         self.output_in = InPort(shape=(bins,))
         self.spectrum_in = InPort(shape=(2, bins))
         self.audio_out = OutPort(shape=(hop,))
@@ -155,6 +160,7 @@ class PyDecoderModel(PyLoihiProcessModel):
     output_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     spectrum_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     audio_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    wrapped_outputs: np.ndarray = LavaPyType(np.ndarray, np.int64)
 
     def __init__(self, proc_params: dict) -> None:
         super().__init__(proc_params)
@@ -162,7 +168,9 @@ class PyDecoderModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         real, imaginary = self.spectrum_in.recv()
-        frame = decode_frames(self.output_in.recv().astype(np.int32), real + 1j * imaginary)
+        outputs = self.output_in.recv().astype(np.int32)
+        self.wrapped_outputs += count_wrapped(outputs)
+        frame = decode_frames(outputs, real + 1j * imaginary)
         audio, self.overlap = overlap_add(frame[np.newaxis], self.overlap, self.proc_params["hop"])
         self.audio_out.send(audio)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spandex.data.audio import SAMPLE_RATE_HZ
-from spandex.deploy.codec import decode, within_range
+from spandex.deploy.codec import count_wrapped, decode, within_range
 from spandex.deploy.executor import BEYOND, Run
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.subject import Subject
@@ -62,9 +62,8 @@ def deployed_scores(
 
     audio = decoded(run.outputs)
     score = si_snr_db(audio, clip.clean)
-    in_range = within_range(run.outputs)
-    wrapped = int(np.count_nonzero(in_range != run.outputs))
-    wrap_db = score - si_snr_db(decoded(in_range), clip.clean) if wrapped else 0.0
+    wrapped = count_wrapped(run.outputs)
+    wrap_db = score - si_snr_db(decoded(within_range(run.outputs)), clip.clean) if wrapped else 0.0
     return {
         "si_snr_db": score,
         "si_snri_db": score - noisy["si_snr_db"],

@@ -74,7 +74,7 @@ def clear_checkpoints(params: Params) -> None:
 
 def finished(params: Params) -> list[str]:
     """The stages whose products are all there and as the parameters ask for; none behind one that is not so."""
-    stale = {path for paths, _ in sync(params, dry_run=True) for path in paths}
+    stale = {path for paths, _ in sync(params, dry_run=True).removed for path in paths}
     made = {
         phase: all(is_made(file) and file not in stale for file in files) for phase, files in products(params).items()
     }

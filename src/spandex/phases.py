@@ -34,6 +34,12 @@ def products(params: Params) -> dict[str, list[Path]]:
     }
 
 
+def written(params: Params) -> list[Path]:
+    """The products of all phases, and what training writes beside its networks."""
+    made = [path for paths in products(params).values() for path in paths]
+    return made + [path.with_name("epochs.csv") for path in made if path.name == "network.pt"]
+
+
 def _companions(params: Params, models: Path, reports: Path) -> list[Path]:
     names = params.companion_variants
     runs = [

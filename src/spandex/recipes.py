@@ -5,12 +5,15 @@ sidecar does both.
 """
 
 import json
+import os
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from spandex.checkout import PACKAGE, package_files, resolved_mirror
 from spandex.errors import SpandexError
@@ -19,6 +22,7 @@ from spandex.params import Params, flatten
 from spandex.references import source_digest
 
 SUFFIX = ".recipe.json"
+MARK = ".begun.json"  # in place of it while a command is at work
 NO_PART = ("spandex.cli", "spandex.tracking", "spandex.steps.tracking")  # in the results: arguments, and logging
 TYPED = ".settings"  # ends the name of a module that types parameters, whose values are recorded themselves
 UNSEEN = "unseen"
@@ -100,9 +104,10 @@ class Recipe:
         Raises:
             SpandexError: the file is no sidecar.
         """
+        content = read_json(path)
         try:
-            return cls(**read_json(path))
-        except TypeError:
+            return TypeAdapter(cls).validate_python(content)
+        except ValidationError:
             raise SpandexError(f"{path}: no recipe") from None
 
     def write(self) -> None:
@@ -123,12 +128,12 @@ class Recipe:
         if wanted.keys() != self.params.keys():
             return "it was made with other parameters"
         for path, digest in (self.inputs | self.outputs).items():
-            if not Path(path).is_file():
+            if not _is_file(path):
                 return f"{path} is missing"
             if sha256(path) != digest:
                 return f"{path} is another"
         for name, digest in self.code.items():
-            if not (PACKAGE / name).is_file() or sha256(PACKAGE / name) != digest:
+            if not _is_file(PACKAGE / name) or sha256(PACKAGE / name) != digest:
                 return f"the code of {name} changed"
         for library, before in self.versions.items():
             if _version(library) != before:
@@ -138,6 +143,9 @@ class Recipe:
 
 class Record:
     """What a command is going to use, so that a change while it runs does not pass for what it used.
+
+    From its start to its end a mark beside the first output names all of them, so that what a kill leaves is known
+    for the pipeline's own.
 
     Args:
         request: of the workflow.
@@ -152,13 +160,20 @@ class Record:
         self._params = used(params, request.keys, request.without)
         self._inputs = {path: sha256(path) for path in request.inputs}
         self._code = {file: sha256(file) for file in package_files()}
+        self._mark = mark(Path(request.outputs[0]))
+        write_json(self._mark, {"outputs": request.outputs})
 
-    def end(self) -> Recipe:
-        """The recipe of what the command has made, with the part of the code that it loaded.
+    def end(self) -> None:
+        """Write the sidecar of what the command has made, with the part of the code that it loaded.
 
         Raises:
             OSError: an output is missing.
         """
+        self.recipe().write()
+        self._mark.unlink()
+
+    def recipe(self) -> Recipe:
+        """Of what the command has made so far."""
         loaded = _loaded(self._code)
         return Recipe(
             self._params,
@@ -173,6 +188,22 @@ class Record:
 def sidecar(output: Path) -> Path:
     """The path of a product's sidecar."""
     return output.with_name(output.name + SUFFIX)
+
+
+def mark(output: Path) -> Path:
+    """The path of the mark that a command leaves beside its first output while it is at work."""
+    return output.with_name(output.name + MARK)
+
+
+def claimed(path: Path) -> list[Path]:
+    """The outputs that a sidecar or a mark rightly names: what it lies beside, and others in or below its folder."""
+    try:
+        outputs = [Path(output) for output in read_json(path)["outputs"]]
+    except (SpandexError, KeyError, TypeError):
+        return []
+    beside = [output for output in outputs if path in (sidecar(output), mark(output))]
+    near = [output for output in outputs if output.is_relative_to(path.parent) and ".." not in output.parts]
+    return [output for output in near if beside and not output.is_dir()]
 
 
 def is_made(output: Path) -> bool:
@@ -204,7 +235,10 @@ def _value(params: Params, key: str, without: Collection[str]) -> Any:
         return _mirror_list(params.mirror)
     if key.startswith("pruning."):
         return params.pruning(key.removeprefix("pruning."))
-    return params.value(key, without)
+    try:
+        return params.value(key, without)
+    except (KeyError, TypeError):
+        raise SpandexError(f"{key} is no parameter") from None
 
 
 def _mirror_list(mirror: str | None) -> str | None:
@@ -234,8 +268,13 @@ def _package_of(file: Path) -> Path:
     return next(folder for folder in file.parents if (folder / "__init__.py").is_file())
 
 
+def _is_file(path: str | Path) -> bool:
+    """Whether there is such a file; no error for a name that no system takes, as ``Path.is_file`` has one."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def _version(library: str) -> str:
     try:
         return version(library)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):  # the empty name
         return "not installed"

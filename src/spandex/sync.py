@@ -3,8 +3,8 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterable
-from graphlib import TopologicalSorter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +12,11 @@ from typing import NamedTuple
 from spandex.errors import SpandexError
 from spandex.files import PARTIAL
 from spandex.params import Params
-from spandex.phases import products
-from spandex.recipes import SUFFIX, Recipe, sidecar
+from spandex.phases import products, written
+from spandex.recipes import MARK, SUFFIX, Recipe, claimed, mark, sidecar
 
-WRITTEN = ("network.pt", "network.net", "epochs.csv", "log.csv", "times.csv")  # into the folder of a network
+Claims = Mapping[Path, list[Path]]  # outputs by the sidecar or mark that names them
+BESIDE_NETWORK = ("log.csv", "times.csv")  # written by training, and not always outputs of a rule
 
 
 class Stale(NamedTuple):
@@ -30,49 +31,71 @@ class Stale(NamedTuple):
     reason: str
 
 
-def sync(params: Params, dry_run: bool = False) -> list[Stale]:
+class Changes(NamedTuple):
+    """What ``sync`` does.
+
+    Attributes:
+        removed: what is stale.
+        left: what lies among the networks and results and was not made by the pipeline, or lies outside the checkout.
+    """
+
+    removed: list[Stale]
+    left: list[Path]
+
+
+def sync(params: Params, dry_run: bool = False) -> Changes:
     """Remove products in the working directory whose sidecar disagrees or is missing, and all that is made from them.
 
-    What is left gets times in the order of its making, so that Snakemake, which looks at times alone, runs nothing
-    that is there.
+    Only what the pipeline made is removed: what a sidecar names, or the mark of a command that was stopped, and
+    checkpoints. Nothing is removed through a link out of the working directory. What is left gets times in the order
+    of its making, so that Snakemake, which looks at times alone, runs nothing that is there.
 
     Args:
         dry_run: change nothing.
 
     Returns:
-        What was removed, or would be.
+        What was removed, or would be, and what was left alone.
+
+    Raises:
+        SpandexError: something else lies where the pipeline will write; nothing was removed.
     """
-    recipes = _recipes(params.profile)
-    stale = [Stale([path], "the parameters no longer name it") for path in unnamed(params)]
-    stale += [
-        Stale([product, sidecar(product)], "nothing says what made it")
-        for product in chain.from_iterable(products(params).values())
-        if sidecar(product) not in recipes
-    ]
+    claims = _claims(params)
+    recipes = _recipes(claims)
+    unnamed = _unnamed(params)
+    stale = [Stale(_made_here(path, claims), "the parameters no longer name it") for path in unnamed]
+    stale += _unfinished(claims, recipes)
     gone = {path for paths, _ in stale for path in paths}
     kept = []
     for path, recipe in recipes.items():
+        if path in gone:
+            continue
         reason = _reason(recipe, params, gone)
         if reason is None:
             kept.append(recipe)
         else:
             stale.append(Stale([*map(Path, recipe.outputs), path], reason))
             gone.update(stale[-1].paths)
-    stale = [Stale(found, reason) for paths, reason in stale if (found := [path for path in paths if path.exists()])]
+    stale = [Stale(found, reason) for paths, reason in stale if (found := list(filter(os.path.lexists, paths)))]
+    _refuse_what_is_not_ours(written(params), claims, stale)
+    removed = [Stale(inside, reason) for paths, reason in stale if (inside := [p for p in paths if not _outside(p)])]
+    files = {path for paths, _ in removed for path in paths}
+    left = [path for top in unnamed for path in _remains(top, files)]
     if not dry_run:
-        for path in chain.from_iterable(paths for paths, _ in stale):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)  # gone with its folder
+        for path in files:
+            _remove(path)
+        for path in unnamed:
+            _remove_empty_folders(path)
+        for path in claims:
+            if path.name.endswith(MARK) and not _is_continued(path):
+                path.unlink(missing_ok=True)
         for recipe in kept:
             _put_in_order(recipe)
         _renew_times(params.profile)
-    return stale
+    return Changes(removed, left)
 
 
-def unnamed(params: Params) -> list[Path]:
-    """Networks, results and checkpoints of models that the parameters do not name."""
+def _unnamed(params: Params) -> list[Path]:
+    """What lies where networks, results and checkpoints do, under no name of the parameters."""
     models, reports = Path("models", params.profile), Path("reports", params.profile)
     kept = {
         models / ".checkpoints": params.models,
@@ -81,60 +104,135 @@ def unnamed(params: Params) -> list[Path]:
         models / "exported": params.models,
         models / "ablation" / ".checkpoints": params.variants,
         models / "ablation": params.variants,
-        reports / "infer": _json(params.models),
-        reports / "evaluate": _json(["noisy", *params.models]),
-        reports / "ablation" / "evaluate": _json(params.variants),
+        reports / "infer": params.models,
+        reports / "evaluate": ["noisy", *params.models],
+        reports / "ablation" / "evaluate": params.variants,
     }
-    gone = [
-        path
-        for folder, names in kept.items()
-        for path in folder.glob("[!.]*")
-        if path.name.removesuffix(PARTIAL).removesuffix(SUFFIX) not in names and _made_here(path)
-    ]
+    unnamed = [path for folder, names in kept.items() for path in folder.glob("[!.]*") if _model(path) not in names]
     # with fewer seeds those of the others stay, since they are no less true
     folders = [models / "companions" / ".checkpoints", models / "companions", reports / "companions" / "evaluate"]
-    return gone + [
-        path
-        for folder in folders
-        for path in folder.glob("[!.]*")
-        if params.companion_variant(_model(path)) is None and _made_here(path)
+    unnamed += [
+        path for folder in folders for path in folder.glob("[!.]*") if params.companion_variant(_model(path)) is None
     ]
+    return sorted(unnamed)
 
 
 def _model(path: Path) -> str:
-    return path.name.removesuffix(PARTIAL).removesuffix(SUFFIX).removesuffix(".json")
+    name = path.name
+    for ending in (PARTIAL, MARK, SUFFIX, ".json"):
+        name = name.removesuffix(ending)
+    return name
 
 
-def _made_here(path: Path) -> bool:
-    """Whether the pipeline wrote a file, or all in a folder; what a user put there stays."""
-    if path.is_dir():
-        return path.parent.name == ".checkpoints" or all(_made_here(file) for file in path.rglob("*"))
-    return path.name.endswith((SUFFIX, PARTIAL)) or path.name in WRITTEN or sidecar(path).is_file()
-
-
-def _json(names: Iterable[str]) -> list[str]:
-    return [f"{name}.json" for name in names]
-
-
-def _recipes(profile: str) -> dict[Path, Recipe]:
-    """All sidecars that can be read, those of inputs before those of what is made from them."""
+def _claims(params: Params) -> Claims:
+    """All sidecars and marks of a profile."""
     patterns = {"data": "*/*", "models": "**/*", "reports": "**/*"}  # no search among the clips
-    paths = [path for top, pattern in patterns.items() for path in Path(top, profile).glob(pattern + SUFFIX)]
+    paths = {
+        path
+        for top, pattern in patterns.items()
+        for ending in (SUFFIX, MARK)
+        for path in Path(top, params.profile).glob(pattern + ending)
+    }
+    # behind links to folders, where a pattern does not look
+    made = chain.from_iterable(products(params).values())
+    paths |= {path for product in made for path in (sidecar(product), mark(product))}
+    return {path: claimed(path) for path in sorted(paths) if path.is_file()}
+
+
+def _recipes(claims: Claims) -> dict[Path, Recipe]:
+    """The sidecars that can be trusted, those of inputs before those of what is made from them."""
     recipes = {}
-    for path in sorted(paths):
+    for path, outputs in claims.items():
         with contextlib.suppress(SpandexError):
             recipe = Recipe.read(path)
-            if _is_beside(path, recipe):
+            if set(outputs) == set(map(Path, recipe.outputs)):
                 recipes[path] = recipe
     made_by = {output: path for path, recipe in recipes.items() for output in recipe.outputs}
     graph = {path: {made_by[file] for file in recipe.inputs if file in made_by} for path, recipe in recipes.items()}
-    return {path: recipes[path] for path in TopologicalSorter(graph).static_order()}
+    while True:
+        try:
+            return {path: recipes[path] for path in TopologicalSorter(graph).static_order()}
+        except CycleError as error:
+            cycle = set(error.args[1])
+            graph = {path: before - cycle for path, before in graph.items() if path not in cycle}
 
 
-def _is_beside(path: Path, recipe: Recipe) -> bool:
-    """Whether a sidecar speaks of the files that it lies with, and of no others."""
-    outputs = [Path(output) for output in recipe.outputs]
-    return path in map(sidecar, outputs) and all(output.parts[:2] == path.parts[:2] for output in outputs)
+def _unfinished(claims: Claims, recipes: Collection[Path]) -> list[Stale]:
+    """What was made without a sidecar that can be trusted, or before it."""
+    found = []
+    for path, outputs in claims.items():
+        if path.name.endswith(MARK):
+            first = path.with_name(path.name.removesuffix(MARK))  # a stopped training goes on with its other outputs
+            if sidecar(first) not in recipes:
+                found.append(Stale([first], "it was not finished"))
+        elif outputs and path not in recipes:
+            found.append(Stale([*outputs, path], f"{path} cannot be trusted"))
+    return found
+
+
+def _made_here(path: Path, claims: Claims) -> list[Path]:
+    """The part of a file or folder that the pipeline made, its checkpoints as a folder."""
+    if path.parent.name == ".checkpoints":
+        return [path]
+    named = set(chain.from_iterable(claims.values()))
+    files = [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
+    return [
+        file
+        for file in files
+        if file in named
+        or claims.get(file)
+        or file.with_name(file.name.removesuffix(PARTIAL)) in named
+        or (file.name in BESIDE_NETWORK and file.with_name("network.pt") in named)
+    ]
+
+
+def _refuse_what_is_not_ours(paths: Iterable[Path], claims: Claims, stale: Iterable[Stale]) -> None:
+    named = set(chain.from_iterable(claims.values()))
+    reasons = {path: reason for paths, reason in stale for path in paths if _outside(path)}
+    for path in filter(os.path.lexists, paths):
+        if path not in named:
+            raise SpandexError(
+                f"{path}: nothing says that the pipeline made this, and it will write there; move it, or remove it"
+            )
+        if path in reasons:
+            raise SpandexError(
+                f"{path}: {reasons[path]}, and it lies outside this folder, at {path.resolve()}, where nothing is "
+                "removed; move it, or remove it"
+            )
+
+
+def _outside(path: Path) -> bool:
+    """Whether a path leads through a link out of the working directory; the path itself may be a link."""
+    return not path.parent.resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _remains(path: Path, removed: Collection[Path]) -> Iterator[Path]:
+    """A file or folder that nothing is removed of, or the files that remain in the folder."""
+    if path in removed:
+        return
+    files = [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
+    remaining = [file for file in files if file not in removed]
+    yield from [path] if remaining == files else remaining
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)  # gone with its folder
+
+
+def _remove_empty_folders(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink() and not _outside(path):
+        for folder, _, _ in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):  # it is not empty
+                Path(folder).rmdir()
+
+
+def _is_continued(path: Path) -> bool:
+    """Whether a mark stands for results that a stopped run goes on from."""
+    output = path.with_name(path.name.removesuffix(MARK))
+    return output.with_name(output.name + PARTIAL).is_file()
 
 
 def _reason(recipe: Recipe, params: Params, gone: Collection[Path]) -> str | None:

@@ -11,7 +11,7 @@ from spandex.build import STAGES, clear_checkpoints, finished, lock, record
 from spandex.cli.builds import Target
 from spandex.errors import SpandexError
 from spandex.phases import products
-from spandex.recipes import Record, Request, sidecar
+from spandex.recipes import Record, Request
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 PARAMS = params.load(FILE)
@@ -22,7 +22,7 @@ def make(*phases: str) -> None:
         for product in products(PARAMS)[phase]:
             product.parent.mkdir(parents=True, exist_ok=True)
             product.write_text("x")
-            Record(Request(["seed"], [], [], [str(product)]), PARAMS).end().write()
+            Record(Request(["seed"], [], [], [str(product)]), PARAMS).end()
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_targets_are_those_of_the_snakefile():
 def test_stage_is_finished_when_all_before_it_are_and_all_products_have_sidecars():
     make("data", "baseline", "export")
     assert finished(PARAMS) == ["data", "baseline"]
-    sidecar(products(PARAMS)["data"][0]).unlink()
+    products(PARAMS)["data"][0].unlink()
     assert finished(PARAMS) == []
     make(*STAGES)
     assert finished(PARAMS) == [*STAGES]

@@ -94,7 +94,7 @@ def test_changed_file_that_dvc_does_not_know_is_named(became, monkeypatch, tmp_p
     network = Path("models/embedded/baseline/network.pt")
     network.parent.mkdir(parents=True)
     network.write_text("x")
-    Record(Request(["factory"], [], [], [str(network)]), own).end().write()
+    Record(Request(["factory"], [], [], [str(network)]), own).end()
     Path("mine_alone.py").write_text("def blocks(): return []")
     with pytest.raises(
         SpandexError, match=r"network\.pt: factory was .*, which DVC does not see; make builds it again"

@@ -1,11 +1,13 @@
 import json
 import os
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from spandex import params, recipes
+from spandex.errors import SpandexError
 from spandex.params import Params
 from spandex.recipes import Record, Request, sidecar
 from spandex.sync import sync
@@ -25,7 +27,7 @@ def make(output: Path, keys: list[str], inputs: tuple[Path, ...] = (), without: 
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(f"{output}")
     request = Request(keys, list(without), [str(path) for path in inputs], [str(output)])
-    Record(request, parameters()).end().write()
+    Record(request, parameters()).end()
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,7 @@ def files() -> set[Path]:
 
 
 def removed(settings: str = "", dry_run: bool = False) -> dict[Path, str]:
-    return {paths[0]: reason for paths, reason in sync(parameters(settings), dry_run)}
+    return {paths[0]: reason for paths, reason in sync(parameters(settings), dry_run).removed}
 
 
 def test_nothing_is_removed_where_everything_agrees():
@@ -55,7 +57,7 @@ def test_nothing_is_removed_where_everything_agrees():
 def test_all_outputs_of_a_command_stay_and_go_together():
     log = BASELINE.with_name("epochs.csv")  # before the network in the alphabet
     log.write_text("epoch")
-    Record(Request(["train"], [], [str(CLIPS)], [str(BASELINE), str(log)]), parameters()).end().write()
+    Record(Request(["train"], [], [str(CLIPS)], [str(BASELINE), str(log)]), parameters()).end()
     assert removed() == {}
     log.write_text("another")
     removed()
@@ -84,7 +86,8 @@ def test_dry_run_says_the_same_and_changes_nothing():
 def test_networks_that_the_parameters_no_longer_name_go_with_their_results():
     reasons = removed("sparsify.targets=[0.9]")
     assert files() == {CLIPS, BASELINE}
-    assert reasons[PRUNED.parent] == "the parameters no longer name it"
+    assert reasons[PRUNED] == "the parameters no longer name it"
+    assert not PRUNED.parent.exists()
 
 
 def test_changed_input_makes_a_product_stale():
@@ -109,13 +112,61 @@ def test_other_version_of_a_library_makes_a_product_stale():
     assert removed()[PRUNED] == f"numpy was 0.1, is {version('numpy')}"
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", "[]"])
-def test_product_without_a_readable_sidecar_is_made_again(content):
+@pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"outputs": 1}', '{"outputs": [{}]}'])
+def test_product_that_no_sidecar_names_is_neither_used_nor_removed(content):
     sidecar(PRUNED).unlink()
     if content is not None:
         sidecar(PRUNED).write_text(content)
-    assert PRUNED in {path for paths, _ in sync(parameters()) for path in paths}
+    before = files()
+    with pytest.raises(SpandexError, match=rf"^{PRUNED}: nothing says that the pipeline made this"):
+        sync(parameters("train.lr=0.002"))
+    assert files() == before
+
+
+def test_users_file_where_training_will_write_is_neither_used_nor_removed():
+    epochs = Path("models/embedded/sparsified/prune75/epochs.csv")
+    epochs.parent.mkdir()
+    epochs.write_text("mine")
+    with pytest.raises(SpandexError, match=f"^{epochs}: nothing says"):
+        sync(parameters())
+    assert epochs.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": {"train.lrr": 1}},
+        {"params": {"train": {"lr": "x" * 10_000}}},
+        {"params": {"train.lr.x": 1}},
+        {"params": {"pruning.prune51": {}}},
+        {"params": []},
+        {"code": {"../../params.yaml": "0"}},
+        {"code": {"\0": "0"}},
+        {"inputs": {"\0": "0"}},
+        {"inputs": {"x" * 5000: "0"}},
+        {"inputs": {"models": "0"}},
+        {"inputs": 7},
+        {"versions": {"no such library": "1"}},
+        {"versions": {"": "1"}},
+        {"versions": None},
+    ],
+    ids=str,
+)
+def test_product_whose_sidecar_says_what_cannot_be_is_made_again(change):
+    sidecar(PRUNED).write_text(json.dumps(json.loads(sidecar(PRUNED).read_text()) | change))
+    assert PRUNED in removed()
     assert files() == {CLIPS, BASELINE}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_sidecars_whose_products_are_made_from_each_other_are_not_trusted(length):
+    cycle = [BASELINE, PRUNED, SCORES][:length]
+    for product, source in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
+        recipe = json.loads(sidecar(product).read_text())
+        recipe["inputs"] = {str(source): "0"}
+        sidecar(product).write_text(json.dumps(recipe))
+    assert set(cycle) <= removed().keys()
+    assert files() == {CLIPS}
 
 
 def test_times_are_put_in_the_order_of_making(built):
@@ -158,8 +209,8 @@ def test_change_while_a_command_runs_does_not_pass_for_what_it_used(built):
     record = Record(Request(["evaluate"], [], [str(PRUNED)], [str(scores)]), parameters())
     PRUNED.write_text("another")
     scores.write_text("scores of the one before")
-    record.end().write()
-    assert scores in {path for paths, _ in sync(parameters(), dry_run=True) for path in paths}
+    record.end()
+    assert scores in {path for paths, _ in sync(parameters(), dry_run=True).removed for path in paths}
 
 
 def test_what_a_user_put_there_stays():
@@ -181,6 +232,95 @@ def test_sidecar_that_speaks_of_other_files_removes_none_of_them(tmp_path):
     assert precious.is_file() and not PRUNED.is_file()
 
 
+@pytest.mark.parametrize("there", ["models/embedded/exported/mine.net", "models/embedded/sparsified", "data/mine.wav"])
+def test_sidecar_that_names_what_is_not_beside_it_removes_none_of_that(there):
+    path = Path(there)
+    path.parent.mkdir(exist_ok=True)
+    if not path.is_dir():
+        path.write_text("x")
+    for name in (there, f"models/embedded/../../{there}", str(path.resolve())):
+        recipe = json.loads(sidecar(BASELINE).read_text())
+        recipe["outputs"][name] = "0"
+        sidecar(BASELINE).write_text(json.dumps(recipe))
+        removed()
+        assert path.exists() and not BASELINE.is_file()
+        make(BASELINE, ["seed", "train"], (CLIPS,))
+
+
+def test_copies_made_by_hand_stay_and_are_listed():
+    copy = PRUNED.parents[1] / "prune50-good"
+    shutil.copytree(PRUNED.parent, copy)
+    changes = sync(parameters("train.lr=0.002"))
+    assert (copy / "network.pt").is_file() and not PRUNED.exists()
+    assert changes.left == [copy]
+
+
+def test_notes_beside_a_network_that_is_no_longer_named_stay_alone():
+    notes = PRUNED.with_name("notes.md")
+    notes.write_text("x")
+    PRUNED.with_name("times.csv").write_text("iteration")
+    changes = sync(parameters("sparsify.targets=[0.9]"))
+    assert list(PRUNED.parent.iterdir()) == [notes]
+    assert changes.left == [notes]
+
+
+def test_networks_on_another_disk_are_used_and_never_removed(built, tmp_path_factory):
+    disk = tmp_path_factory.mktemp("disk") / "sparsified"
+    shutil.move(PRUNED.parents[1], disk)
+    PRUNED.parents[1].symlink_to(disk)
+    assert removed() == {}
+    with pytest.raises(SpandexError, match=rf"^{PRUNED}: {BASELINE} is made again, and it lies outside"):
+        sync(parameters("train.lr=0.002"))
+    assert BASELINE.is_file()
+    changes = sync(parameters("sparsify.targets=[0.9]"))
+    assert changes.left == [PRUNED.parent]
+    assert (disk / "prune50/network.pt").is_file() and sidecar(disk / "prune50/network.pt").is_file()
+    assert not SCORES.is_file()
+
+
+def test_link_to_another_disk_under_a_name_that_is_gone_stays(tmp_path_factory):
+    disk = tmp_path_factory.mktemp("disk") / "prune50"
+    shutil.move(PRUNED.parent, disk)
+    PRUNED.parent.symlink_to(disk)
+    changes = sync(parameters("sparsify.targets=[0.9]"))
+    assert changes.left == [PRUNED.parent]
+    assert (PRUNED.parent / "network.pt").is_file()
+
+
+def test_what_a_stopped_command_left_is_made_again(built):
+    network = Path("models/embedded/sparsified/prune75/network.pt")
+    outputs = [str(network), str(network.with_name("epochs.csv"))]
+    Record(Request(["train"], [], [str(BASELINE)], outputs), parameters())
+    for output in outputs:
+        Path(output).write_text("half of it")
+    assert removed() == {network: "it was not finished"}
+    assert network.with_name("epochs.csv").is_file()  # training goes on with its log
+    assert list(network.parent.iterdir()) == [network.with_name("epochs.csv")]
+
+
+def test_command_that_is_done_leaves_no_mark():
+    assert list(Path().rglob("*" + recipes.MARK)) == []
+
+
+def test_scores_that_are_continued_keep_the_mark_that_makes_them_the_pipelines():
+    scores = Path("reports/embedded/evaluate/prune75.json")
+    Record(Request(["evaluate"], [], [], [str(scores)]), parameters())
+    partial = scores.with_name("prune75.json.partial")
+    partial.write_text("one clip")
+    assert removed() == {}
+    assert partial.is_file()
+    assert removed("sparsify.targets=[0.5]").keys() == {partial, recipes.mark(scores)}
+    assert not partial.exists() and not recipes.mark(scores).exists()
+
+
+def test_checkpoints_of_a_network_that_is_no_longer_named_go():
+    folder = PRUNED.parents[1] / ".checkpoints/prune50"
+    folder.mkdir(parents=True)
+    (folder / "20.pt").write_text("x")
+    removed("sparsify.targets=[0.9]")
+    assert not folder.exists()
+
+
 def test_mirror_counts_by_its_list_and_not_by_its_path(built):
     for name in ("here", "there", "other"):
         Path(name).mkdir()
@@ -196,6 +336,6 @@ def test_mirror_counts_by_its_list_and_not_by_its_path(built):
 def test_mirror_that_is_not_at_hand_makes_nothing_stale(built):
     Path("mirror").mkdir()
     Path("mirror/corpus.csv").write_text("same")
-    recipe = Record(Request(["mirror"], [], [], [str(CLIPS)]), parameters("mirror=mirror")).end()
+    recipe = Record(Request(["mirror"], [], [], [str(CLIPS)]), parameters("mirror=mirror")).recipe()
     assert recipe.disagreement(parameters("mirror=absent")) is None
     assert recipe.disagreement(parameters()).startswith("mirror was ")

@@ -28,7 +28,7 @@ class Commands(TyperGroup):
         """Run the command, and leave a sidecar beside what it has made, if the workflow asks for one."""
         result = super().invoke(context)
         if "record" in context.meta:
-            context.meta["record"].end().write()
+            context.meta["record"].end()
         return result
 
     def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any) -> Any:

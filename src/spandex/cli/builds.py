@@ -136,6 +136,9 @@ def reproduce(
 def _sync(params: Params, dry_run: bool = False) -> None:
     from spandex.sync import sync
 
-    for (path, *more), reason in sync(params, dry_run):
+    changes = sync(params, dry_run)
+    for (path, *more), reason in changes.removed:
         files = f"{path} and {len(more)} more" if more else path
         print(f"{'would remove' if dry_run else 'removed'} {files}: {reason}")
+    if changes.left:
+        print(f"left alone, since the pipeline did not make it: {', '.join(map(str, changes.left))}")

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,28 @@ def read_json(path: str | os.PathLike) -> Any:
         raise SpandexError(f"{path}: no such file") from None
     except ValueError as error:
         raise SpandexError(f"{path}: not JSON ({error})") from None
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Check that no output is an input, be it by another name: a link, another way there, another case.
+
+    Raises:
+        SpandexError: one is.
+    """
+    sources = {identity: source for source in inputs if (identity := _identity(source))}
+    for output in outputs:
+        if source := sources.get(_identity(output)):
+            also = "" if source == output else f", {source},"
+            raise SpandexError(f"{output}: is input{also} and would be overwritten; choose another output")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file that is there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -161,7 +161,7 @@ def test_a_state_dict_that_torch_pruned_is_read_as_the_weights_it_stands_for(tmp
     load_state(other, tmp_path / "network.pt")
     export_hdf5(network, tmp_path / "network.net")
     subject = load_subject(tmp_path / "network.net", with_float=True, float_path=tmp_path / "network.pt")
-    started, _ = starting_network(tmp_path / "network.pt", None, "{}", seed=0)
+    started, _ = starting_network(tmp_path / "network.pt", None, "{}", seed=0, output=tmp_path / "new")
     for loaded in (other, load_network(tmp_path / "network.pt"), subject.float_network, started):
         assert states_equal(loaded, network)
     weights = torch.cat([block.synapse.weight.flatten() for block in other.blocks[1:]])

@@ -75,7 +75,7 @@ def train(
     """
     from spandex.steps import own
 
-    start, made_by = own.starting_network(net, factory, arguments, seed)
+    start, made_by = own.starting_network(net, factory, arguments, seed, output)
     settings = own.TrainOptions(
         data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value, made_by
     )
@@ -123,7 +123,7 @@ def prune(
 
     if (data is None) != (validation is None):
         raise typer.BadParameter("--data and --validation go together")
-    start, made_by = own.starting_network(net, factory, arguments, seed)
+    start, made_by = own.starting_network(net, factory, arguments, seed, output)
     pruning = own.PruneOptions(target, schedule.value, scope.value, neurons, frequency, rounds)
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)

@@ -12,6 +12,7 @@ from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
 from spandex.deploy.netx import parse_sparsity_map
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
+from spandex.files import refuse_overwriting
 from spandex.threads import map_in_order
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
@@ -44,6 +45,7 @@ def denoise(
             file failed.
     """
     pairs = _pairs(inputs, output)
+    refuse_overwriting([target for _, target in pairs], [net, *(source for source, _ in pairs)])
     network = denoiser(net, backend, parse_sparsity_map(sparsity_map), density_threshold)
     start = time.perf_counter()
 
@@ -112,7 +114,7 @@ def _denoise_channel(network: Denoiser, audio: np.ndarray, rate_hz: int, name: P
 
 
 def _pairs(inputs: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Files to read and files to write, none of which is both."""
+    """Files to read and files to write."""
     if inputs.is_dir():
         pairs = _folder_pairs(inputs, output)
     elif inputs.is_file():
@@ -122,10 +124,6 @@ def _pairs(inputs: Path, output: Path) -> list[tuple[Path, Path]]:
                 raise SpandexError(f"{path}: not one of {', '.join(CONTAINERS)}")
     else:
         raise SpandexError(f"{inputs}: no such file or folder")
-    sources = {source.resolve() for source, _ in pairs}
-    for _, target in pairs:
-        if target.resolve() in sources:
-            raise SpandexError(f"{target}: is input and would be overwritten; choose another output")
     return pairs
 
 

@@ -8,7 +8,7 @@ from spandex.data import NoisySpeech
 from spandex.deploy import Executor, infer
 from spandex.deploy.codec import decode, encode
 from spandex.errors import SpandexError
-from spandex.files import write_json
+from spandex.files import refuse_overwriting, write_json
 from spandex.models import export_hdf5, load_state
 from spandex.params import Params
 from spandex.provenance import produced_by
@@ -18,6 +18,7 @@ from spandex.steps.common import new_network
 
 def export(params: Params, network_file: Path, output: Path, without_idle: bool = False) -> None:
     """Write a network as lava-dl HDF5; ``without_idle``: without the neurons that nothing listens to."""
+    refuse_overwriting([output], [network_file])
     network = new_network(params)
     load_state(network, network_file)
     export_hdf5(shrink(network) if without_idle else network, output)

@@ -16,7 +16,7 @@ from spandex.errors import SpandexError
 from spandex.evaluation import evaluate as evaluate_pairs
 from spandex.evaluation import known_inputs, load_subject, pair_clips
 from spandex.evaluation.summary import CONFIDENCE
-from spandex.files import PARTIAL, read_json, write_json
+from spandex.files import PARTIAL, read_json, refuse_overwriting, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by
@@ -76,6 +76,8 @@ def evaluate(
     pairs, failed = pair_clips(noisy, clean)
     if not pairs:
         raise failed[0]
+    clips = [path for pair in pairs for path in (pair.noisy, pair.clean)]
+    refuse_overwriting([output], [*nets, *(float_nets or []), *filter(None, [inputs]), *clips])
     if shard is not None and not (pairs := shard.share(pairs)):
         return
     subjects = [

@@ -11,12 +11,14 @@ import yaml
 
 from spandex.data import NoisySpeech
 from spandex.errors import SpandexError
+from spandex.files import refuse_overwriting
 from spandex.models import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
 from spandex.references import source_digest
 from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, shrink, sparsity
 from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
 from spandex.train import TrainSettings, choose_device
 
+NETWORK_FILES = ("network.pt", "network.net")
 FRAME = (512, 128)  # samples of a frame and of a step, where the network does not tell
 
 
@@ -64,15 +66,24 @@ class PruneOptions:
         return pruner_within(iterations, network, self.schedule, self.target, self.scope, method, **settings)
 
 
-def starting_network(net: Path | None, factory: str | None, arguments: str, seed: int) -> tuple[MaskNetwork, str]:
+def starting_network(
+    net: Path | None, factory: str | None, arguments: str, seed: int, output: Path
+) -> tuple[MaskNetwork, str]:
     """The network of a file, or of a factory, or the SDNN; weights that no file gives are drawn with the seed.
+
+    Args:
+        net: the file.
+        factory, arguments: see ``from_factory``; the arguments as YAML.
+        seed: of what is drawn.
+        output: folder that the network made from it will be written to.
 
     Returns:
         The network, and what made it, which its weights need not tell.
 
     Raises:
-        SpandexError: the file or the factory cannot be used.
+        SpandexError: the file or the factory cannot be used, or the file would be overwritten.
     """
+    refuse_overwriting([output / name for name in NETWORK_FILES], [net] if net else [])
     torch.manual_seed(seed)
     try:
         values = yaml.safe_load(arguments)
@@ -159,7 +170,8 @@ def _shared(settings: TrainOptions) -> dict[str, float]:
 
 
 def _write(network: MaskNetwork, output: Path) -> None:
-    export_hdf5(network.cpu(), output / "network.net")
-    save_state(network, output / "network.pt")
+    state, exported = (output / name for name in NETWORK_FILES)
+    export_hdf5(network.cpu(), exported)
+    save_state(network, state)
     widths = " - ".join(str(block.synapse.out_channels) for block in network.blocks[1:])
-    print(f"{output / 'network.net'}: layers of {widths} neurons, {sparsity(network).total:.1%} of the weights at zero")
+    print(f"{exported}: layers of {widths} neurons, {sparsity(network).total:.1%} of the weights at zero")

@@ -11,7 +11,7 @@ from spandex.deploy.executor import whole_numbers
 from spandex.deploy.lava_run import run_in_lava
 from spandex.deploy.netx import parse_sparsity_map
 from spandex.errors import SpandexError, one_line
-from spandex.files import atomic_path
+from spandex.files import atomic_path, refuse_overwriting
 
 
 def run(
@@ -34,6 +34,7 @@ def run(
     Raises:
         SpandexError: a file cannot be used.
     """
+    refuse_overwriting([output], [net, inputs])
     options = (net, parse_sparsity_map(sparsity_map), density_threshold)
     data = _load(inputs)
     with processes_forgotten():

@@ -1,0 +1,115 @@
+"""Bad input at the command line: one line that names it, exit status 1 or 2, and every file as it was.
+
+A case is a command in a folder that holds params.yaml, network.net, network.pt, X.npy, and clips in noisy/ and clean/,
+with the files that the case itself gives; and what its line must say.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from commands import refusal
+from denoising import N_FFT, noisy_pair, small_network
+from spandex.data.audio import to_int16
+from spandex.models import SDNN, save_state
+
+OVERWRITTEN = "would be overwritten; choose another output"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line that must be refused.
+
+    Attributes:
+        command: as typed after ``spandex``, without quotes.
+        message: what the line has, besides the command's name.
+        given: files beside those of every case: bytes, or what makes the path.
+        status: 1 for input, 2 for usage.
+    """
+
+    command: str
+    message: str
+    given: Mapping[str, bytes | Callable[[Path], None]] = field(default_factory=dict)
+    status: int = 1
+
+
+def link(target: str) -> Callable[[Path], None]:
+    """A symbolic link to another file of the folder."""
+    return lambda path: path.symlink_to(os.path.relpath(target, path.parent))
+
+
+def hard_link(target: str) -> Callable[[Path], None]:
+    """Another name of a file."""
+    return lambda path: path.hardlink_to(target)
+
+
+EVALUATE = "evaluate --noisy noisy --clean clean --no-mos --net network.net"
+TRAIN = "--data noisy --validation noisy --epochs 1"
+OWN_INPUT = [
+    Case("run network.net --input X.npy --output X.npy", f"X.npy: is input and {OVERWRITTEN}"),
+    Case("run network.net --input X.npy --output noisy/../X.npy", f"X.npy: is input, X.npy, and {OVERWRITTEN}"),
+    Case("run network.net --input X.npy --output Y.npy", "Y.npy: is input, X.npy,", {"Y.npy": link("X.npy")}),
+    Case("run network.net --input X.npy --output Y.npy", "Y.npy: is input, X.npy,", {"Y.npy": hard_link("X.npy")}),
+    Case("run network.net --input X.npy --output network.net", "network.net: is input"),
+    Case(
+        "denoise noisy/1.wav a.wav --net network.net", "a.wav: is input, noisy/1.wav,", {"a.wav": link("noisy/1.wav")}
+    ),
+    Case("denoise noisy/1.wav a.wav --net a.wav", "a.wav: is input", {"a.wav": b"a network"}),
+    Case("denoise noisy out --net network.net", "out: lies within the input noisy", {"out": link("noisy")}),
+    Case(f"{EVALUATE} --json network.net", "network.net: is input"),
+    Case(f"{EVALUATE} --json noisy/1.wav", "noisy/1.wav: is input"),
+    Case(f"{EVALUATE} --json a.json", "a.json: is input, clean/2.wav,", {"a.json": link("clean/2.wav")}),
+    Case(f"{EVALUATE} --json a.json --inputs a.json", "a.json: is input", {"a.json": b"{}"}),
+    Case(f"{EVALUATE} --json network.pt --float-net network.pt", "network.pt: is input"),
+    Case("export --float-network network.pt --output network.pt", "network.pt: is input"),
+    Case("prune --net network.pt --target 0.5 --output .", "network.pt: is input"),
+    Case("prune --net network.net --target 0.5 --output noisy/..", "network.net: is input, network.net,"),
+    Case(f"prune --net network.pt --target 0.5 --output . {TRAIN}", "network.pt: is input"),
+    Case(f"train --net network.pt --output out {TRAIN}", "out/network.pt: is input, network.pt,", {"out": link(".")}),
+]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", folder)
+    small_network(folder / "network.net")
+    save_state(SDNN(n_fft=N_FFT, hop=N_FFT // 4, hidden=4), folder / "network.pt")
+    np.save(folder / "X.npy", np.zeros((N_FFT // 2 + 1, 4), np.int32))
+    for name in ("noisy", "clean"):
+        (folder / name).mkdir()
+    for index in (1, 2):
+        for name, audio in zip(("noisy", "clean"), noisy_pair(index, 4000), strict=True):
+            soundfile.write(folder / name / f"{index}.wav", to_int16(audio), 16_000)
+    return folder
+
+
+@pytest.mark.parametrize("case", OWN_INPUT, ids=lambda case: case.command)
+def test_refused_in_one_line_and_nothing_is_lost(template, tmp_path, monkeypatch, case):
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name, content in case.given.items():
+        if isinstance(content, bytes):
+            Path(name).write_bytes(content)
+        else:
+            content(Path(name))
+    before = contents(tmp_path)
+    assert case.message in refusal(*case.command.split(), status=case.status)
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes | str]:
+    """All files, and where all links lead."""
+    found: dict[Path, bytes | str] = {}
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            found[path] = str(path.readlink())
+        elif path.is_file():
+            found[path] = path.read_bytes()
+    return found

@@ -33,20 +33,6 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        SpandexError: the file is missing or not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise SpandexError(f"{path}: not JSON ({error})") from None
-
-
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Check that no output is an input, be it by another name: a link, another way there, another case.
 

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from spandex.checkout import resolved_mirror
 from spandex.companions.denoiser.variants import Variant, variant_of, variants
 from spandex.companions.settings import Companions
-from spandex.errors import SpandexError, one_line
+from spandex.errors import SpandexError
 from spandex.section import Count, Fraction, Positive, Section
+from spandex.text_files import parse_yaml, read_text
 
 PROFILES = ("embedded", "mini", "dns4")
 ASSIGNMENT = re.compile(r'(?:[^\s"]|"(?:\\.|[^"\\])*"|")+')  # spaces belong to it within double quotes
@@ -202,6 +202,11 @@ class Params(Section):
             )
         if self.train.epochs == 0 and self.model.pretrained is None:
             raise ValueError("train.epochs: 0 leaves random weights, unless model.pretrained names a network")
+        named: dict[str, float] = {}
+        for target in (*self.sparsify.targets, *self.ablation.targets, *self.ablation.knee):
+            other = named.setdefault(_percent(target), target)
+            if other != target:
+                raise ValueError(f"sparsify.targets: {other} and {target} would both be named {_percent(target)}")
         return self
 
     @property
@@ -246,7 +251,7 @@ class Params(Section):
     def _prunings(self, schedules: Iterable[str], targets: Iterable[float]) -> dict[str, Pruning]:
         prefixes = {schedule: "prune" if schedule == self.sparsify.schedule else schedule for schedule in schedules}
         return {
-            f"{prefix}{round(100 * target, 6):g}": Pruning(schedule, target)
+            f"{prefix}{_percent(target)}": Pruning(schedule, target)
             for schedule, prefix in prefixes.items()
             for target in targets
         }
@@ -342,18 +347,22 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     for assignment in ASSIGNMENT.findall(str(overrides.pop("set", None) or "")):
         _merge(overrides, parse_assignment(assignment))
     content = _read(path)
-    profiles = content.pop("profiles", None) or {}
+    profiles = content.pop("profiles", None)
+    if not isinstance(profiles, dict) or not profiles:
+        raise ParamsError(f"{path}: profiles: {profiles!r} names none")
     name = overrides.get("profile", content.get("profile"))
-    if name not in profiles:
-        raise ParamsError(f"{path}: profile: {name!r} is not one of {', '.join(profiles)}")
+    if not isinstance(name, str) or name not in profiles:
+        raise ParamsError(f"{path}: profile: {name!r} is not one of {', '.join(map(str, profiles))}")
     for other, own in profiles.items():
         _refuse_unknown(path, content, other, own)
     content = _resolve(path, content, name, profiles[name])
     _merge(content, overrides)
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(content)
     except ValidationError as error:
         raise ParamsError(f"{path}: {_explain(error.errors())}") from None
+    _refuse_truth_for_numbers(path, content, params)
+    return params
 
 
 def with_environment(overrides: dict[str, Any]) -> dict[str, Any]:
@@ -391,6 +400,19 @@ def _refuse_unknown(path: str | Path, shared: dict, profile: str, own: Any) -> N
             raise ParamsError(f"{path}: profiles.{profile}: {_explain(unknown)}") from None
 
 
+def _refuse_truth_for_numbers(path: str | Path, content: dict[str, Any], params: Params) -> None:
+    """``true`` would pass for 1."""
+    checked = flatten(params.model_dump(mode="json"))
+    for key, value in flatten(content).items():
+        for given, taken in zip(_as_list(value), _as_list(checked.get(key)), strict=False):
+            if isinstance(given, bool) and isinstance(taken, int | float) and not isinstance(taken, bool):
+                raise ParamsError(f"{path}: {key}: Input should be a number, got {given}")
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
     """Nested overrides as the ``key.key=value`` text that ``set`` takes."""
     parts = []
@@ -421,21 +443,20 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if not separator or not all(key.split(".")):
         raise ParamsError(f"{text!r} is not of the form key.key=value")
     try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ParamsError(f"{key}: {value!r} is not YAML") from None
+        nested: Any = parse_yaml(value)
+    except SpandexError as error:
+        raise ParamsError(f"{key}: {value!r} is not YAML ({error})") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested
 
 
 def _read(path: str | Path) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not YAML ({one_line(error)})") from None
+        content = parse_yaml(text)
+    except SpandexError as error:
+        raise ParamsError(f"{path}: not YAML ({error})") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no sections")
     return content
@@ -447,6 +468,10 @@ def _refuse_twice(path: str | Path, profile: str, shared: dict, own: dict) -> No
             raise ParamsError(f"{path}: profiles.{profile}.{section}: only sections may differ between profiles")
         for key in values.keys() & shared.get(section, {}).keys():
             raise ParamsError(f"{path}: {section}.{key} stands twice, in {section} and in profiles.{profile}.{section}")
+
+
+def _percent(target: float) -> str:
+    return f"{round(100 * target, 6):g}"
 
 
 def _pick(content: dict[str, Any], key: str) -> Any:

@@ -17,9 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from spandex.checkout import PACKAGE, package_files, resolved_mirror
 from spandex.errors import SpandexError
-from spandex.files import read_json, sha256, write_json
+from spandex.files import sha256, write_json
 from spandex.params import Params, flatten
 from spandex.references import source_digest
+from spandex.text_files import read_json
 
 SUFFIX = ".recipe.json"
 MARK = ".begun.json"  # in place of it while a command is at work

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from image_mirror import image_mirror
 from spandex.deploy.network_file import network_layers
-from spandex.files import read_json
+from spandex.text_files import read_json
 from toy_project import REPOSITORY, TOY, copied, environment, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]

@@ -15,11 +15,12 @@ from spandex.companions.report import SCOPE, companion_sections, write_paper_rep
 from spandex.companions.results import Table, over_seeds, shown
 from spandex.companions.tabular import cell_text, to_csv, to_latex, to_markdown
 from spandex.errors import SpandexError
-from spandex.files import read_json, write_json
+from spandex.files import write_json
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.page import Origin, Page, to_html
 from spandex.report.wording import MINUS
+from spandex.text_files import read_json
 
 HOSTILE = "<script>alert('x')</script> & 50 % | $x_1$"
 RUNS = {"mnist": [{"accuracy": 0.5}, {"accuracy": 0.75}]}

@@ -18,10 +18,11 @@ from spandex.data.audio import read_audio, write_flac, write_wav
 from spandex.deploy import Executor
 from spandex.errors import SpandexError
 from spandex.evaluation import pair_clips
-from spandex.files import read_json, write_json
+from spandex.files import write_json
 from spandex.result_log import ResultLog
 from spandex.shards import Shard
 from spandex.steps.evaluate import evaluate
+from spandex.text_files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -35,6 +36,21 @@ def test_every_profile_is_valid(profile):
         ("profile=huge", "profile: 'huge' is not one of embedded, mini, dns4"),
         ("train.lr", "not of the form"),
         ("train.lr=[", "train.lr: .* is not YAML"),
+        ("train.lr=.inf", "train.lr: Input should be a finite number, got inf"),
+        ("train.lr=1e400", "train.lr: Input should be a finite number, got inf"),
+        ("train.lr=-.inf", "train.lr: Input should be"),
+        ("data.peak=.nan", "data.peak: Input should be a finite number, got nan"),
+        ("companions.denoiser.events.weight=1e999", "companions.denoiser.events.weight: Input should be a finite"),
+        ("seed=true", "seed: Input should be a number, got True"),
+        ("train.lr=true", "train.lr: Input should be a number, got True"),
+        ("sparsify.targets=[0.5,true]", "sparsify.targets"),
+        ("data.snr_db=[false,10]", "data.snr_db: Input should be a number, got False"),
+        ("train.segment_s=1:30", "train.segment_s: Input should be a valid number, .* got '1:30'"),
+        ("train.epochs=1:30", "train.epochs: Input should be a valid integer, .* got '1:30'"),
+        ("sparsify.targets=[0.5,0.50000000001]", "0.5 and 0.50000000001 would both be named 50"),
+        ("ablation.knee=[0.5000000001]", "0.5 and 0.5000000001 would both be named 50"),
+        ("profile=[mini]", r"profile: \['mini'\] is not one of"),
+        ('evaluate={"mos":true,"mos":false}', 'evaluate: .* is not YAML .*found duplicate key "mos"'),
     ],
 )
 def test_impossible_value_is_named(assignment, message):
@@ -56,12 +72,48 @@ def test_key_set_in_two_places_is_refused(tmp_path):
         params.load(file)
 
 
-@pytest.mark.parametrize("text", ["- 1", "a: [", ""])
-def test_broken_file_is_named(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"- 1", ": holds no sections"),
+        (b"a: [", ": not YAML"),
+        (b"", ": holds no sections"),
+        (b"\x00\x01", ": is no text"),
+        (b"seed: 1\nseed: 2\n", r": not YAML \(line 2: found duplicate key"),
+        (b"seed: \xe9\n", ", line 1: byte 0xe9; save it as UTF-8"),
+        ("seed: 1".encode("utf-16"), ": is UTF-16; save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ": is a pointer of Git LFS"),
+        (b"[" * 5000, ": not YAML"),
+        (b"profiles: [1]\n", ": profiles: .* names none"),
+        (b"profiles: {1: {}}\nprofile: 1\n", ": profile: 1 is not one of 1"),
+        (b"profile: mini\nprofiles: {mini: 3}\n", ": profiles.mini: holds no sections"),
+        (b"1: 2\nprofile: mini\nprofiles: {mini: {}}\n", ": .*1: "),
+    ],
+    ids=repr,
+)
+def test_broken_file_is_named(tmp_path, text, message):
     file = tmp_path / "params.yaml"
-    file.write_text(text)
-    with pytest.raises(ParamsError, match=r"params\.yaml"):
+    file.write_bytes(text)
+    with pytest.raises(SpandexError, match=rf"params\.yaml{message}"):
         params.load(file)
+
+
+def test_file_in_other_clothes_is_read_all_the_same(tmp_path):
+    file, text = tmp_path / "params.yaml", FILE.read_text()
+    for clothed in (b"\xef\xbb\xbf" + text.encode(), *(text.replace("\n", end).encode() for end in ("\r\n", "\r"))):
+        file.write_bytes(clothed)
+        assert params.load(file) == params.load(FILE)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "missing"])
+def test_what_is_no_file_is_named(tmp_path, kind):
+    path = tmp_path / "params.yaml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(SpandexError, match=rf"params\.yaml: (is a {kind}|is a device or pipe|no such file)"):
+        params.load(path)
 
 
 def test_pruned_networks_are_named_after_their_target():

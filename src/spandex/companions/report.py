@@ -11,9 +11,10 @@ from spandex.companions.papers import PAPERS
 from spandex.companions.results import Runs, Table
 from spandex.companions.tabular import Cell, to_csv, to_latex, to_markdown
 from spandex.errors import SpandexError
-from spandex.files import atomic_path, read_json, write_json
+from spandex.files import atomic_path, write_json
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict
+from spandex.text_files import read_json
 
 VERDICTS = "verdicts.json"
 SCOPE = (

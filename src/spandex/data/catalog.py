@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from spandex.errors import SpandexError
+from spandex.text_files import parse_yaml
 
 DIGEST_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64}
 
@@ -120,7 +120,7 @@ class Catalog(_Entry):
 
 def parse_catalog(text: str) -> Catalog:
     """Read a catalogue from YAML; an unknown key or an impossible value is a pydantic ``ValidationError``."""
-    return Catalog.model_validate(yaml.safe_load(text))
+    return Catalog.model_validate(parse_yaml(text))
 
 
 @cache

@@ -4,9 +4,11 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
+from spandex.text_files import read_csv
 
 KINDS = ("speech", "noise")
 SPLITS = ("train", "validation", "test")
@@ -32,20 +34,13 @@ def read_manifest(path: str | Path) -> list[Entry]:
         SpandexError: the file is missing, lacks a column, or holds an impossible value.
     """
     names = [field.name for field in fields(Entry)]
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SpandexError(f"{path}: not a manifest ({error})") from None
     entries = []
-    for line, row in enumerate(rows, 2):
+    for line, cells in enumerate(read_csv(path, names), 2):
+        row: dict[str, Any] = {name: cells[name] for name in names}
         try:
-            row = {name: row[name] for name in names}
             row["sample_rate_hz"], row["duration_s"] = int(row["sample_rate_hz"]), float(row["duration_s"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise SpandexError(f"{path}, line {line}: {type(error).__name__} {error}") from None
+        except ValueError as error:
+            raise SpandexError(f"{path}, line {line}: {error}") from None
         entry = Entry(**row)
         if entry.kind not in KINDS or entry.split not in SPLITS:
             raise SpandexError(f"{path}, line {line}: kind {entry.kind!r}, split {entry.split!r}")

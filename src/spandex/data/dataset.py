@@ -14,7 +14,7 @@ import soundfile
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError
 from spandex.data.synthesis import SynthesisSettings
 from spandex.errors import SpandexError
-from spandex.files import read_json
+from spandex.text_files import read_json
 from spandex.threads import map_in_order
 
 _FILE_ID = re.compile(r"fileid_(\d+)\.wav$")

@@ -26,7 +26,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from spandex.data.catalog import Source
 from spandex.errors import SpandexError, one_line
-from spandex.files import atomic_path, read_json, write_json
+from spandex.files import atomic_path, write_json
+from spandex.text_files import read_json
 
 logger = logging.getLogger(__name__)
 

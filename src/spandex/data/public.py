@@ -22,6 +22,7 @@ from spandex.data.download import RefusedError, Retry, fetch, is_address
 from spandex.data.unpack import read_sha1_list, unpack
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, sha256
+from spandex.text_files import read_csv
 
 logger = logging.getLogger(__name__)
 
@@ -214,11 +215,7 @@ def _read_mirror_list(path: Path) -> list[dict[str, str]]:
     """The rows of a corpus.csv that belong to a split, with that split."""
     if not path.is_file():
         raise RefusedError(f"{path}: no such file")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"path", "kind", "group", "split_or_fold", "sha256"} - set(rows[0] if rows else ())
-    if missing:
-        raise SpandexError(f"{path}: no column {', '.join(sorted(missing))}")
+    rows = read_csv(path, ("path", "kind", "group", "split_or_fold", "sha256"))
     for row in rows:
         place = row["split_or_fold"]
         row["split"] = MIRROR_NOISE_SPLITS.get(place, "") if row["kind"] == "noise" else place
@@ -278,8 +275,7 @@ def _librispeech(directory: Path) -> Iterable[_Recording]:
 
 def _esc50(directory: Path) -> Iterable[_Recording]:
     table = _find(directory, "**/meta/esc50.csv")
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: row["filename"])
+    rows = sorted(read_csv(table, ("filename", "fold", "src_file")), key=lambda row: row["filename"])
     audio = table.parent.parent / "audio"
     listed, found = {row["filename"] for row in rows}, {path.name for path in audio.glob("*.wav")}
     if len(listed) != ESC50_CLIPS or listed != found:

@@ -4,7 +4,8 @@ import functools
 from importlib import resources
 
 import numpy as np
-import yaml
+
+from spandex.text_files import parse_yaml
 
 # An English speaker has one of several accents; the other languages are spoken as espeak-ng speaks them.
 ACCENTS = {
@@ -21,7 +22,7 @@ _NUMBER_SHARE = 0.25  # of the sentences
 
 @functools.cache
 def _parts() -> dict[str, dict[str, list[str]]]:
-    return yaml.safe_load(resources.files("spandex.data").joinpath("texts.yaml").read_text(encoding="utf-8"))
+    return parse_yaml(resources.files("spandex.data").joinpath("texts.yaml").read_text(encoding="utf-8"))
 
 
 def sentence(language: str, rng: np.random.Generator) -> str:

@@ -1,6 +1,6 @@
 """Figure 1 of the paper, learning curves, and those of the ablation; equal logs and scores give equal bytes."""
 
-import csv
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from spandex.errors import SpandexError
 from spandex.files import atomic_path
+from spandex.text_files import read_numbers
 
 FORMATS = {
     "png": {"Software": None},
@@ -168,16 +168,8 @@ def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Pa
 
 
 def _columns(path: str | os.PathLike, *names: str) -> list[list[float]]:
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [[float(row[name] or "nan") for row in rows] for name in names]
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except KeyError as error:
-        raise SpandexError(f"{path}: no column {error}") from None
-    except (TypeError, ValueError) as error:
-        raise SpandexError(f"{path}: not a training log ({error})") from None
+    rows = read_numbers(path, names)
+    return [[row.get(name, math.nan) for row in rows] for name in names]
 
 
 def save_figure(figure: Figure, path: Path) -> list[Path]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spandex.errors import SpandexError
 from spandex.files import atomic_path, write_json
+from spandex.text_files import read_csv
 
 # short name of a metric: key in the scores of spandex.evaluation, factor to its unit, decimals; fewer decimals than an
 # order of summation decides
@@ -63,32 +63,13 @@ def write_numbers(
     folder = Path(folder)
     found = measures(noisy, networks)
     write_json(folder / "metrics.json", found)
-    curves = [{**row, "model": name} for name, log in epochs.items() for row in read_log(log, CURVE_COLUMNS[1:])]
+    curves = [{**row, "model": name} for name, log in epochs.items() for row in read_csv(log, CURVE_COLUMNS[1:])]
     tradeoff = [{**found[name], "model": name} for name in networks]
     plots = {"curves.csv": (CURVE_COLUMNS, curves), "tradeoff.csv": (TRADEOFF_COLUMNS, tradeoff)}
     for name, (columns, rows) in plots.items():
         with atomic_path(folder / "plots" / name) as temporary:
             _write_csv(temporary, columns, rows)
     return [folder / "metrics.json", *(folder / "plots" / name for name in plots)]
-
-
-def read_log(path: str | os.PathLike, columns: Iterable[str]) -> list[dict[str, str]]:
-    """The rows of a training log, cells as they are in the file.
-
-    Raises:
-        SpandexError: the log is missing or lacks one of ``columns``.
-    """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise SpandexError(f"{path}: no column {missing[0]!r}")
-            return list(reader)
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise SpandexError(f"{path}: not a training log ({error})") from None
 
 
 def _measures(metrics: Metrics) -> dict[str, float | int]:

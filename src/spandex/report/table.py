@@ -15,6 +15,7 @@ from typing import Any
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 from spandex.report.tex import escape
+from spandex.text_files import read_csv
 
 Metrics = Mapping[str, Any]
 
@@ -123,14 +124,14 @@ def published_rows(folder: str | os.PathLike) -> list[Row]:
     Raises:
         SpandexError: a file is missing or has no such entry.
     """
-    board = _read(Path(folder) / "ndns_track1_test_set_1.csv")
+    board = read_csv(Path(folder) / "ndns_track1_test_set_1.csv")
     shown = [entry for entry in board if entry["team"] == "" or entry["team"] == "SPANDEX"]
     shown += [entry for entry in board if entry["team"] == "Intel" and entry["entry"].startswith("Baseline SDNN")]
     if len(shown) < 3:
         raise SpandexError(f"{folder}: the board lacks the noisy input, SPANDEX or Intel's baseline")
     order = {"": 0, "Intel": 1, "SPANDEX": 2}
     shown.sort(key=lambda entry: order[entry["team"]])
-    paper = _read(Path(folder) / "spandex_paper.csv")
+    paper = read_csv(Path(folder) / "spandex_paper.csv")
     return [_published("N-DNS test set 1", entry) for entry in shown] + [
         _published("SPANDEX write-up", entry) for entry in paper
     ]
@@ -222,14 +223,6 @@ def _known(metrics: Metrics, key: str) -> list[float]:
     """The metric, or nothing if the evaluation left it out."""
     left_out = key.startswith(OPTIONAL) and metrics.get(key) is None
     return [] if left_out else [_metric(metrics, key)]
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
 
 
 def _published(source: str, entry: Mapping[str, str]) -> Row:

@@ -16,7 +16,7 @@ from spandex.errors import SpandexError
 from spandex.evaluation import evaluate as evaluate_pairs
 from spandex.evaluation import known_inputs, load_subject, pair_clips
 from spandex.evaluation.summary import CONFIDENCE
-from spandex.files import PARTIAL, read_json, refuse_overwriting, write_json
+from spandex.files import PARTIAL, refuse_overwriting, write_json
 from spandex.models import istft, stft
 from spandex.params import Params
 from spandex.provenance import code_digest, produced_by
@@ -24,6 +24,7 @@ from spandex.result_log import ResultLog
 from spandex.shards import FOLDER as SHARDS
 from spandex.shards import Shard
 from spandex.steps.common import new_network
+from spandex.text_files import read_json
 
 SHOWN_FAILURES = 5  # in the error message; JSON has all
 

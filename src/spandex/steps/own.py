@@ -7,7 +7,6 @@ from pathlib import Path
 
 import h5py
 import torch
-import yaml
 
 from spandex.data import NoisySpeech
 from spandex.errors import SpandexError
@@ -16,6 +15,7 @@ from spandex.models import SDNN, MaskNetwork, export_hdf5, from_factory, load_ne
 from spandex.references import source_digest
 from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, shrink, sparsity
 from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
+from spandex.text_files import parse_yaml
 from spandex.train import TrainSettings, choose_device
 
 NETWORK_FILES = ("network.pt", "network.net")
@@ -86,8 +86,8 @@ def starting_network(
     refuse_overwriting([output / name for name in NETWORK_FILES], [net] if net else [])
     torch.manual_seed(seed)
     try:
-        values = yaml.safe_load(arguments)
-    except yaml.YAMLError:
+        values = parse_yaml(arguments)
+    except SpandexError:
         values = None
     if not isinstance(values, dict):
         raise SpandexError(f"--arguments {arguments!r}: not of the form {{name: value, ...}}")

@@ -15,10 +15,11 @@ from spandex.report.comparison import Differences
 from spandex.report.figures import KneePoint, knee_point
 from spandex.report.intervals import range_sentences
 from spandex.report.layers import layer_weights
-from spandex.report.numbers import CURVE_COLUMNS, read_log
+from spandex.report.numbers import CURVE_COLUMNS
 from spandex.report.page import Highlight, Origin, Page
 from spandex.report.wording import interval, number
 from spandex.steps.results import network_scores
+from spandex.text_files import read_csv
 
 BOARD = "ndns_track1_test_set_1.csv"
 Metrics = Mapping[str, Any]
@@ -58,14 +59,14 @@ def page_of(
     """
     names = list(networks)
     shown = ["baseline", *params.pruned]
-    epochs = {name: read_log(models / params.folder(name) / "epochs.csv", CURVE_COLUMNS[1:]) for name in names}
+    epochs = {name: read_csv(models / params.folder(name) / "epochs.csv", CURVE_COLUMNS[1:]) for name in names}
     iterations = {
-        name: read_log(models / params.folder(name) / "log.csv", ("iteration", "sparsity"))
+        name: read_csv(models / params.folder(name) / "log.csv", ("iteration", "sparsity"))
         for name in params.fine_tuned
     }
     exported = {name: models / "exported" / name / "network.net" for name in names}
     layers = {name: layer_weights(path) for name, path in exported.items()}
-    board = [entry for entry in read_log(reference / BOARD, ("team", "entry")) if entry["team"]]
+    board = [entry for entry in read_csv(reference / BOARD, ("team", "entry")) if entry["team"]]
     deployed = {
         "sparsity_map": parse_sparsity_map(params.deploy.sparsity_text),
         "density_threshold": params.deploy.density_threshold,

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spandex.errors import SpandexError
-from spandex.files import read_json, sha256
+from spandex.files import sha256
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision
+from spandex.text_files import read_json, read_numbers
 from spandex.tracking.build import Build, default_uri, is_server, local_uri, sqlite_file
 from spandex.tracking.client import TrackingError
 from spandex.tracking.fallback import log_to_build, start_locally
 from spandex.tracking.networks import DIGEST_TAG
 from spandex.tracking.runs import SCORES_TAG, ModelRecord, abandon, alive, log_results, start_build
-from spandex.tracking.store import InputData, log_files, read_rows
+from spandex.tracking.store import InputData, log_files
 from spandex.tracking.sync import sync
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "evaluation"}
@@ -189,7 +190,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         f"spandex-{params.profile}-{name}",
         params=own,
         metrics=scores,
-        rows=read_rows(folder / "epochs.csv"),
+        rows=read_numbers(folder / "epochs.csv"),
         tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | digests,
         inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, name)],
         artifacts=[folder / "network.pt", network],

@@ -7,7 +7,8 @@ from typing import Any
 
 from spandex.checkout import main_checkout
 from spandex.errors import SpandexError
-from spandex.files import read_json, write_json
+from spandex.files import write_json
+from spandex.text_files import read_json
 
 
 @dataclass(frozen=True)

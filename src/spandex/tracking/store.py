@@ -1,7 +1,6 @@
 """What MLflow keeps of a build: params, tags, curves, metrics, data sets and files, each logged once."""
 
 import contextlib
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,21 +143,6 @@ def log_files(client: MlflowClient, run_id: str, paths: Iterable[str | Path], fo
         if not Path(path).is_file():
             raise SpandexError(f"{path}: no such file")
         client.log_artifact(run_id, str(path), folder)
-
-
-def read_rows(path: str | Path) -> list[dict[str, float]]:
-    """The rows of an epochs.csv.
-
-    Raises:
-        SpandexError: the file is missing or no training log.
-    """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except (TypeError, ValueError) as error:
-        raise SpandexError(f"{path}: not a training log ({error})") from None
 
 
 def _artifact_location(uri: str) -> str | None:

@@ -20,6 +20,7 @@ from spandex.section import Count, Fraction, Positive, Section
 from spandex.text_files import parse_yaml, read_text
 
 PROFILES = ("embedded", "mini", "dns4")
+PUBLISHED_STATES = ("ndns-baseline-pt",)  # state dicts of the catalogue's networks
 ASSIGNMENT = re.compile(r'(?:[^\s"]|"(?:\\.|[^"\\])*"|")+')  # spaces belong to it within double quotes
 
 
@@ -85,6 +86,18 @@ class Model(Section):
     scale_grad: Positive
     max_delay: Annotated[int, Field(ge=0)]  # steps
     pretrained: str | None  # a network of the catalogue, a network.pt, or null for random weights
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pretrained and self.pretrained_file is None and self.pretrained not in PUBLISHED_STATES:
+            known = ", ".join(PUBLISHED_STATES)
+            raise ValueError(f"pretrained: {self.pretrained!r} is neither a state dict's file nor one of {known}")
+        return self
+
+    @property
+    def pretrained_file(self) -> Path | None:
+        """The state dict that ``pretrained`` names by its path."""
+        return Path(self.pretrained) if self.pretrained and Path(self.pretrained).suffix else None
 
 
 class Train(Section):
@@ -195,7 +208,7 @@ class Params(Section):
             raise ValueError(f"train.segment_s: {self.train.segment_s} is more than data.clip_s: {self.data.clip_s}")
         if self.model.factory is None and self.model.arguments:
             raise ValueError("model.arguments: there is no model.factory to take them")
-        if self.model.factory is not None and self.model.pretrained and not Path(self.model.pretrained).suffix:
+        if self.model.factory is not None and self.model.pretrained and not self.model.pretrained_file:
             raise ValueError(
                 f"model.pretrained: {self.model.pretrained} is no network of model.factory; "
                 "give a state dict of that, or null and train.epochs"

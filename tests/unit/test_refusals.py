@@ -4,6 +4,7 @@ A case is a command in a folder that holds params.yaml, network.net, network.pt,
 with the files that the case itself gives; and what its line must say.
 """
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from commands import refusal
 from denoising import N_FFT, noisy_pair, small_network
@@ -75,6 +77,46 @@ OWN_INPUT = [
 ]
 
 
+def weights(value: float) -> Callable[[Path], None]:
+    """A copy of network.pt with one weight of that value."""
+
+    def write(path: Path) -> None:
+        state = torch.load("network.pt", weights_only=True)
+        state["blocks.2.synapse.weight"][1, 2] = value
+        torch.save(state, path)
+
+    return write
+
+
+NOT_FINITE = [
+    Case(
+        f"{command} --net bad.pt{more}",
+        f"bad.pt: blocks.2.synapse.weight holds {value} in 1 of 16 places",
+        {"bad.pt": weights(value)},
+    )
+    for command, more in (
+        ("denoise noisy out --backend torch", ""),
+        ("prune --target 0.5 --output out", ""),
+        ("train --output out", f" {TRAIN}"),
+    )
+    for value in (math.nan, math.inf, -math.inf)
+]
+BUILDS = [
+    Case("--set model.pretrained=a.pt rebuild", "model.pretrained: a.pt: no such file"),
+    Case("--set model.pretrained=a.pt rebuild", "model.pretrained: a.pt: not a state dict", {"a.pt": b"x"}),
+    Case("--set model.pretrained=network.pt rebuild", "model.pretrained: network.pt: does not fit the network"),
+    Case("--set model.pretrained=nix rebuild", "model.pretrained: 'nix' is neither a state dict's file nor one of"),
+    Case("--set model.factory=nix:nix rebuild", "model.factory: "),
+    Case("--set deploy.sparsity_map=[true,false] rebuild", "deploy.sparsity_map: sparsity map has 2 entries for the 3"),
+    Case("--set data.clips.train=100000000 rebuild", "GB free, what is to be written there needs 288"),
+    Case("rebuild", "models/embedded: cannot be written (", {"models": b"a file"}),
+    Case("rebuild", "reports/embedded: cannot be written (", {"reports": link("nowhere/at/all")}),
+]
+if not torch.cuda.is_available():
+    BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
+CASES = [*OWN_INPUT, *NOT_FINITE, *BUILDS]
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("template")
@@ -90,7 +132,7 @@ def template(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("case", OWN_INPUT, ids=lambda case: case.command)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.command)
 def test_refused_in_one_line_and_nothing_is_lost(template, tmp_path, monkeypatch, case):
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

@@ -3,7 +3,7 @@ rule train_baseline:
     input:
         train=f"{DATA}/train/clips.json",
         validation=f"{DATA}/validation/clips.json",
-        pretrained=[PARAMS.model.pretrained] if Path(PARAMS.model.pretrained or "").suffix else [],
+        pretrained=str(PARAMS.model.pretrained_file) if PARAMS.model.pretrained_file else [],
     output:
         network=f"{MODELS}/baseline/network.pt",
         epochs=f"{MODELS}/baseline/epochs.csv",

@@ -47,12 +47,10 @@ def rebuild(
     """Check the parameters, remove what is stale (see sync), and bring a target up to date."""
     from spandex import build
     from spandex.shards import reopen
+    from spandex.steps.check import check_build
 
     params = params_of(context)
-    if params.model.factory is not None:
-        from spandex.steps.common import new_network
-
-        new_network(params)  # refused here rather than after the data
+    check_build(params, here=executor == "default")
     build.lock()
     _sync(params)
     reopen(Path("data", params.profile), Path("reports", params.profile))

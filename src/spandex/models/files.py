@@ -170,6 +170,12 @@ def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, 
         raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise SpandexError(f"{path}: not a state dict: expected names mapped to tensors")
+    for key, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise SpandexError(f"{path}: {key} is no plain tensor")
+        wrong = tensor[~torch.isfinite(tensor)]
+        if len(wrong):
+            raise SpandexError(f"{path}: {key} holds {wrong[0].item()} in {len(wrong)} of {tensor.numel()} places")
     return _merge_pruned(state, own, path)
 
 

@@ -7,7 +7,6 @@ import torch
 from spandex.checkout import downloads, resolved_mirror
 from spandex.data import NoisySpeech, SegmentBatches, fetch
 from spandex.data.catalog import source
-from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.models import MaskNetwork, load_state, save_state
 from spandex.params import Params
@@ -22,15 +21,13 @@ from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
-STATE_DICTS = ("ndns-baseline-pt",)  # of the catalogue's networks
-
 
 def train_baseline(params: Params, train: Path, validation: Path, run: Path, output: Path) -> None:
     """Take published weights or draw random ones, and train them for ``train.epochs``."""
     network = new_network(params).to(choose_device(params.train.device))
     start = "random weights"
     if params.model.pretrained is not None:
-        start = _pretrained(params)
+        start = params.model.pretrained_file or _published(params)
         load_state(network, start)
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
@@ -75,13 +72,8 @@ def _shared_settings(params: Params) -> dict[str, float]:
     return shared | {"seed": params.seed, "threads": params.threads}
 
 
-def _pretrained(params: Params) -> Path:
-    """``model.pretrained``: a published network by name, or a state dict by path."""
+def _published(params: Params) -> Path:
     name = params.model.pretrained
-    if Path(name).suffix:
-        return Path(name)
-    if name not in STATE_DICTS:
-        raise SpandexError(f"model.pretrained: {name!r} is neither a file nor one of {', '.join(STATE_DICTS)}")
     return fetch([source(name)], downloads(), mirror=resolved_mirror(params.mirror))[name]
 
 

@@ -1,0 +1,77 @@
+"""What would stop a build after hours, asked in its first seconds."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from spandex.errors import SpandexError
+from spandex.params import Params
+
+SAMPLE_BYTES = 2
+FILES_OF_A_CLIP = 3  # noisy, clean, noise
+BESIDE_AUDIO_GB = 0.2  # networks, checkpoints and results
+
+
+def check_build(params: Params, here: bool = True) -> None:
+    """Check what the parameters name beside numbers: a place to write, a device, networks.
+
+    Args:
+        params: of the build.
+        here: whether its jobs run on this machine; else nothing is said of devices.
+
+    Raises:
+        SpandexError: something is missing or does not fit; nothing was done.
+    """
+    _check_folders(params)
+    if here and params.train.device == "cuda":
+        from spandex.train import choose_device
+
+        choose_device("cuda")
+    if params.model.factory or params.model.pretrained_file or isinstance(params.deploy.sparsity_map, list):
+        _check_network(params)  # which takes seconds to import
+
+
+def _check_folders(params: Params) -> None:
+    for top in ("data", "models", "reports"):
+        folder = Path(top, params.profile)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise SpandexError(f"{folder}: cannot be written ({error.strerror})") from None
+    data = Path("data", params.profile)
+    free_gb, needed_gb = shutil.disk_usage(data).free / 1e9, BESIDE_AUDIO_GB + _missing_audio_gb(params, data)
+    if free_gb < needed_gb:
+        raise SpandexError(f"{data}: {free_gb:.1f} GB free, what is to be written there needs {needed_gb:.1f} GB")
+
+
+def _missing_audio_gb(params: Params, data: Path) -> float:
+    """Of the clips that are not mixed yet, and of the embedded corpus; downloads ask for their own space."""
+    settings = params.data
+    seconds = 0.0
+    for split, clips in settings.clips:
+        linked = (settings.source, split) == ("dns4", "test")
+        if not linked and not (data / split / "clips.json").is_file():
+            seconds += FILES_OF_A_CLIP * clips * settings.clip_s
+    if settings.source == "embedded" and not (data / "corpus" / "manifest.csv").is_file():
+        minutes = sum(amount for _, amount in settings.corpus_minutes or ())
+        seconds += 60 * minutes * (1 + settings.noise_share)
+    return seconds * settings.sample_rate_hz * SAMPLE_BYTES / 1e9
+
+
+def _check_network(params: Params) -> None:
+    from spandex.deploy.netx import resolve_sparsity_map
+    from spandex.models import load_state
+    from spandex.steps.common import new_network
+
+    network = new_network(params)
+    if params.model.pretrained_file:
+        try:
+            load_state(network, params.model.pretrained_file)
+        except SpandexError as error:
+            raise SpandexError(f"model.pretrained: {error}") from None
+    try:
+        densities = dict.fromkeys(range(1, len(network.blocks)), 1.0)
+        resolve_sparsity_map(params.deploy.sparsity_map, densities, params.deploy.density_threshold)
+    except SpandexError as error:
+        raise SpandexError(f"deploy.sparsity_map: {error}") from None

@@ -1,8 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 import soundfile
 
 from spandex.data.audio import AudioError, from_int16, read_audio, read_channels, to_int16, write_flac, write_wav
+from spandex.data.containers import missing_part
 from spandex.errors import SpandexError
 
 
@@ -101,6 +104,81 @@ def test_nan_is_not_written(tmp_path):
     with pytest.raises(AudioError, match=r"a\.wav: not written"):
         write_wav(tmp_path / "a.wav", np.array([0.0, np.nan]))
     assert not list(tmp_path.iterdir())
+
+
+CONTAINERS = [
+    ("WAV", "PCM_16", "FILE"),
+    ("WAV", "PCM_16", "BIG"),
+    ("WAV", "ULAW", "FILE"),
+    ("WAVEX", "FLOAT", "FILE"),
+    ("RF64", "PCM_16", "FILE"),
+    ("W64", "PCM_16", "FILE"),
+    ("AIFF", "PCM_24", "FILE"),
+    ("CAF", "PCM_16", "FILE"),
+    ("AU", "PCM_16", "FILE"),
+    ("SVX", "PCM_16", "FILE"),
+    ("NIST", "PCM_16", "FILE"),
+    ("FLAC", "PCM_16", "FILE"),
+    ("OGG", "VORBIS", "FILE"),
+    ("MP3", "MPEG_LAYER_III", "FILE"),
+]
+
+
+@pytest.mark.parametrize(("container", "subtype", "endian"), CONTAINERS)
+def test_file_of_any_kind_that_is_cut_off_is_refused(tmp_path, container, subtype, endian):
+    path, audio = tmp_path / "a.wav", sine(440, 16_000, 2) + 0.01 * np.random.default_rng(1).standard_normal(32_000)
+    soundfile.write(path, audio, 16_000, subtype=subtype, endian=endian, format=container)
+    assert len(read_channels(path)[0]) == 32_000
+    whole = path.read_bytes()
+    for share in (0.3, 0.5, 0.9, 0.995):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(AudioError, match=r"a\.wav: (cut off|unreadable)"):
+            read_channels(path)
+
+
+@pytest.mark.parametrize("size", [0, 2**31 - 1, 2**32 - 1])
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "AU"])
+def test_header_written_before_the_length_was_known_says_nothing(tmp_path, container, size):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sine(440, 16_000), 16_000, subtype="PCM_16", format=container)
+    content = bytearray(path.read_bytes())
+    place, order = (8, "big") if container == "AU" else (4, "big" if container == "AIFF" else "little")
+    content[place : place + 4] = size.to_bytes(4, order)
+    path.write_bytes(content)
+    assert missing_part(path) is None
+
+
+def test_ogg_stream_without_an_end_is_refused(tmp_path):
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, sine(440, 16_000, 10), 16_000, subtype="VORBIS", format="OGG")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rfind(b"OggS")])
+    with pytest.raises(AudioError, match=r"a\.ogg: cut off: its last page does not end the stream"):
+        read_channels(path)
+
+
+def test_flac_without_a_length_says_what_to_do(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sine(440, 16_000), 16_000, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # 36 bits of the number of samples, in the first block of metadata
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match="does not say how long it is; encode it again"):
+        read_channels(path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link"])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, kind):
+    path = tmp_path / "a.wav"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere.wav")
+    with pytest.raises(AudioError, match=r"a\.wav: no (such )?file$"):
+        read_channels(path)
 
 
 def test_wav_file_that_ends_too_early_is_refused(tmp_path):

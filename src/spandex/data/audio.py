@@ -1,6 +1,8 @@
 """Audio files in and out: mono float32 arrays in [-1, 1] at 16 kHz, or any file's channels as they are."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from spandex.data.containers import missing_part
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 
@@ -15,7 +18,7 @@ SAMPLE_RATE_HZ = 16_000
 PCM_SCALE = 2**15  # one step of 16-bit PCM is 2**-15 of full scale
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}  # libsndfile's subtypes
 WRITE_SAMPLES = 4096  # at once; given minutes of audio, libsndfile's Vorbis encoder overflows the stack
-UNKNOWN_SIZE = 2**31 - 2**16  # bytes; headers of WAV files written to a pipe say so many, or more, up to 2**32 - 1
+LONGEST = 2**62  # samples; libsndfile says more of FLAC that was written to a pipe, and cannot read its end
 SILENCE_PEAK = 1e-4  # -80 dBFS: three steps of 16-bit PCM, nothing but rounding noise
 
 
@@ -79,15 +82,11 @@ def read_channels(path: str | os.PathLike) -> tuple[np.ndarray, SoundFormat]:
     Raises:
         AudioError: the file is missing, unreadable, cut off, empty, or holds NaN or infinite samples.
     """
-    if not Path(path).is_file():
-        raise AudioError(path, "no such file")
-    try:
-        _check_whole(Path(path))
-        with soundfile.SoundFile(path) as file:
-            audio = file.read(dtype="float32", always_2d=True)
-            sound_format = SoundFormat(file.samplerate, file.format, file.subtype, file.endian)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, f"unreadable ({getattr(error, 'error_string', error)})") from None
+    with open_audio(path) as file:
+        audio = file.read(dtype="float32", always_2d=True)
+        sound_format = SoundFormat(file.samplerate, file.format, file.subtype, file.endian)
+        if len(audio) < file.frames:
+            raise AudioError(path, f"cut off: {len(audio)} of {file.frames} samples")
     if not audio.size:
         raise AudioError(path, "empty")
     if not np.isfinite(audio).all():
@@ -95,13 +94,25 @@ def read_channels(path: str | os.PathLike) -> tuple[np.ndarray, SoundFormat]:
     return audio, sound_format
 
 
-def _check_whole(path: Path) -> None:
-    """Raise AudioError if a WAV file is shorter than its header says; libsndfile would take what is there."""
-    with path.open("rb") as file:
-        header = file.read(12)
-    declared, actual = int.from_bytes(header[4:8], "little"), path.stat().st_size - 8
-    if header[:4] + header[8:] == b"RIFFWAVE" and actual + 1 < declared < UNKNOWN_SIZE:
-        raise AudioError(path, f"cut off: {actual + 8} of {declared + 8} bytes")
+@contextlib.contextmanager
+def open_audio(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
+    """An audio file open to be read, whole as far as its header tells.
+
+    Raises:
+        AudioError: the file is missing, unreadable, then or while it is open, or cut off.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(path, "no file" if path.exists() else "no such file")  # folders, pipes, devices
+    try:
+        if missing := missing_part(path):
+            raise AudioError(path, f"cut off: {missing}")
+        with soundfile.SoundFile(path) as file:
+            if file.frames > LONGEST:
+                raise AudioError(path, "its header does not say how long it is; encode it again")
+            yield file
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, f"unreadable ({getattr(error, 'error_string', error)})") from None
 
 
 def write_channels(path: str | os.PathLike, audio: np.ndarray, sound_format: SoundFormat) -> None:

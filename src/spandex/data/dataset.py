@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from spandex.data.audio import SAMPLE_RATE_HZ, AudioError
+from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, open_audio
 from spandex.data.synthesis import SynthesisSettings
 from spandex.errors import SpandexError
 from spandex.text_files import read_json
@@ -227,13 +227,10 @@ class SegmentBatches:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[soundfile.SoundFile]:
-    try:
-        with soundfile.SoundFile(file) as audio:
-            if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
-                raise AudioError(file, f"{audio.samplerate} Hz, {audio.channels} channels; clips are 16000 Hz mono")
-            yield audio
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(file, f"unreadable ({getattr(error, 'error_string', error)})") from None
+    with open_audio(file) as audio:
+        if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
+            raise AudioError(file, f"{audio.samplerate} Hz, {audio.channels} channels; clips are 16000 Hz mono")
+        yield audio
 
 
 def _frames(file: Path) -> int:

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-import soundfile
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from spandex.data.audio import AudioError, open_audio
 from spandex.data.catalog import Source, catalog, dns4_archives, dns4_names, ndns_test_set_1, source
 from spandex.data.corpus import SPLITS, Entry, write_manifest
 from spandex.data.download import RefusedError, Retry, fetch, is_address
@@ -370,10 +370,11 @@ def _describe(root: Path, recording: _Recording) -> Entry | tuple[str, str]:
     if recording.sha256 not in (None, digest):
         return name, f"expected sha256:{recording.sha256}, found sha256:{digest}"
     try:
-        info = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError) as error:
-        return name, f"unreadable ({getattr(error, 'error_string', error)})"
-    if not info.frames:
+        with open_audio(path) as file:
+            frames, rate = file.frames, file.samplerate
+    except AudioError as error:
+        return name, error.reason
+    if not frames:
         return name, "empty"
     kind, split, group = recording.kind, recording.split, recording.group
-    return Entry(name, kind, split, group, info.samplerate, round(info.frames / info.samplerate, 6), digest)
+    return Entry(name, kind, split, group, rate, round(frames / rate, 6), digest)

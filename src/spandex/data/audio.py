@@ -20,6 +20,7 @@ PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32} 
 WRITE_SAMPLES = 4096  # at once; given minutes of audio, libsndfile's Vorbis encoder overflows the stack
 LONGEST = 2**62  # samples; libsndfile says more of FLAC that was written to a pipe, and cannot read its end
 SILENCE_PEAK = 1e-4  # -80 dBFS: three steps of 16-bit PCM, nothing but rounding noise
+SILENCE_RANGE = 2 * SILENCE_PEAK  # from the lowest sample to the highest, whatever the offset
 
 
 class AudioError(SpandexError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, read_channels
+from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError, read_channels
 from spandex.data.dataset import SNR
 from spandex.deploy.codec import LARGEST_SAMPLE
 from spandex.errors import SpandexError
@@ -53,8 +53,8 @@ class Pair:
         noisy, clean = _read(self.noisy), _read(self.clean)
         if len(noisy) != len(clean):
             raise AudioError(self.noisy, f"{len(noisy)} samples, but {self.clean.name} has {len(clean)}")
-        if np.ptp(clean) == 0:
-            raise AudioError(self.clean, "silent")
+        if np.ptp(clean) <= SILENCE_RANGE:
+            raise AudioError(self.clean, "silent (nothing above -80 dBFS)")
         return Clip(noisy, clean, hashlib.sha256(noisy.tobytes() + clean.tobytes()).hexdigest()[:16])
 
 

@@ -393,6 +393,8 @@ class _Run:
     def end_epoch(self) -> None:
         """Validate, keep the weights if they are the best, and write down how the epoch went."""
         position = self.position
+        if not position.since_epoch.segments and not position.skipped:
+            raise TrainingError(f"epoch {position.epoch + 1}: no training segment holds speech")
         clock = time.monotonic()
         score = self.validate()
         validation_s = time.monotonic() - clock

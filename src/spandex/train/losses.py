@@ -2,12 +2,14 @@
 
 import torch
 
+from spandex.data.audio import SILENCE_RANGE
 from spandex.metrics import si_snr
 
 
 def audible(clean: torch.Tensor) -> torch.Tensor:
-    """Which clips (batch, samples) have an SI-SNR, as booleans (batch,): all whose clean signal is not constant."""
-    return clean.amax(dim=-1) > clean.amin(dim=-1)
+    """Which clips (batch, samples) have an SI-SNR, as booleans (batch,): all whose clean signal is more than rounding
+    noise around a constant."""
+    return clean.amax(dim=-1) - clean.amin(dim=-1) > SILENCE_RANGE
 
 
 def denoising_loss(

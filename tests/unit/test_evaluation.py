@@ -10,6 +10,7 @@ import torch
 from denoising import HOP, N_FFT, noisy_pair, small_network
 from evaluations import evaluated, write_clips
 from spandex.data.audio import from_int16, to_int16, write_wav
+from spandex.data.listing import Listing
 from spandex.deploy import Executor
 from spandex.deploy.codec import encode
 from spandex.evaluation import Pair, evaluate, load_subject, pair_clips
@@ -185,7 +186,7 @@ def test_clips_that_are_done_are_let_go(nets, tmp_path, workers):
             most[0] = max(most[0], sum(other() is not None for other in read))
             return clip
 
-    pairs = [Watched(pair.noisy, pair.clean) for pair in pair_clips(*write_clips(tmp_path, 40))[0]]
+    pairs = [Watched(pair.noisy, pair.clean, pair.listing) for pair in pair_clips(*write_clips(tmp_path, 40))[0]]
     subjects = [load_subject(net, with_float=True) for net in nets]
     done = []
     evaluate(subjects, pairs, None, ResultLog(tmp_path / "log"), workers=workers, progress=done.append)
@@ -258,7 +259,7 @@ def test_loss_by_outputs_beyond_24_bits_is_named(tmp_path):
     write_wav(tmp_path / "noisy/a.wav", noisy)
     write_wav(tmp_path / "clean/a.wav", clean)
     assert Executor(net).run(encode(noisy, N_FFT, HOP)[0]).outputs.min() < -(2**23)
-    clip = Pair(tmp_path / "noisy/a.wav", tmp_path / "clean/a.wav").read()
+    clip = Pair(tmp_path / "noisy/a.wav", tmp_path / "clean/a.wav", Listing(tmp_path)).read()
     changes = loss_by_cause(load_subject(net, with_float=True))(clip)
     assert abs(changes["output_wrap"]) > 1
     folders = tmp_path / "noisy", tmp_path / "clean"

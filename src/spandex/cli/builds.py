@@ -47,12 +47,13 @@ def rebuild(
     """Check the parameters, remove what is stale (see sync), and bring a target up to date."""
     from spandex import build
     from spandex.shards import reopen
-    from spandex.steps.check import check_build
+    from spandex.steps.check import check_build, check_clips
 
     params = params_of(context)
     check_build(params, here=executor == "default")
     build.lock()
     _sync(params)
+    check_clips(params)
     reopen(Path("data", params.profile), Path("reports", params.profile))
     build.run(target, cores, assignments(context.meta["overrides"]), executor)
 
@@ -79,10 +80,12 @@ def sync(
 def record(context: Context) -> None:
     """Commit finished stages to DVC if params.yaml alone says how they were made; clear checkpoints of what is done."""
     from spandex import build
+    from spandex.steps.check import check_clips
 
     params = params_of(context)
     build.lock()
     build.clear_checkpoints(params)
+    check_clips(params)  # what DVC takes for the truth
     print(build.record(params, context.obj()))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, open_audio
+from spandex.data.listing import READ, Listing
 from spandex.data.synthesis import SynthesisSettings
 from spandex.errors import SpandexError
 from spandex.text_files import read_json
@@ -63,6 +64,9 @@ class NoisySpeech:
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory)
+        self._listing = Listing(self.directory)
+        for error in self._listing.damaged(READ):
+            raise error
         noisy, clean = self._by_id("noisy"), self._by_id("clean")
         for name, files, partners in (("clean", noisy, clean), ("noisy", clean, noisy)):
             for file_id in files.keys() - partners.keys():
@@ -127,7 +131,10 @@ class NoisySpeech:
 
     def read(self, index: int, start: int = 0, samples: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """Noisy and clean as float32 (samples,), from ``start`` on; no more than that is read, -1 means all."""
-        noisy, clean = (_read(file, start, samples) for file in (self.noisy_files[index], self.clean_files[index]))
+        files = self.noisy_files[index], self.clean_files[index]
+        for file in files:
+            self._listing.check(file)
+        noisy, clean = (_read(file, start, samples) for file in files)
         self._check_lengths(index, len(noisy), len(clean))
         return noisy, clean
 

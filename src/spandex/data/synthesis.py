@@ -31,6 +31,7 @@ from spandex.data.audio import (
     write_wav,
 )
 from spandex.data.corpus import Entry, read_manifest
+from spandex.data.listing import Listing
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, write_json
@@ -370,7 +371,7 @@ def synthesize(
     sources = _sources(manifest, split, settings, clips)
     done = _prepare(directory, sources, range(clips), seed)
     if _gather(directory, sources, clips, seed):
-        done = _whole(_found(directory), sources)
+        done = _whole(_found(directory), sources, Listing(directory))
     _write(directory, sources, range(clips), done, seed, workers, progress)
     return _settle_journal(directory / "skipped.jsonl", clips)
 
@@ -396,7 +397,7 @@ def synthesize_shard(
     """
     directory = Path(directory)
     sources = _sources(manifest, split, settings, clips)
-    done = _whole(_found(directory), sources) if _holds(directory, sources, seed) else set()
+    done = _whole(_found(directory), sources, Listing(directory)) if _holds(directory, sources, seed) else set()
     share = [index for index in shard.share(range(clips)) if index not in done]
     own = directory / SHARDS / str(shard)
     _write(own, sources, share, _prepare(own, sources, share, seed), seed, workers, progress)
@@ -458,7 +459,7 @@ def _prepare(directory: Path, sources: Sources, indices: Collection[int], seed: 
             f"{directory}: holds clips but no {_RECORD}, so they were not made here; choose another folder"
         )
     same = _holds(directory, sources, seed)
-    done = _whole(found, sources).intersection(indices) if same else set()
+    done = _whole(found, sources, Listing(directory)).intersection(indices) if same else set()
     for index in found.keys() - done:
         for file in found[index]:
             file.unlink()
@@ -517,14 +518,14 @@ def _found(directory: Path) -> dict[int, list[Path]]:
     return found
 
 
-def _whole(found: dict[int, list[Path]], sources: Sources) -> set[int]:
-    """Numbers of the clips of which every file is there in its length."""
+def _whole(found: dict[int, list[Path]], sources: Sources, listing: Listing) -> set[int]:
+    """Numbers of the clips of which every file is there in its length, and what the list says, if there is one."""
     size = 44 + 2 * sources.settings.samples  # header and samples
     return {
         index
         for index, files in found.items()
         if sorted(file.parent.name for file in files) == ["clean", "noise", "noisy"]
-        and all(file.stat().st_size == size for file in files)
+        and all(file.stat().st_size == size and listing.holds(file) for file in files)
     }
 
 

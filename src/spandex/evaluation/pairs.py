@@ -10,6 +10,7 @@ import numpy as np
 
 from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError, read_channels
 from spandex.data.dataset import SNR
+from spandex.data.listing import READ, Listing
 from spandex.deploy.codec import LARGEST_SAMPLE
 from spandex.errors import SpandexError
 
@@ -32,11 +33,13 @@ class Pair:
 
     Attributes:
         noisy, clean: the files.
+        listing: of the folder that both lie below.
         snr_db: of the mixture; None where the noisy file's name does not say it.
     """
 
     noisy: Path
     clean: Path
+    listing: Listing
 
     @property
     def snr_db(self) -> int | None:
@@ -50,6 +53,8 @@ class Pair:
             AudioError: a file is unreadable, empty, holds NaN, is not 16 kHz mono, is far beyond full scale, has
                 another length than its partner; or the clean one is silent, so that no SI-SNR is defined.
         """
+        for file in (self.noisy, self.clean):
+            self.listing.check(file)
         noisy, clean = _read(self.noisy), _read(self.clean)
         if len(noisy) != len(clean):
             raise AudioError(self.noisy, f"{len(noisy)} samples, but {self.clean.name} has {len(clean)}")
@@ -67,8 +72,12 @@ def pair_clips(noisy: str | os.PathLike, clean: str | os.PathLike) -> tuple[list
     Raises:
         SpandexError: a folder is missing or has no audio files, or two files of one have the same id.
     """
+    listing = Listing(Path(noisy).parent)
+    if Path(clean).parent == Path(noisy).parent:
+        for error in listing.damaged(READ):
+            raise error
     noisy_files, clean_files = _by_key(Path(noisy)), _by_key(Path(clean))
-    pairs = [Pair(file, clean_files[key]) for key, file in noisy_files.items() if key in clean_files]
+    pairs = [Pair(file, clean_files[key], listing) for key, file in noisy_files.items() if key in clean_files]
     alone = [
         SpandexError(f"{file}: no partner in {folder}")
         for files, partners, folder in ((noisy_files, clean_files, clean), (clean_files, noisy_files, noisy))

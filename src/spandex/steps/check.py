@@ -4,6 +4,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from spandex.data.corpus import SPLITS
+from spandex.data.listing import Listing
 from spandex.errors import SpandexError
 from spandex.params import Params
 
@@ -29,6 +31,17 @@ def check_build(params: Params, here: bool = True) -> None:
         choose_device("cuda")
     if params.model.factory or params.model.pretrained_file or isinstance(params.deploy.sparsity_map, list):
         _check_network(params)  # which takes seconds to import
+
+
+def check_clips(params: Params) -> None:
+    """Check that the clips which a build has mixed are there as it listed them, as far as a look at the folders tells.
+
+    Raises:
+        SpandexError: one is not; how to make it anew.
+    """
+    for split in SPLITS:
+        for error in Listing(Path("data", params.profile, split)).damaged():
+            raise error
 
 
 def _check_folders(params: Params) -> None:

@@ -1,15 +1,18 @@
 """Corpora and their noisy mixtures."""
 
 import functools
+import hashlib
+import json
 from pathlib import Path
 
 from tqdm import tqdm
 
 from spandex import data
 from spandex.checkout import resolved_mirror
+from spandex.data.listing import list_files
 from spandex.files import write_json
 from spandex.params import Params
-from spandex.provenance import produced_by, tree_digest
+from spandex.provenance import produced_by
 from spandex.shards import Shard
 
 
@@ -57,14 +60,15 @@ def synthesize(
         data.link_clips(data.find_test_set(manifest.parent), output.parent, count)
     else:
         skipped = _mix(params, manifest, split, output.parent, count, workers)
-    clips = data.NoisySpeech(output.parent)
+    clips, files = data.NoisySpeech(output.parent), list_files(output.parent, workers)
     print(f"{split}: {len(clips)} clips")
     write_json(
         output,
         {
             "split": split,
             "clips": [file.name for file in clips.noisy_files],
-            "digest": tree_digest([*clips.noisy_files, *clips.clean_files]),
+            "digest": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16],
+            "files": files,
             "skipped": [skip._asdict() for skip in skipped],
             "produced_by": produced_by([manifest], params),
         },

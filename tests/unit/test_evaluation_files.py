@@ -322,7 +322,8 @@ def test_command_fails_in_one_line_that_names_the_file(net, tmp_path):
     arguments = [str(part) for option in options.items() for part in option]
     result = CliRunner().invoke(app, ["evaluate", "--no-mos", *arguments])
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == f"spandex evaluate: 1 file failed; {clean}/clean_fileid_1.wav: silent"
+    silent = "silent (nothing above -80 dBFS)"
+    assert result.stderr.splitlines()[-1] == f"spandex evaluate: 1 file failed; {clean}/clean_fileid_1.wav: {silent}"
     assert "first: SI-SNR" in result.stdout
     assert read_json(tmp_path / "scores.json")["networks"]["first"]["clips"] == 1
 

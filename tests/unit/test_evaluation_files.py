@@ -360,6 +360,22 @@ def test_networks_need_names_of_their_own(net, clips, tmp_path):
     assert set(result["networks"]) == {"one", "two"}
 
 
+def test_networks_are_named_with_their_files_and_summed_up_in_a_line_each(net, clips, tmp_path):
+    odd = tmp_path / "lr=0.1.net"
+    odd.write_bytes(net.read_bytes())
+    noisy, clean = clips
+    files = {"--noisy": noisy, "--clean": clean, "--json": tmp_path / "scores.json"}
+    options = [str(part) for option in files.items() for part in option]
+    result = CliRunner().invoke(app, ["evaluate", "--no-mos", "--net", f"one={net}", *options, str(odd), str(net)])
+    assert result.exit_code == 0, result.stderr
+    scores = read_json(tmp_path / "scores.json")["networks"]
+    assert set(scores) == {"one", "lr=0.1", "first"}
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("one: ")]
+    power, one = scores["one"]["deployed_power_proxy_ops_per_s"] / 1e6, scores["one"]
+    assert line.startswith(f"one: SI-SNR {one['si_snr_db']:.2f} dB (")
+    assert line.endswith(f"{power:.2f} M-Ops/s deployed, {one['parameters']:,} parameters, {one['size_kb']:.1f} KB")
+
+
 def test_network_is_called_by_its_file_or_by_its_folder(net, clips, tmp_path):
     folder = tmp_path / "prune50"
     folder.mkdir()

@@ -142,6 +142,12 @@ SILENT += [
     )
     for amplitude in (0.0, 2**-15)
 ]
+NAMES = [
+    Case(f"{EVALUATE.replace('network.net', 'a=network.net')} --name b --json a.json", "not by both", status=2),
+    Case(f"{EVALUATE} network.net --json a.json", "two networks are called "),
+    Case(f"{EVALUATE} b=network.net --name b --json a.json", "not by both", status=2),
+    Case(f"{EVALUATE.replace('network.net', 'a=nix.net')} --json a.json", "nix.net: no such file"),
+]
 BUILDS = [
     Case("--set model.pretrained=a.pt rebuild", "model.pretrained: a.pt: no such file"),
     Case("--set model.pretrained=a.pt rebuild", "model.pretrained: a.pt: not a state dict", {"a.pt": b"x"}),
@@ -155,7 +161,7 @@ BUILDS = [
 ]
 if not torch.cuda.is_available():
     BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
-CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *BUILDS]
+CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *NAMES, *BUILDS]
 
 
 @pytest.fixture(scope="module")

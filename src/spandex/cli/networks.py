@@ -124,7 +124,7 @@ def evaluate(
     noisy: Annotated[Path, typer.Option(help="Folder of noisy clips.")],
     clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
     output: Annotated[Path, typer.Option("--json", help="File to write.")],
-    net: Annotated[list[Path] | None, typer.Option(help="Network (HDF5); any number.")] = None,
+    net: Annotated[list[Path] | None, typer.Option(help="Network (HDF5), or NAME=NETWORK; any number.")] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="NET", help="More networks.")] = None,
     name: Annotated[list[str] | None, typer.Option(help="Name of each network, in order.")] = None,
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
@@ -153,18 +153,20 @@ def evaluate(
     Examples:
       spandex evaluate --net a.net --noisy noisy --clean clean --json a.json
       spandex evaluate --net a.net b.net --noisy noisy --clean clean --json b.json
+      spandex evaluate --net dense=a.net sparse=b.net --noisy noisy --clean clean --json c.json
     """
     from spandex.shards import Shard
     from spandex.steps import evaluate as steps
 
     if more and net and len(net) > 1:
         raise typer.BadParameter("give all networks after one --net, or each after a --net of its own")
+    names, nets = _named([*(net or []), *(more or [])], name)
     steps.evaluate(
-        [*(net or []), *(more or [])],
+        nets,
         noisy,
         clean,
         output,
-        names=name or None,
+        names=names,
         mos=mos,
         with_float=with_float or bool(float_net),
         float_nets=float_net or None,
@@ -176,6 +178,21 @@ def evaluate(
         params=params_of(context) if pipeline else None,
         shard=Shard.parse(shard) if shard else None,
     )
+
+
+def _named(nets: list[Path], names: list[str] | None) -> tuple[list[str] | None, list[Path]]:
+    """The names and files of networks given as files or as NAME=FILE; None if there are no names."""
+    pairs = [(None, net) if net.exists() else _split(net) for net in nets]
+    if not any(name for name, _ in pairs):
+        return names or None, nets
+    if names:
+        raise typer.BadParameter("name networks by --name or as NAME=NETWORK, not by both")
+    return [name for name, _ in pairs], [net for _, net in pairs]
+
+
+def _split(net: Path) -> tuple[str | None, Path]:
+    name, is_named, file = str(net).partition("=")
+    return (name, Path(file)) if is_named and name else (None, net)
 
 
 @command("Networks", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -1,9 +1,10 @@
 """Quality, operations, latency and size."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -127,8 +128,7 @@ def evaluate(
     )
     log.close()
     for name, scores in ({"noisy": result.noisy} | result.networks).items():
-        low, high = scores["intervals"]["si_snr_db"]
-        print(f"{name}: SI-SNR {scores['si_snr_db']:.2f} dB ({low:.2f} to {high:.2f})")
+        print(f"{name}: {_in_short(scores)}")
     if not failed:
         log.remove()
         for scores in shards.glob("*.jsonl"):
@@ -137,6 +137,21 @@ def evaluate(
         count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
         more = [f"{len(failed) - SHOWN_FAILURES} more, see {output}"] if len(failed) > SHOWN_FAILURES else []
         raise SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
+
+
+def _in_short(scores: Mapping[str, Any]) -> str:
+    low, high = scores["intervals"]["si_snr_db"]
+    parts = [f"SI-SNR {scores['si_snr_db']:.2f} dB ({low:.2f} to {high:.2f})"]
+    if "mos_ovrl" in scores:
+        parts.append(f"MOS {scores['mos_ovrl']:.2f}")
+    if "parameters" in scores:
+        power = scores["deployed_power_proxy_ops_per_s"] / 1e6
+        parts += [
+            f"{power:.2f} M-Ops/s deployed",
+            f"{scores['parameters']:,} parameters",
+            f"{scores['size_kb']:.1f} KB",
+        ]
+    return ", ".join(parts)
 
 
 def _known(inputs: Path | None, mos: bool) -> dict:

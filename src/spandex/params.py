@@ -16,7 +16,7 @@ from spandex.checkout import resolved_mirror
 from spandex.companions.denoiser.variants import Variant, variant_of, variants
 from spandex.companions.settings import Companions
 from spandex.errors import SpandexError
-from spandex.section import Count, Fraction, Positive, Section
+from spandex.section import MOST_THREADS, Count, Fraction, Positive, Section
 from spandex.text_files import parse_yaml, read_text
 
 PROFILES = ("embedded", "mini", "dns4")
@@ -189,7 +189,7 @@ class Params(Section):
     profile: Literal["embedded", "mini", "dns4"]
     seed: Annotated[int, Field(ge=0)]
     mirror: str | None  # a path or an address, tried before the public sources
-    threads: Count  # of training; a part of its result
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]  # of training; a part of its result
     data: Data
     model: Model
     train: Train

@@ -154,6 +154,13 @@ BUILDS = [
     Case("--set model.pretrained=network.pt rebuild", "model.pretrained: network.pt: does not fit the network"),
     Case("--set model.pretrained=nix rebuild", "model.pretrained: 'nix' is neither a state dict's file nor one of"),
     Case("--set model.factory=nix:nix rebuild", "model.factory: "),
+    Case("--set threads=100000 rebuild", "threads: Input should be less than or equal to 1024, got 100000"),
+    Case("rebuild --cores 100000", "'--cores': Input should be less than or equal to 1024", status=2),
+    Case(
+        f"train --output out --threads 100000 {TRAIN}",
+        "'--threads': Input should be less than or equal to 1024",
+        status=2,
+    ),
     Case("--set deploy.sparsity_map=[true,false] rebuild", "deploy.sparsity_map: sparsity map has 2 entries for the 3"),
     Case("--set data.clips.train=100000000 rebuild", "GB free, what is to be written there needs 288"),
     Case("rebuild", "models/embedded: cannot be written (", {"models": b"a file"}),

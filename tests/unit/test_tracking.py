@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -259,3 +261,10 @@ def test_problems_are_one_line_that_names_them(client, project, monkeypatch):
         create_store("http://127.0.0.1:9")
     (project / "mlflow.db").unlink()
     assert "mlflow.db: no such file; a build makes it" in refusal("ui")
+
+
+def test_taken_port_is_named(project):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        message = refusal("ui", "--port", port)
+    assert message == f"spandex ui: port {port}: Address already in use; --port chooses another"

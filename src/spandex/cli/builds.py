@@ -9,6 +9,7 @@ import typer
 from spandex.cli.app import command, params_of
 from spandex.errors import SpandexError
 from spandex.params import Params, assignments
+from spandex.section import MOST_THREADS
 
 build = command("Builds")
 
@@ -39,7 +40,7 @@ class Target(StrEnum):
 def rebuild(
     context: Context,
     target: Annotated[Target, typer.Argument(help="A phase, all, or a report made on request.")] = Target.ALL,
-    cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="All if not given.")] = None,
     executor: Annotated[
         str, typer.Option(help="What runs the jobs: a folder of workflow/profiles, default or slurm.")
     ] = "default",
@@ -118,7 +119,7 @@ def exp(context: Context) -> None:
 def reproduce(
     context: Context,
     revision: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag with a committed dvc.lock.")],
-    cores: Annotated[int | None, typer.Option(min=1, help="All if not given.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="All if not given.")] = None,
 ) -> None:
     """Rebuild a revision in a temporary clone; compare every number with what it recorded. Status 1 if one differs."""
     from spandex.reproduce import reproduce

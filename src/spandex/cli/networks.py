@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command, params_of
+from spandex.section import MOST_THREADS
 
 network = command("Networks")
 
@@ -36,6 +37,9 @@ Net = Annotated[Path, typer.Argument(metavar="NET", help="Network as lava-dl exp
 SparsityMap = Annotated[
     str,
     typer.Option(help="Which layers get sparse synapses: auto, sparse, dense, a list as 1,0,1, or pairs as 1:1,3:0."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="Files or clips at once; one a core if not given.")
 ]
 DensityThreshold = Annotated[float, typer.Option(help="Largest density that the map auto makes sparse.")]
 
@@ -92,7 +96,9 @@ def denoise(
     stream: Annotated[
         bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Files at once; one a core if not given.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="Files at once; one a core if not given.")
+    ] = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = 0.5,
 ) -> None:
@@ -135,7 +141,9 @@ def evaluate(
     inputs: Annotated[
         Path | None, typer.Option(help="JSON of an evaluation on the same clips: scores of noisy and clean audio.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Clips at once; one a core if not given.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="Clips at once; one a core if not given.")
+    ] = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = 0.5,

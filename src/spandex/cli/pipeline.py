@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command, params_of
+from spandex.section import MOST_THREADS
 
 step = command("Steps of the pipeline")
 
@@ -18,7 +19,7 @@ Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, 
 Run = Annotated[Path, typer.Option(help="JSON file with the MLflow run of the build.")]
 Models = Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")]
 Reports = Annotated[Path, typer.Option(help="Folder of the profile's results.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of processes.")]
+Workers = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Number of processes.")]
 Context = typer.Context
 
 

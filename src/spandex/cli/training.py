@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command
+from spandex.section import MOST_THREADS
 
 training = command("Training")
 
@@ -42,7 +43,7 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Segments a batch.")]
 SegmentS = Annotated[float, typer.Option(min=0.1, help="Length of a segment in seconds.")]
 Rate = Annotated[float, typer.Option(min=0, help="Learning rate of RAdam.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.")]
-Threads = Annotated[int, typer.Option(min=1, help="Of training; a part of its result.")]
+Threads = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Of training; a part of its result.")]
 Where = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU where there is one.")]
 
 

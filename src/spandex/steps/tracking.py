@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -109,12 +110,18 @@ def browse(port: int) -> NoReturn:
         port: on 127.0.0.1.
 
     Raises:
-        SpandexError: nothing has been logged yet.
+        SpandexError: nothing has been logged yet, or the port is taken.
     """
     uri = local_uri()
     store = sqlite_file(uri)
     if not store.is_file():
         raise SpandexError(f"{store}: no such file; a build makes it")
+    with contextlib.closing(socket.socket()) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SpandexError(f"port {port}: {error.strerror}; --port chooses another") from None
     if is_server(default_uri()):
         print(f"these are the runs of this checkout alone; later builds log to {default_uri()}")
     print(f"http://127.0.0.1:{port}", flush=True)

@@ -52,6 +52,71 @@ def test_intact_network_is_described(path):
     assert [layer.synapses and layer.synapses.weights.shape for layer in layers] == [None, (6, 4), (2, 6)]
 
 
+def compressed(file: h5py.File) -> None:
+    del file["layer/1/weight"]
+    file.create_dataset("layer/1/weight", (25_000, 25_000), np.float32, chunks=(1000, 1000), compression="gzip")
+
+
+def beside(file: h5py.File) -> None:
+    file.create_dataset("notes", (2**30,), np.int8, chunks=(2**20,), compression="gzip")
+
+
+def vast_input(file: h5py.File) -> None:
+    del file["layer/0/shape"]
+    file["layer/0/shape"] = [100_000, 100_000, 10]
+
+
+def external_link(file: h5py.File) -> None:
+    del file["layer/1/weight"]
+    file["layer/1/weight"] = h5py.ExternalLink("elsewhere.h5", "/weight")
+
+
+def soft_link(file: h5py.File) -> None:
+    file["layer/2/delay"] = h5py.SoftLink("/layer/1/delay")
+
+
+def external_storage(file: h5py.File) -> None:
+    del file["layer/1/weight"]
+    file.create_dataset("layer/1/weight", (6, 4), np.float32, external=[("/etc/passwd", 0, 96)])
+
+
+def virtual(file: h5py.File) -> None:
+    del file["layer/1/weight"]
+    layout = h5py.VirtualLayout((6, 4), np.float32)
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "weight", shape=(6, 4))
+    file.create_virtual_dataset("layer/1/weight", layout)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (compressed, r": declares 4,768 MiB of numbers; at most 256 are read"),
+        (beside, r": declares 8,192 MiB of numbers; at most 256 are read"),
+        (vast_input, r": layer 0: 100,000,000,000 neurons; at most 4,194,304 are run"),
+        (external_link, r": /layer/1/weight is a link; the data has to lie in the file"),
+        (soft_link, r": /layer/2/delay is a link; the data has to lie in the file"),
+        (external_storage, r": /layer/1/weight: its numbers lie in other files"),
+        (virtual, r": /layer/1/weight: its numbers lie in other files"),
+    ],
+)
+def test_file_that_asks_for_more_than_it_is_is_refused_before_it_is_read(path, read, change, message):
+    with h5py.File(path, "r+") as file:
+        change(file)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(SpandexError, match=rf"network\.net{message}"):
+        read(path)
+
+
+def test_chunked_and_compressed_weights_and_a_group_within_itself_are_read(path):
+    with h5py.File(path, "r+") as file:
+        weights = file["layer/1/weight"][()]
+        del file["layer/1/weight"]
+        file.create_dataset("layer/1/weight", data=weights, chunks=(2, 2), compression="gzip")
+        file["layer/1/neuron/again"] = file["layer/1"]
+    assert [layer.type for layer in network_layers(path)] == ["input", "dense", "dense"]
+
+
 @pytest.mark.parametrize("read", READERS)
 def test_missing_file_is_named(tmp_path, read):
     with pytest.raises(SpandexError, match=r"absent\.net: no such file"):

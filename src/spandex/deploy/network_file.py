@@ -4,6 +4,7 @@ Released lava-dl (0.6) converts many a damaged or unsuitable file without a word
 that are too large and ignores what it does not know. Here each of these is an error that names file, layer and value.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 from lava.lib.dl.netx.utils import NetDict, optimize_weight_bits
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
+from spandex.deploy.storage import check_storage
 from spandex.errors import SpandexError
 
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
 RUNNABLE_LAYERS = ("input", "flatten", "dense", "conv")  # those lava-dl 0.6 has a process and a model for
+MOST_NEURONS = 2**22  # of a layer: four times what a Loihi 2 chip has
 STATE_SCALE = 1 << 12  # thresholds and biases of sigma-delta neurons are multiplied by it (netx's spike_exp, state_exp)
 # what h5py raises for a damaged file, or Python for an entry of another kind
 UNREADABLE = (LookupError, OSError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError)
@@ -105,8 +108,11 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
         raise SpandexError(f"{path}: not a whole HDF5 file ({_first_line(error)})") from None
     with file:
         try:
+            check_storage(file)
             group = file.get("layer")
             complete = isinstance(group, h5py.Group) and len(group) and set(group) == set(map(str, range(len(group))))
+        except SpandexError as error:
+            raise SpandexError(f"{path}: {error}") from None
         except UNREADABLE as error:
             raise SpandexError(f"{path}: its layers cannot be read ({_first_line(error)})") from None
         if not complete:
@@ -290,6 +296,8 @@ def _shape(layer: NetDict) -> tuple[int, ...] | None:
     shape = np.atleast_1d(_whole(layer, "shape"))
     if shape.ndim != 1 or shape.min() < 1:
         raise SpandexError(f"impossible shape {shape.tolist()}")
+    if (neurons := math.prod(shape.tolist())) > MOST_NEURONS:
+        raise SpandexError(f"{neurons:,} neurons; at most {MOST_NEURONS:,} are run")
     return tuple(shape.tolist())
 
 

@@ -10,23 +10,32 @@
 # make lock       resolve the dependencies of pyproject.toml again
 # make bench      speed: inference against stock Lava, training against stock lava-dl, loading, DNSMOS against speechmos
 
-PROFILE ?=
-MIRROR  ?=
-SET     ?=
-CORES   ?= $(shell getconf _NPROCESSORS_ONLN)
+# make's own command line sets these; what an environment happens to export does not count
+PROFILE  :=
+MIRROR   :=
+SET      :=
+CORES    := $(shell getconf _NPROCESSORS_ONLN)
 # of make companions: activity, masks, lyapunov, vgg or denoiser; all if not given
-PAPER   ?=
-SEEDS   ?=
+PAPER    :=
+SEEDS    :=
 # a folder of workflow/profiles
-EXECUTOR ?= default
+EXECUTOR := default
 
 # what to set up with; tools/choose-python finds one where none is named
-PYTHON  ?=
+PYTHON   :=
 export PYTHON
 # of make test-pythons, and which tests there: MARKED="not long" adds the slow ones
-PYTHONS ?= 3.11 3.12 3.13 3.14
-MARKED  ?= not slow
+PYTHONS  := 3.11 3.12 3.13 3.14
+MARKED   := not slow
 export MARKED
+
+OWN   := PROFILE MIRROR SET CORES PAPER SEEDS EXECUTOR PYTHON PYTHONS MARKED
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+$(if $(filter SPANDEX_SET,$(TYPED)),$(error SPANDEX_SET: for make that is SET=))
+$(if $(filter SPANDEX_MIRROR,$(TYPED)),$(error SPANDEX_MIRROR: for make that is MIRROR=))
+$(foreach name,$(filter-out $(OWN) SHELL MAKEFLAGS,$(TYPED)),$(error $(name): make knows $(OWN)))
+COMMAND := $(shell ps -o args= -p $$PPID 2>/dev/null)
+$(foreach name,$(OWN),$(if $(word 2,$(filter $(name)=%,$(COMMAND))),$(error $(name) is set twice)))
 
 # a checkout's path may hold anything, so files are named from here; make of macOS seeks no command on a PATH set here
 BIN := .venv/bin

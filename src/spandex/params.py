@@ -357,8 +357,8 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
         ParamsError: the file is missing or not YAML, a key is unknown or stands twice, a value is impossible.
     """
     overrides = dict(overrides or {})
-    for assignment in ASSIGNMENT.findall(str(overrides.pop("set", None) or "")):
-        _merge(overrides, parse_assignment(assignment))
+    for assigned in _assigned(overrides.pop("set", None)).values():
+        _merge(overrides, parse_assignment(assigned))
     content = _read(path)
     profiles = content.pop("profiles", None)
     if not isinstance(profiles, dict) or not profiles:
@@ -426,17 +426,26 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def assignments(overrides: dict[str, Any], prefix: str = "") -> str:
-    """Nested overrides as the ``key.key=value`` text that ``set`` takes."""
-    parts = []
-    for key, value in overrides.items():
-        if key == "set":
-            parts.append(str(value or ""))
-        elif isinstance(value, dict):
-            parts.append(assignments(value, f"{prefix}{key}."))
-        else:
-            parts.append(f"{prefix}{key}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)}")
-    return " ".join(filter(None, parts))
+def assignments(overrides: dict[str, Any]) -> str:
+    """Nested overrides as the ``key.key=value`` text that ``set`` takes; what it sets already, wins."""
+    text = str(overrides.get("set") or "")
+    nested = flatten({key: value for key, value in overrides.items() if key != "set"})
+    parts = [
+        f"{key}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)}"
+        for key, value in nested.items()
+        if key not in _assigned(text)
+    ]
+    return " ".join(filter(None, [*parts, text]))
+
+
+def _assigned(text: str | None) -> dict[str, str]:
+    """The ``key.key=value`` assignments of a text by their keys."""
+    found: dict[str, str] = {}
+    for assignment in ASSIGNMENT.findall(str(text or "")):
+        key = assignment.partition("=")[0]
+        if found.setdefault(key, assignment) != assignment:
+            raise ParamsError(f"{key} is set twice, by {found[key]} and {assignment}")
+    return found
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -49,6 +49,8 @@ def test_every_profile_is_valid(profile):
         ("train.epochs=1:30", "train.epochs: Input should be a valid integer, .* got '1:30'"),
         ("sparsify.targets=[0.5,0.50000000001]", "0.5 and 0.50000000001 would both be named 50"),
         ("ablation.knee=[0.5000000001]", "0.5 and 0.5000000001 would both be named 50"),
+        ("train.lr=0.1 seed=2 train.lr=0.2", "train.lr is set twice, by train.lr=0.1 and train.lr=0.2"),
+        ("profile=mini profile=dns4", "profile is set twice, by profile=mini and profile=dns4"),
         ("profile=[mini]", r"profile: \['mini'\] is not one of"),
         ('evaluate={"mos":true,"mos":false}', 'evaluate: .* is not YAML .*found duplicate key "mos"'),
     ],

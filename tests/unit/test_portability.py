@@ -111,6 +111,30 @@ def test_makefile_hands_on_what_is_typed(checkout):
     assert lines == [f"rebuild --cores 3 --executor default{told}", here, f"record{told}", here, f"summary{told}", here]
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["PROFILE=mini", "PROFILE=dns4"], "PROFILE is set twice"),
+        (["SET=seed=1", "CORES=1", "SET=seed=2"], "SET is set twice"),
+        (["SPANDEX_SET=seed=2"], "SPANDEX_SET: for make that is SET="),
+        (["SPANDEX_MIRROR=/m"], "SPANDEX_MIRROR: for make that is MIRROR="),
+        (["PROFIL=mini"], "PROFIL: make knows PROFILE MIRROR SET"),
+    ],
+)
+def test_makefile_refuses_what_it_would_ignore(checkout, typed, message):
+    command = ["make", "--old-file=setup", "rebuild", *typed]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_exported_variables_do_not_count(checkout):
+    exported = {"PROFILE": "mini", "SET": "seed=2", "MIRROR": "/m", "SEEDS": "9", "EXECUTOR": "slurm", "CORES": "77"}
+    plain = make(checkout, "--old-file=setup", "rebuild")
+    assert make(checkout, "--old-file=setup", "rebuild", **exported) == plain
+    assert make(checkout, "--old-file=setup", "companions", PAPER="masks")[0].startswith("rebuild companions ")
+
+
 def test_mirror_of_the_command_line_wins_over_that_of_the_environment(checkout):
     assert make(checkout, *INSTALLED, "rebuild", SPANDEX_MIRROR="/e")[0].endswith("||/e")
     assert make(checkout, *INSTALLED, "rebuild", "MIRROR=/m", SPANDEX_MIRROR="/e")[0].endswith("||/m")

@@ -20,6 +20,8 @@ from spandex.section import MOST_THREADS, Count, Fraction, Positive, Section
 from spandex.text_files import parse_yaml, read_text
 
 PROFILES = ("embedded", "mini", "dns4")
+VARIABLES = ("SPANDEX_SET", "SPANDEX_MIRROR")  # of the environment, which count as if they were typed
+SAID = "SPANDEX_SAID"  # set where it has been said that they do
 PUBLISHED_STATES = ("ndns-baseline-pt",)  # state dicts of the catalogue's networks
 ASSIGNMENT = re.compile(r'(?:[^\s"]|"(?:\\.|[^"\\])*"|")+')  # spaces belong to it within double quotes
 

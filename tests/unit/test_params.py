@@ -141,6 +141,20 @@ def test_overrides_survive_as_text(value):
     assert (found.mirror, found.report.team, found.seed) == (value, value, 2)
 
 
+def test_variables_of_the_environment_that_count_are_said_once(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in (params.SAID, "MAKELEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SPANDEX_SET", "seed=2")
+    monkeypatch.setenv("SPANDEX_MIRROR", "")
+    command = "--params", FILE, "sync", "--dry-run"
+    assert spandex(*command).stderr == "from the environment: SPANDEX_SET=seed=2\n"
+    assert spandex(*command).stderr == ""
+    monkeypatch.delenv(params.SAID)
+    monkeypatch.setenv("MAKELEVEL", "1")
+    assert spandex(*command).stderr == ""
+
+
 class TestMirror:
     """One setting: the command line, else the environment, else the file."""
 

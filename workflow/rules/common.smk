@@ -34,6 +34,7 @@ EVALUATE = " ".join(
 
 # the commands read params.yaml themselves; this carries what the command line changed
 os.environ["SPANDEX_SET"] = params.assignments(OVERRIDES)
+os.environ[params.SAID] = "1"
 
 
 envvars:

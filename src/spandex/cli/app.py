@@ -3,6 +3,7 @@
 import errno
 import functools
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -79,10 +80,21 @@ def main(
         warnings.simplefilter("ignore")  # what libraries say of each other
         warnings.filterwarnings("always", module=r"spandex\b")
     warnings.showwarning = _show_once()
+    _say_what_counts()
     context.obj = functools.partial(parameters.load, params)
     context.meta["overrides"] = parameters.with_environment({"set": set_})
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))
+
+
+def _say_what_counts() -> None:
+    """Of the environment, once for a command and all that it starts; make and the workflow set these themselves."""
+    if parameters.SAID in os.environ or "MAKELEVEL" in os.environ:
+        return
+    counting = [f"{name}={value}" for name in parameters.VARIABLES if (value := os.environ.get(name))]
+    if counting:
+        print(f"from the environment: {' '.join(counting)}", file=sys.stderr)
+    os.environ[parameters.SAID] = "1"
 
 
 def params_of(context: typer.Context) -> Params:

@@ -1,6 +1,7 @@
 """The typed view of params.yaml: every number of the pipeline, checked before anything runs."""
 
 import copy
+import difflib
 import functools
 import hashlib
 import json
@@ -8,7 +9,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -510,12 +511,24 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> None:
             base[key] = value
 
 
+def _keys(section: type[Section], prefix: str = "") -> list[str]:
+    """The dotted keys of a section, and of the sections in it."""
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+        keys += [key for kind in inner for key in _keys(kind, f"{prefix}{name}.")]
+    return keys
+
+
 def _explain(errors: Iterable[Mapping[str, Any]]) -> str:
     problems = []
     for problem in errors:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            problems.append(f"{key}: unknown key")
+            close = difflib.get_close_matches(key, _keys(Params), n=1)
+            problems.append(f"{key}: unknown key" + (f"; {close[0]} is one" if close else ""))
         elif problem["type"] == "missing":
             problems.append(f"{key}: missing")
         elif problem["type"] == "value_error":

@@ -22,7 +22,9 @@ def test_every_profile_is_valid(profile):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("train.lrr=0.1", "train.lrr: unknown key"),
+        ("train.lrr=0.1", "train.lrr: unknown key; train.lr is one"),
+        ("data.clip.test=3", "data.clip: unknown key; data.clips is one"),
+        ("companions.denoiser.evnts.weight=1", "companions.denoiser.evnts: unknown key; companions.denoiser.events is"),
         ("train.lr=-1", "train.lr: Input should be greater than 0, got -1"),
         ("sparsify.targets=[1.5]", "sparsify.targets.0: Input should be less than 1, got 1.5"),
         ("sparsify.targets=[0.5,0.5]", "sparsify.targets: .* names one twice"),

@@ -142,6 +142,18 @@ SILENT += [
     )
     for amplitude in (0.0, 2**-15)
 ]
+STATE_DICT = [
+    Case(
+        command,
+        "network.pt: is a state dict of torch, not lava-dl's HDF5; spandex denoise takes it with --backend torch",
+    )
+    for command in (
+        "info network.pt",
+        "run network.pt --input X.npy --output Y.npy",
+        "denoise noisy out --net network.pt",
+        f"{EVALUATE.replace('network.net', 'network.pt')} --json a.json",
+    )
+]
 NAMES = [
     Case(f"{EVALUATE.replace('network.net', 'a=network.net')} --name b --json a.json", "not by both", status=2),
     Case(f"{EVALUATE} network.net --json a.json", "two networks are called "),
@@ -168,7 +180,7 @@ BUILDS = [
 ]
 if not torch.cuda.is_available():
     BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
-CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *NAMES, *BUILDS]
+CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *BUILDS]
 
 
 @pytest.fixture(scope="module")

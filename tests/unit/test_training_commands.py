@@ -80,6 +80,15 @@ def test_pruning_without_clips_keeps_the_largest_weights(tmp_path, network):
         assert old[~kept].abs().max() <= old[kept].abs().min()
 
 
+def test_training_a_pruned_network_warns_that_its_zeros_will_not_stay(tmp_path, data, network):
+    pruned, trained = tmp_path / "pruned", tmp_path / "trained"
+    assert spandex("prune", "--net", network, "--target", 0.5, "--output", pruned).exit_code == 0
+    for net, warned in ((pruned / "network.pt", True), (network, False)):
+        done = spandex("train", "--net", net, *data, "--output", trained, "--epochs", 1, *SHORT)
+        assert done.exit_code == 0, done.output
+        assert ("50.0% of the weights are zero, and training gives them values again" in done.stderr) == warned
+
+
 def test_pruned_neurons_leave_the_exported_network(tmp_path, data, network):
     output = tmp_path / "smaller"
     rules = ["--neurons", "--target", 0.5, "--frequency", 1, "--epochs", 2, "--pruning-epochs", 1]

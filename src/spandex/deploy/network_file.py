@@ -6,6 +6,7 @@ that are too large and ignores what it does not know. Here each of these is an e
 
 import math
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,11 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
     except OSError as error:
+        if zipfile.is_zipfile(path):  # as torch.save writes
+            raise SpandexError(
+                f"{path}: is a state dict of torch, not lava-dl's HDF5; spandex denoise takes it with --backend torch, "
+                "spandex train and prune write both"
+            ) from None
         raise SpandexError(f"{path}: not a whole HDF5 file ({_first_line(error)})") from None
     with file:
         try:

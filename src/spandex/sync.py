@@ -163,7 +163,7 @@ def _unfinished(claims: Claims, recipes: Collection[Path]) -> list[Stale]:
     for path, outputs in claims.items():
         if path.name.endswith(MARK):
             first = path.with_name(path.name.removesuffix(MARK))  # a stopped training goes on with its other outputs
-            if sidecar(first) not in recipes:
+            if first in outputs and sidecar(first) not in recipes:
                 found.append(Stale([first], "it was not finished"))
         elif outputs and path not in recipes:
             found.append(Stale([*outputs, path], f"{path} cannot be trusted"))

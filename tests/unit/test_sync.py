@@ -298,6 +298,14 @@ def test_what_a_stopped_command_left_is_made_again(built):
     assert list(network.parent.iterdir()) == [network.with_name("epochs.csv")]
 
 
+def test_mark_that_names_other_files_is_no_proof():
+    sidecar(PRUNED).unlink()
+    recipes.mark(PRUNED).write_text(json.dumps({"outputs": [str(BASELINE), "../precious"]}))
+    with pytest.raises(SpandexError, match=f"^{PRUNED}: nothing says"):
+        sync(parameters())
+    assert PRUNED.is_file() and BASELINE.is_file()
+
+
 def test_command_that_is_done_leaves_no_mark():
     assert list(Path().rglob("*" + recipes.MARK)) == []
 

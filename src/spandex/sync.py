@@ -1,8 +1,10 @@
 """Make the files of a profile tell the truth: remove what is stale, and put the times of the rest in order."""
 
 import contextlib
+import datetime
 import os
 import shutil
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
@@ -16,6 +18,7 @@ from spandex.phases import products, written
 from spandex.recipes import MARK, SUFFIX, Recipe, claimed, mark, sidecar
 
 Claims = Mapping[Path, list[Path]]  # outputs by the sidecar or mark that names them
+CLOCK_SKEW_S = 2.0  # between the clocks of machines with a common disk
 BESIDE_NETWORK = ("log.csv", "times.csv")  # written by training, and not always outputs of a rule
 
 
@@ -57,7 +60,8 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
         What was removed, or would be, and what was left alone.
 
     Raises:
-        SpandexError: something else lies where the pipeline will write; nothing was removed.
+        SpandexError: something else lies where the pipeline will write, or a file that it reads is of the future;
+            nothing was removed.
     """
     claims = _claims(params)
     recipes = _recipes(claims)
@@ -77,6 +81,7 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
             gone.update(stale[-1].paths)
     stale = [Stale(found, reason) for paths, reason in stale if (found := list(filter(os.path.lexists, paths)))]
     _refuse_what_is_not_ours(written(params), claims, stale)
+    _refuse_files_of_the_future(params, recipes)
     removed = [Stale(inside, reason) for paths, reason in stale if (inside := [p for p in paths if not _outside(p)])]
     files = {path for paths, _ in removed for path in paths}
     left = [path for top in unnamed for path in _remains(top, files)]
@@ -249,8 +254,21 @@ def _renew_times(profile: str) -> None:
 
 
 def _put_in_order(recipe: Recipe) -> None:
-    """No output is older than an input."""
-    newest = max((Path(file).stat().st_mtime_ns for file in recipe.inputs), default=0)
+    """No output is older than an input, and none is of the future: Snakemake would stop at what is made from it."""
+    now = time.time_ns()
+    newest = min(now, max((Path(file).stat().st_mtime_ns for file in recipe.inputs), default=0))
     for file in recipe.outputs:
-        if Path(file).stat().st_mtime_ns < newest:
-            os.utime(file, ns=(newest, newest))
+        if not newest <= Path(file).stat().st_mtime_ns <= now:
+            os.utime(file, ns=(newest or now, newest or now))
+
+
+def _refuse_files_of_the_future(params: Params, recipes: Mapping[Path, Recipe]) -> None:
+    """Those that no rule made, and that rules read; the products' times are put right."""
+    made = {file for recipe in recipes.values() for file in recipe.outputs}
+    read = {file for recipe in recipes.values() for file in recipe.inputs if not file.startswith("workflow/")} - made
+    if params.model.pretrained_file:
+        read.add(str(params.model.pretrained_file))
+    for file in sorted(filter(os.path.exists, read)):
+        if (modified := Path(file).stat().st_mtime) > time.time() + CLOCK_SKEW_S:
+            when = datetime.datetime.fromtimestamp(modified).isoformat(" ", "seconds")
+            raise SpandexError(f"{file}: was modified at {when}, in the future; touch it, or set the clock right")

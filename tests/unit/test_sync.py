@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -175,6 +176,28 @@ def test_times_are_put_in_the_order_of_making(built):
     assert removed() == {}
     times = [path.stat().st_mtime_ns for path in (CLIPS, BASELINE, PRUNED, SCORES)]
     assert times == sorted(times)
+
+
+def test_times_in_the_future_are_put_right(built):
+    ahead = time.time_ns() + 10**13
+    for path in (CLIPS, PRUNED):
+        os.utime(path, ns=(ahead, ahead))
+    assert removed() == {}
+    times = [path.stat().st_mtime_ns for path in (CLIPS, BASELINE, PRUNED, SCORES)]
+    assert times == sorted(times) and times[-1] <= time.time_ns()
+
+
+def test_users_file_of_the_future_is_named(built):
+    mine = Path("mine.pt")
+    mine.write_text("x")
+    make(BASELINE, ["seed", "train"], (CLIPS, mine))
+    make(PRUNED, ["pruning.prune50"], (BASELINE,))
+    make(SCORES, ["evaluate"], (PRUNED,))
+    os.utime(mine, ns=(time.time_ns() + 10**13,) * 2)
+    with pytest.raises(SpandexError, match=r"^mine\.pt: was modified at 20.* in the future; touch it"):
+        removed()
+    mine.touch()
+    assert removed() == {}
 
 
 def test_measured_times_are_never_older_than_a_product(built):

@@ -13,10 +13,10 @@ def spandex(*arguments: object) -> Result:
     return result
 
 
-def refusal(*arguments: object, status: int = 1) -> str:
-    """The one line of a command that fails and prints nothing else."""
+def refusal(*arguments: object, status: int = 1, lines: int = 1) -> str:
+    """The one line of a command that fails and prints nothing else; the last of so many, where it tells of files."""
     result = spandex(*arguments)
     assert (result.exit_code, result.stdout) == (status, ""), result.output
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("spandex")
+    *before, line = result.stderr.splitlines()
+    assert len(before) == lines - 1 and line.startswith("spandex")
     return line

@@ -1,13 +1,17 @@
 import contextlib
 import io
+import os
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from commands import refusal
 from denoising import small_network, wrapping_network
 from spandex.data.audio import from_int16, read_channels, to_int16, write_channels
 from spandex.deploy.denoise import EventDenoiser
@@ -131,6 +135,24 @@ def test_bad_files_are_named_and_the_rest_is_done(tmp_path, transparent, capsys)
         assert [line for line in lines if line.startswith(f"{folder / name}: ") and reason in line], name
 
 
+def test_names_that_are_no_text_are_files_like_others(tmp_path, transparent, capsys):
+    (tmp_path / "in").mkdir()
+    name = os.fsdecode(b"caf\xe9.wav")
+    try:
+        shutil.copy(_written(tmp_path / "a.wav"), tmp_path / "in" / name)
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    denoise(tmp_path / "in", tmp_path / "out", transparent)
+    assert (tmp_path / "out" / name).is_file()
+    (tmp_path / "in" / name).write_bytes(b"no audio")
+    assert "1 of 1 files failed" in refusal("denoise", tmp_path / "in", tmp_path / "new", "--net", transparent, lines=2)
+
+
+def _written(path: Path) -> Path:
+    soundfile.write(path, tones(16_000, 1, 1600), 16_000)
+    return path
+
+
 def test_one_bad_file_is_the_error(tmp_path, transparent):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), 16_000)
     with pytest.raises(SpandexError, match=r"a\.wav: empty"):
@@ -151,7 +173,7 @@ def test_one_bad_file_is_the_error(tmp_path, transparent):
         ("in/a.wav", "a.mp3", r"a\.mp3: not one of \.wav, \.flac, \.ogg"),
         ("in/a.wav", "new", r"new: not one of \.wav, \.flac, \.ogg"),
         ("in/a.txt", "a.wav", r"a\.txt: not one of \.wav, \.flac, \.ogg"),
-        ("nothing", "out", r"nothing: holds no file ending in \.wav"),
+        ("nothing", "out", r"nothing: no audio files \(\.wav"),
     ],
 )
 def test_impossible_paths_are_named(tmp_path, transparent, source, target, message):

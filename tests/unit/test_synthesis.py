@@ -209,7 +209,7 @@ def test_clips_on_disk_keep_every_promise(whole):
     dataset = NoisySpeech(whole)
     assert len(dataset) == 8
     for clip in dataset:
-        noise = read_audio(whole / "noise" / f"noise_fileid_{clip.file_id}.wav")
+        noise = read_audio(whole / "noise" / f"noise_{clip.name[clip.name.index('fileid') :]}")
         assert len(clip.noisy) == 2 * RATE
         assert (clip.noisy == clip.clean + noise).all()
         assert max(np.abs(part).max() for part in (clip.noisy, clip.clean, noise)) <= 0.99

@@ -74,6 +74,9 @@ def main(
 
     The options here choose the parameters of the pipeline's steps; the commands for a network need none.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("spandex").setLevel(logging.INFO)
     if not sys.warnoptions:

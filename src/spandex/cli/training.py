@@ -30,7 +30,7 @@ class Scope(StrEnum):
     LAYER = "layer"
 
 
-Data = Annotated[Path, typer.Option(help="Folder with noisy/*fileid_N.wav and clean/clean_fileid_N.wav, 16 kHz.")]
+Data = Annotated[Path, typer.Option(help="Folder with noisy/ and clean/, paired by fileid_N or by name, 16 kHz.")]
 Validation = Annotated[Path, typer.Option(help="The same, to choose the best epoch by.")]
 Output = Annotated[Path, typer.Option(help="Folder for network.pt, network.net and the training logs.")]
 Factory = Annotated[

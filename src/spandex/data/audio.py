@@ -108,7 +108,7 @@ def open_audio(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
     try:
         if missing := missing_part(path):
             raise AudioError(path, f"cut off: {missing}")
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # the name may be none of UTF-8
             if file.frames > LONGEST:
                 raise AudioError(path, "its header does not say how long it is; encode it again")
             yield file
@@ -127,7 +127,7 @@ def write_channels(path: str | os.PathLike, audio: np.ndarray, sound_format: Sou
     with atomic_path(path) as temporary:
         try:
             with soundfile.SoundFile(
-                temporary,
+                os.fsencode(temporary),
                 "w",
                 sound_format.rate_hz,
                 audio.shape[1],

@@ -12,13 +12,13 @@ import numpy as np
 import soundfile
 
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, open_audio
+from spandex.data.folders import paired_files
 from spandex.data.listing import READ, Listing
 from spandex.data.synthesis import SynthesisSettings
 from spandex.errors import SpandexError
 from spandex.text_files import read_json
 from spandex.threads import map_in_order
 
-_FILE_ID = re.compile(r"fileid_(\d+)\.wav$")
 SNR = re.compile(r"_snr(-?\d+)_tl")
 
 
@@ -28,7 +28,6 @@ class Clip:
 
     noisy: np.ndarray
     clean: np.ndarray
-    file_id: int
     name: str  # of the noisy file
     snr_db: int | None  # None where the name does not say it
 
@@ -56,9 +55,9 @@ class NoisyClips(Protocol):
 
 
 class NoisySpeech:
-    """The clips of a folder in the order of their file ids: ``noisy/*fileid_N.wav`` with ``clean/clean_fileid_N.wav``.
+    """The clips of a folder, noisy/ and clean/, paired and in the order of ``spandex.data.folders.paired_files``.
 
-    Indexing reads from disk. Raises SpandexError for a missing folder or partner, two files with one id, and
+    Indexing reads from disk. Raises SpandexError for a missing folder or partner, two files with one partner, and
     AudioError for a file that is unreadable, not 16 kHz mono, or unlike its partner in length.
     """
 
@@ -67,31 +66,13 @@ class NoisySpeech:
         self._listing = Listing(self.directory)
         for error in self._listing.damaged(READ):
             raise error
-        noisy, clean = self._by_id("noisy"), self._by_id("clean")
-        for name, files, partners in (("clean", noisy, clean), ("noisy", clean, noisy)):
-            for file_id in files.keys() - partners.keys():
-                raise SpandexError(f"{files[file_id]}: no partner with fileid_{file_id} in {self.directory / name}")
-        if not noisy:
-            raise SpandexError(f"{self.directory}: no clips (noisy/*fileid_N.wav)")
-        self.file_ids = sorted(noisy)
-        self.noisy_files = [noisy[file_id] for file_id in self.file_ids]
-        self.clean_files = [clean[file_id] for file_id in self.file_ids]
-
-    def _by_id(self, folder: str) -> dict[int, Path]:
-        if not (self.directory / folder).is_dir():
-            raise SpandexError(f"{self.directory / folder}: no such folder")
-        files: dict[int, Path] = {}
-        for file in sorted((self.directory / folder).glob("*.wav")):
-            match = _FILE_ID.search(file.name)
-            if not match:
-                raise SpandexError(f"{file}: its name does not end in fileid_N.wav")
-            if other := files.get(int(match[1])):
-                raise SpandexError(f"{file}: has the same file id as {other.name}")
-            files[int(match[1])] = file
-        return files
+        files, alone = paired_files(self.directory / "noisy", self.directory / "clean")
+        if alone:
+            raise alone[0]
+        self.noisy_files, self.clean_files = ([pair[part] for pair in files] for part in (0, 1))
 
     def __len__(self) -> int:
-        return len(self.file_ids)
+        return len(self.noisy_files)
 
     def __str__(self) -> str:
         return str(self.directory)
@@ -100,7 +81,7 @@ class NoisySpeech:
         noisy, clean = self.read(index)
         name = self.name(index)
         snr = SNR.search(name)
-        return Clip(noisy, clean, self.file_ids[index], name, int(snr[1]) if snr else None)
+        return Clip(noisy, clean, name, int(snr[1]) if snr else None)
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from spandex.data.dataset import NoisySpeech
+from spandex.data.folders import FILE_ID
 from spandex.errors import SpandexError
 
 
@@ -21,7 +22,10 @@ def link_clips(source: str | os.PathLike, directory: str | os.PathLike, clips: i
     found = NoisySpeech(source)
     if len(found) < clips:
         raise SpandexError(f"{source}: {clips} clips were asked for, and there are {len(found)}")
-    noise_files = [Path(source, "noise", f"noise_fileid_{file_id}.wav") for file_id in found.file_ids]
+    ids = [FILE_ID.search(file.stem) for file in found.noisy_files]
+    if None in ids:
+        raise SpandexError(f"{found.noisy_files[ids.index(None)]}: its name does not end in fileid_N.wav")
+    noise_files = [Path(source, "noise", f"noise_fileid_{match[1]}.wav") for match in ids]
     for name, files in (("noisy", found.noisy_files), ("clean", found.clean_files), ("noise", noise_files)):
         folder = Path(directory, name)
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import numpy as np
 
 from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError, read_channels
 from spandex.data.dataset import SNR
+from spandex.data.folders import paired_files
 from spandex.data.listing import READ, Listing
 from spandex.deploy.codec import LARGEST_SAMPLE
 from spandex.errors import SpandexError
-
-SUFFIXES = (".wav", ".flac", ".ogg")
-FILE_ID = re.compile(r"fileid_(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -64,44 +61,17 @@ class Pair:
 
 
 def pair_clips(noisy: str | os.PathLike, clean: str | os.PathLike) -> tuple[list[Pair], list[SpandexError]]:
-    """Pair the audio files of two folders, by fileid_N at the end of both names or else by equal names.
-
-    Returns:
-        The pairs, in order of their ids or names, and an error for every file that has no partner.
+    """The clips of two folders; see ``spandex.data.folders.paired_files``.
 
     Raises:
-        SpandexError: a folder is missing or has no audio files, or two files of one have the same id.
+        SpandexError: see there; or a listed clip is damaged.
     """
     listing = Listing(Path(noisy).parent)
     if Path(clean).parent == Path(noisy).parent:
         for error in listing.damaged(READ):
             raise error
-    noisy_files, clean_files = _by_key(Path(noisy)), _by_key(Path(clean))
-    pairs = [Pair(file, clean_files[key], listing) for key, file in noisy_files.items() if key in clean_files]
-    alone = [
-        SpandexError(f"{file}: no partner in {folder}")
-        for files, partners, folder in ((noisy_files, clean_files, clean), (clean_files, noisy_files, noisy))
-        for key, file in files.items()
-        if key not in partners
-    ]
-    return pairs, alone
-
-
-def _by_key(folder: Path) -> dict[tuple[int, str], Path]:
-    if not folder.is_dir():
-        raise SpandexError(f"{folder}: no such folder")
-    files: dict[tuple[int, str], Path] = {}
-    for file in folder.iterdir():
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
-            continue
-        match = FILE_ID.search(file.stem)
-        key = (int(match[1]), "") if match else (-1, file.stem)
-        if key in files:
-            raise SpandexError(f"{file}: {files[key].name} would have the same partner")
-        files[key] = file
-    if not files:
-        raise SpandexError(f"{folder}: no audio files ({', '.join(SUFFIXES)})")
-    return dict(sorted(files.items()))
+    files, alone = paired_files(noisy, clean)
+    return [Pair(*pair, listing) for pair in files], alone
 
 
 def _read(file: Path) -> np.ndarray:

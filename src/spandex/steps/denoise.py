@@ -8,14 +8,13 @@ import numpy as np
 from tqdm import tqdm
 
 from spandex.data.audio import SAMPLE_RATE_HZ, read_channels, resample, write_channels
+from spandex.data.folders import CONTAINERS, audio_files
 from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
 from spandex.deploy.netx import parse_sparsity_map
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
 from spandex.files import refuse_overwriting
 from spandex.threads import map_in_order
-
-CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
 
 
 def denoise(
@@ -132,11 +131,4 @@ def _folder_pairs(inputs: Path, output: Path) -> list[tuple[Path, Path]]:
         raise SpandexError(f"{output}: is a file, but {inputs} is a folder")
     if output.resolve().is_relative_to(inputs.resolve()):
         raise SpandexError(f"{output}: lies within the input {inputs}; choose a folder outside it")
-    names = sorted(
-        path.relative_to(inputs)
-        for path in inputs.rglob("*")
-        if path.suffix.lower() in CONTAINERS and not path.name.startswith(".") and path.is_file()
-    )
-    if not names:
-        raise SpandexError(f"{inputs}: holds no file ending in {', '.join(CONTAINERS)}")
-    return [(inputs / name, output / name) for name in names]
+    return [(file, output / file.relative_to(inputs)) for file in audio_files(inputs, below=True)]

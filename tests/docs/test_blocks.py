@@ -74,7 +74,7 @@ def check_make(words: list[str]) -> None:
     for target in words:
         assert target in assignments or "=" in target or re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for variable in assignments:
-        assert re.search(rf"^{variable}\s*\?=", makefile, re.MULTILINE), variable
+        assert re.search(rf"^{variable}\s*:=", makefile, re.MULTILINE), variable
     overrides = {"set": assignments.get("SET", "")}
     if profile := assignments.get("PROFILE"):
         overrides["profile"] = profile

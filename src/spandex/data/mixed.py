@@ -63,7 +63,7 @@ class MixedSpeech:
             raise IndexError(index)
         noisy, clean = self.read(index)
         name, snr_db = self._about[index]
-        return Clip(noisy, clean, index, name, snr_db)
+        return Clip(noisy, clean, name, snr_db)
 
     def lengths(self) -> np.ndarray:
         """Samples of every clip, (clips,)."""

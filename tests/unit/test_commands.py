@@ -71,7 +71,7 @@ def examples(command):
     return [line for line in lines if line.startswith("spandex ") and "|" not in line]
 
 
-@pytest.mark.parametrize(("command", "count"), [("info", 2), ("run", 3), ("denoise", 2), ("evaluate", 2)])
+@pytest.mark.parametrize(("command", "count"), [("info", 2), ("run", 3), ("denoise", 2), ("evaluate", 3)])
 def test_examples_of_the_help_run_as_typed(folder, command, count):
     typed = examples(command)
     assert len(typed) == count
@@ -83,7 +83,7 @@ def test_examples_of_the_help_run_as_typed(folder, command, count):
         "info": [],
         "run": ["Y.npy"],
         "denoise": ["denoised.wav", "denoised/2.wav"],
-        "evaluate": ["a.json", "b.json"],
+        "evaluate": ["a.json", "b.json", "c.json"],
     }
     assert all(Path(output).is_file() for output in outputs[command])
 

@@ -95,10 +95,14 @@ def checkout(tmp_path) -> Path:
     return folder
 
 
-def make(folder: Path, *arguments: str, **environment: str) -> list[str]:
-    command = ["make", *arguments]
+def called(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """A make of its own, also where a make runs these tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPANDEX_", "MAKE", "PYTHON"))}
-    done = subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True)
+    return subprocess.run(["make", *arguments], cwd=folder, env=kept | environment, capture_output=True, text=True)
+
+
+def make(folder: Path, *arguments: str, **environment: str) -> list[str]:
+    done = called(folder, *arguments, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -122,8 +126,7 @@ def test_makefile_hands_on_what_is_typed(checkout):
     ],
 )
 def test_makefile_refuses_what_it_would_ignore(checkout, typed, message):
-    command = ["make", "--old-file=setup", "rebuild", *typed]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    done = called(checkout, "--old-file=setup", "rebuild", *typed)
     assert done.returncode == 2 and done.stdout == ""
     assert message in done.stderr and len(done.stderr.splitlines()) == 1
 

@@ -75,6 +75,10 @@ class Data(Section):
             raise ValueError("corpus_minutes: the embedded corpus needs a size")
         return self
 
+    def is_linked(self, split: str) -> bool:
+        """Whether the clips of a split come as they are: those of DNS-4 to test with are the challenge's."""
+        return (self.source, split) == ("dns4", "test")
+
 
 class Model(Section):
     """The SDNN, or a network of one's own, and what it starts from."""

@@ -4,6 +4,7 @@ Timestamps do not survive a checkout, and Snakemake's own memory of parameters d
 sidecar does both.
 """
 
+import functools
 import json
 import os
 import sys
@@ -107,7 +108,7 @@ class Recipe:
         """
         content = read_json(path)
         try:
-            return TypeAdapter(cls).validate_python(content)
+            return _adapter(cls).validate_python(content)
         except ValidationError:
             raise SpandexError(f"{path}: no recipe") from None
 
@@ -140,6 +141,9 @@ class Recipe:
             if _version(library) != before:
                 return f"{library} was {before}, is {_version(library)}"
         return None
+
+
+_adapter = functools.cache(TypeAdapter)  # which takes longer to make than a sidecar to check
 
 
 class Record:

@@ -65,8 +65,9 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
     """
     claims = _claims(params)
     recipes = _recipes(claims)
+    named = set(chain.from_iterable(claims.values()))
     unnamed = _unnamed(params)
-    stale = [Stale(_made_here(path, claims), "the parameters no longer name it") for path in unnamed]
+    stale = [Stale(_made_here(path, claims, named), "the parameters no longer name it") for path in unnamed]
     stale += _unfinished(claims, recipes)
     gone = {path for paths, _ in stale for path in paths}
     kept = []
@@ -80,7 +81,7 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
             stale.append(Stale([*map(Path, recipe.outputs), path], reason))
             gone.update(stale[-1].paths)
     stale = [Stale(found, reason) for paths, reason in stale if (found := list(filter(os.path.lexists, paths)))]
-    _refuse_what_is_not_ours(written(params), claims, stale)
+    _refuse_what_is_not_ours(written(params), named, stale)
     _refuse_files_of_the_future(params, recipes)
     removed = [Stale(inside, reason) for paths, reason in stale if (inside := [p for p in paths if not _outside(p)])]
     files = {path for paths, _ in removed for path in paths}
@@ -175,15 +176,17 @@ def _unfinished(claims: Claims, recipes: Collection[Path]) -> list[Stale]:
     return found
 
 
-def _made_here(path: Path, claims: Claims) -> list[Path]:
+def _files(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
+
+
+def _made_here(path: Path, claims: Claims, named: Collection[Path]) -> list[Path]:
     """The part of a file or folder that the pipeline made, its checkpoints as a folder."""
     if path.parent.name == ".checkpoints":
         return [path]
-    named = set(chain.from_iterable(claims.values()))
-    files = [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
     return [
         file
-        for file in files
+        for file in _files(path)
         if file in named
         or claims.get(file)
         or file.with_name(file.name.removesuffix(PARTIAL)) in named
@@ -191,8 +194,7 @@ def _made_here(path: Path, claims: Claims) -> list[Path]:
     ]
 
 
-def _refuse_what_is_not_ours(paths: Iterable[Path], claims: Claims, stale: Iterable[Stale]) -> None:
-    named = set(chain.from_iterable(claims.values()))
+def _refuse_what_is_not_ours(paths: Iterable[Path], named: Collection[Path], stale: Iterable[Stale]) -> None:
     reasons = {path: reason for paths, reason in stale for path in paths if _outside(path)}
     for path in filter(os.path.lexists, paths):
         if path not in named:
@@ -215,7 +217,7 @@ def _remains(path: Path, removed: Collection[Path]) -> Iterator[Path]:
     """A file or folder that nothing is removed of, or the files that remain in the folder."""
     if path in removed:
         return
-    files = [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
+    files = _files(path)
     remaining = [file for file in files if file not in removed]
     yield from [path] if remaining == files else remaining
 

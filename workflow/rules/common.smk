@@ -58,9 +58,8 @@ def shards(marker):
 
 
 def synthesis_shards(wildcards):
-    """None for the test clips of DNS-4, which come as they are."""
-    linked = (PARAMS.data.source, wildcards.split) == ("dns4", "test")
-    return [] if linked else shards(f"{DATA}/{wildcards.split}/.shards/{{scatteritem}}.done")
+    """None for clips that come as they are."""
+    return [] if PARAMS.data.is_linked(wildcards.split) else shards(f"{DATA}/{wildcards.split}/.shards/{{scatteritem}}.done")
 
 
 def recipe(*keys, without=()):

@@ -96,9 +96,7 @@ def denoise(
     stream: Annotated[
         bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_THREADS, help="Files at once; one a core if not given.")
-    ] = None,
+    workers: Workers = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = 0.5,
 ) -> None:
@@ -141,9 +139,7 @@ def evaluate(
     inputs: Annotated[
         Path | None, typer.Option(help="JSON of an evaluation on the same clips: scores of noisy and clean audio.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_THREADS, help="Clips at once; one a core if not given.")
-    ] = None,
+    workers: Workers = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = 0.5,
@@ -161,7 +157,7 @@ def evaluate(
     Examples:
       spandex evaluate --net a.net --noisy noisy --clean clean --json a.json
       spandex evaluate --net a.net b.net --noisy noisy --clean clean --json b.json
-      spandex evaluate --net dense=a.net sparse=b.net --noisy noisy --clean clean --json c.json
+      spandex evaluate --net dense=a.net --noisy noisy --clean clean --json c.json
     """
     from spandex.shards import Shard
     from spandex.steps import evaluate as steps

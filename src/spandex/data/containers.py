@@ -30,7 +30,7 @@ def missing_part(path: Path) -> str | None:
     return None
 
 
-def _riff(file: BinaryIO, head: bytes) -> int | None:
+def _iff(file: BinaryIO, head: bytes) -> int | None:
     size = int.from_bytes(head[4:8], "little" if head.startswith(b"RIFF") else "big")
     return size + 8 if 0 < size < UNKNOWN_SIZE else None
 
@@ -43,11 +43,6 @@ def _rf64(file: BinaryIO, head: bytes) -> int | None:
 def _w64(file: BinaryIO, head: bytes) -> int | None:
     size = int.from_bytes(head[16:24], "little")
     return size if 0 < size < 2**63 else None
-
-
-def _iff(file: BinaryIO, head: bytes) -> int | None:
-    size = int.from_bytes(head[4:8], "big")
-    return size + 8 if 0 < size < UNKNOWN_SIZE else None
 
 
 def _au(file: BinaryIO, head: bytes) -> int | None:
@@ -76,8 +71,8 @@ def _nist(file: BinaryIO, head: bytes) -> int | None:
 
 
 DECLARED: dict[bytes, Callable[[BinaryIO, bytes], int | None]] = {
-    b"RIFF": _riff,
-    b"RIFX": _riff,
+    b"RIFF": _iff,
+    b"RIFX": _iff,
     b"RF64": _rf64,
     W64_RIFF: _w64,
     b"FORM": _iff,

@@ -64,8 +64,7 @@ class NoisySpeech:
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory)
         self._listing = Listing(self.directory)
-        for error in self._listing.damaged(READ):
-            raise error
+        self._listing.look(READ)
         files, alone = paired_files(self.directory / "noisy", self.directory / "clean")
         if alone:
             raise alone[0]

@@ -1,7 +1,7 @@
 """The list of a split's clips: every file with its length and digest, by which damage is known when a file is read."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from spandex.data.audio import AudioError
@@ -64,12 +64,16 @@ class Listing:
         listed = self._files.get(f"{file.parent.name}/{file.name}")
         return listed is None or (file.is_file() and sha256(file) == listed["sha256"])
 
-    def damaged(self, folders: Collection[str] = FOLDERS) -> Iterator[AudioError]:
-        """What a look at these folders tells: listed files that are missing or of another length."""
+    def look(self, folders: Collection[str] = FOLDERS) -> None:
+        """Check these folders as far as their files' lengths tell.
+
+        Raises:
+            AudioError: a listed file is missing or of another length.
+        """
         for name, listed in self._files.items():
             file = self._directory / name
             if file.parent.name in folders and not (file.is_file() and file.stat().st_size == listed["bytes"]):
-                yield self._error(file)
+                raise self._error(file)
 
     def _error(self, file: Path) -> AudioError:
         folder = self._directory

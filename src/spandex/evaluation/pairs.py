@@ -68,8 +68,7 @@ def pair_clips(noisy: str | os.PathLike, clean: str | os.PathLike) -> tuple[list
     """
     listing = Listing(Path(noisy).parent)
     if Path(clean).parent == Path(noisy).parent:
-        for error in listing.damaged(READ):
-            raise error
+        listing.look(READ)
     files, alone = paired_files(noisy, clean)
     return [Pair(*pair, listing) for pair in files], alone
 

@@ -56,7 +56,7 @@ def synthesize(
         _mix(params, manifest, split, output.parent, count, workers, shard)
         return
     skipped = []
-    if (params.data.source, split) == ("dns4", "test"):
+    if params.data.is_linked(split):
         data.link_clips(data.find_test_set(manifest.parent), output.parent, count)
     else:
         skipped = _mix(params, manifest, split, output.parent, count, workers)

@@ -1,5 +1,6 @@
 """Damage to clips that were listed is known when they are read, and made good by the command that is named."""
 
+import json
 import shlex
 import shutil
 from collections.abc import Callable
@@ -117,3 +118,10 @@ def test_folder_without_a_list_is_read_as_it_is(folder):
     flip(first("noisy"))
     read_all()
     evaluate_all()
+
+
+@pytest.mark.parametrize("files", [[], {"noisy/1.wav": {"bytes": 1}}, {"noisy/1.wav": {"bytes": True, "sha256": ""}}])
+def test_list_of_another_form_is_refused(folder, files):
+    (TEST / "clips.json").write_text(json.dumps({"files": files}))
+    with pytest.raises(SpandexError, match=r"clips.json: 'files' has not the bytes and sha256 of every clip"):
+        read_all()

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any, TypedDict
 
 from spandex.data.audio import AudioError
+from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.text_files import read_json
 from spandex.threads import map_in_order
@@ -12,7 +14,16 @@ from spandex.threads import map_in_order
 LIST = "clips.json"
 FOLDERS = ("noisy", "clean", "noise")
 READ = ("noisy", "clean")  # by training and evaluation
-Files = dict[str, dict[str, str | int]]  # "bytes" and "sha256" by path in the split's folder
+
+
+class ListedFile(TypedDict):
+    """Length and digest of a file."""
+
+    bytes: int
+    sha256: str
+
+
+Files = dict[str, ListedFile]  # by path in the split's folder
 
 
 def list_files(directory: str | os.PathLike, workers: int | None = None) -> Files:
@@ -45,8 +56,7 @@ class Listing:
     def __init__(self, directory: str | os.PathLike):
         self._directory = Path(directory)
         path = self._directory / LIST
-        content = read_json(path) if path.is_file() else None
-        self._files: Files = content.get("files", {}) if isinstance(content, dict) else {}
+        self._files = _listed(path) if path.is_file() else {}
         self._checked: set[Path] = set()
 
     def check(self, file: Path) -> None:
@@ -83,3 +93,15 @@ class Listing:
         )
         is_there = "not what it was" if file.is_file() else "missing"
         return AudioError(file, f"{is_there} when {LIST} listed it; {command} makes it anew")
+
+
+def _listed(path: Path) -> Files:
+    content = read_json(path)
+    files = content.get("files", {}) if isinstance(content, dict) else {}
+    if not isinstance(files, dict) or not all(map(_is_listed, files.values())):
+        raise SpandexError(f"{path}: 'files' has not the bytes and sha256 of every clip")
+    return files
+
+
+def _is_listed(entry: Any) -> bool:
+    return isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)

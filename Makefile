@@ -6,6 +6,7 @@
 # make test       set up, run the fast tests;  make test-all adds the slow ones
 # make test-pythons  unit and conformance tests on each of PYTHONS, and a toy build that must be the same on all
 # make test-docs  type what the pages with many builds show, the tutorial first: an hour
+# make fuzz       2,000 hostile inputs at the command line, in half an hour; CASES=100 SEED=7
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
 # make bench      speed: inference against stock Lava, training against stock lava-dl, loading, DNSMOS against speechmos
@@ -28,8 +29,11 @@ export PYTHON
 PYTHONS  := 3.11 3.12 3.13 3.14
 MARKED   := not slow
 export MARKED
+# of make fuzz; another seed every time if not given
+CASES    := 2000
+SEED     :=
 
-OWN   := PROFILE MIRROR SET CORES PAPER SEEDS EXECUTOR PYTHON PYTHONS MARKED
+OWN   := PROFILE MIRROR SET CORES PAPER SEEDS EXECUTOR PYTHON PYTHONS MARKED CASES SEED
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 $(if $(filter SPANDEX_SET,$(TYPED)),$(error SPANDEX_SET: for make that is SET=))
 $(if $(filter SPANDEX_MIRROR,$(TYPED)),$(error SPANDEX_MIRROR: for make that is MIRROR=))
@@ -52,7 +56,7 @@ OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call versi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation companions ui docs setup test test-all test-docs test-pythons lint format lock bench other-python
+.PHONY: rebuild ablation companions ui docs setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
 
 setup: $(READY)
 
@@ -106,6 +110,9 @@ test-docs: setup
 
 test-pythons: $(UV)
 	@PATH=$$OUTER_PATH tools/test-pythons $(PYTHONS)
+
+fuzz: setup
+	@$(BIN)/python tests/fuzz.py --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 lint: setup
 	$(BIN)/ruff check

@@ -17,9 +17,9 @@ import soundfile
 import torch
 
 from commands import refusal
-from denoising import N_FFT, noisy_pair, small_network
+from denoising import noisy_pair
+from inputs import write_inputs
 from spandex.data.audio import to_int16
-from spandex.models import SDNN, save_state
 
 OVERWRITTEN = "would be overwritten; choose another output"
 
@@ -186,15 +186,7 @@ CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *BUILDS]
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("template")
-    shutil.copy(Path(__file__).parents[2] / "params.yaml", folder)
-    small_network(folder / "network.net")
-    save_state(SDNN(n_fft=N_FFT, hop=N_FFT // 4, hidden=4), folder / "network.pt")
-    np.save(folder / "X.npy", np.zeros((N_FFT // 2 + 1, 4), np.int32))
-    for name in ("noisy", "clean"):
-        (folder / name).mkdir()
-    for index in (1, 2):
-        for name, audio in zip(("noisy", "clean"), noisy_pair(index, 4000), strict=True):
-            soundfile.write(folder / name / f"{index}.wav", to_int16(audio), 16_000)
+    write_inputs(folder)
     return folder
 
 

@@ -6,6 +6,7 @@ or changes what is not its output.
 """
 
 import argparse
+import itertools
 import logging
 import multiprocessing
 import os
@@ -41,7 +42,11 @@ LONGEST_S, MOST_BYTES = 60, 2**30
 FRESH = 20  # one case of so many runs in a process of its own
 WORKERS = 2
 BRIEF = "--epochs 1 --epoch-batches 2 --batch-size 2 --segment-s 0.1 --data . --validation ."
+FORMS = ("wav", "flac", "ogg", "aiff")
 SMALL = "train.segment_s=0.5 data.clips.test=1 data.clip_s=1 data.clips.train=1 data.clips.validation=1"
+CORPUS, CLIPS = "data/embedded/corpus/manifest.csv", "data/embedded/train/clips.json"
+MIX = f"synthesize --manifest {CORPUS} --split train --output {CLIPS}"
+EVALUATE = "evaluate --no-mos --workers 1 --noisy noisy --clean clean --json out.json --net network.net"
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,6 @@ def _hdf5(random: Random, content: bytes) -> bytes:
         return path.read_bytes()
 
 
-EVALUATE = "evaluate --no-mos --workers 1 --noisy noisy --clean clean --json out.json --net network.net"
 SUBJECTS = (
     Subject(
         "network.net",
@@ -85,7 +89,7 @@ SUBJECTS = (
             EVALUATE,
             f"{EVALUATE} --float",
         ),
-        ("out", "out.json"),
+        ("out", "out.json", "out.json.partial"),
     ),
     Subject(
         "network.pt",
@@ -101,17 +105,18 @@ SUBJECTS = (
     Subject("X.npy", (mutations.bytes_,), ("run network.net --input X.npy --output out",)),
     *(
         Subject(
-            f"{folder}/1.{form}",
+            f"{form}/{folder}/1.{form}",
             (mutations.bytes_,),
             (
-                *((f"denoise {folder}/1.{form} out.{form} --net network.net",) * 2),
-                f"denoise {folder} out --net network.net --workers 1",
-                EVALUATE,
-                f"train --output out {BRIEF}",
+                *((f"denoise {form}/{folder}/1.{form} out.{form} --net network.net",) * 2),
+                f"denoise {form}/{folder} out --net network.net --workers 1",
+                f"{EVALUATE} --noisy {form}/noisy --clean {form}/clean",
+                f"train --output out {BRIEF} --data {form}",
             ),
-            ("out", "out.json", f"out.{form}"),
+            ("out", "out.json", "out.json.partial", f"out.{form}"),
         )
-        for folder, form in (("noisy", "wav"), ("noisy", "flac"), ("noisy", "ogg"), ("clean", "wav"), ("noisy", "aiff"))
+        for form in FORMS
+        for folder in ("noisy", "clean")
     ),
     Subject(
         "corpus/manifest.csv",
@@ -136,7 +141,28 @@ SUBJECTS = (
             f"train --output out {BRIEF} --data data/embedded/train",
             "sync --dry-run",
         ),
-        ("out", "out.json"),
+        ("out", "out.json", "out.json.partial"),
+    ),
+    Subject(
+        "inputs.json",
+        (mutations.json_, mutations.bytes_),
+        (f"{EVALUATE} --inputs inputs.json",),
+        ("out.json", "out.json.partial"),
+    ),
+    Subject(
+        ".shards/out/1-of-2.jsonl",
+        (mutations.text, mutations.bytes_),
+        (EVALUATE, f"{EVALUATE} --shard 1-of-2"),
+        (".shards", "out.json", "out.json.partial"),
+    ),
+    *(
+        Subject(
+            f"data/embedded/train/{name}",
+            (mutations.text, mutations.bytes_, damage),
+            (f"train --output out {BRIEF} --data data/embedded/train", f"--set '{SMALL}' {MIX}"),
+            ("out", "data/embedded/train"),
+        )
+        for name, damage in (("draw.json", mutations.json_), ("skipped.jsonl", mutations.bytes_))
     ),
     Subject(
         "data/embedded/corpus/manifest.csv.recipe.json",
@@ -299,9 +325,10 @@ def _others(folder: Path, outputs: tuple[str, ...]) -> dict[Path, bytes]:
 def write_template(folder: Path) -> None:
     """All that the commands read: valid inputs, a corpus that is a mirror, too, and clips that a build mixed."""
     write_inputs(folder)
-    audio, rate = soundfile.read(folder / "noisy/1.wav")
-    for form in ("flac", "ogg", "aiff"):
-        soundfile.write(folder / f"noisy/1.{form}", audio, rate)
+    for form, name in itertools.product(FORMS, ("noisy", "clean")):
+        (folder / form / name).mkdir(parents=True)
+        for file in (folder / name).iterdir():
+            soundfile.write(folder / form / name / f"{file.stem}.{form}", *soundfile.read(file))
     write_corpus(folder / "corpus")
     _build(folder)
 
@@ -325,17 +352,16 @@ def _work(seed: int, template: Path, numbers: range, reports: Connection) -> Non
 
 
 def _build(folder: Path) -> None:
-    """A corpus and mixed clips as a build leaves them, each with its sidecar."""
-    corpus, clips = Path("data/embedded/corpus/manifest.csv"), Path("data/embedded/train/clips.json")
-    shutil.copytree(folder / "corpus", (folder / corpus).parent)
+    """A corpus and mixed clips as a build leaves them, each with its sidecar, and evaluations whole and begun."""
+    shutil.copytree(folder / "corpus", (folder / CORPUS).parent)
     with chdir(folder):
-        synthesized = CliRunner().invoke(
-            app, ["--set", SMALL, "synthesize", "--manifest", corpus, "--split", "train", "--output", clips]
-        )
-        assert synthesized.exit_code == 0, synthesized.output
+        for command in (f"--set '{SMALL}' {MIX}", f"{EVALUATE} --shard 1-of-2", f"{EVALUATE} --json inputs.json"):
+            done = CliRunner().invoke(app, shlex.split(command))
+            assert done.exit_code == 0, done.output
+        Path(CLIPS).with_name("skipped.jsonl").write_text('[0, "x.wav", "silent"]\n')
         params = load(Path("params.yaml"), {"set": ""})
-        Record(Request(["seed"], [], [], [str(corpus)]), params).end()
-        Record(Request(["seed"], [], [str(corpus)], [str(clips)]), params).end()
+        Record(Request(["seed"], [], [], [CORPUS]), params).end()
+        Record(Request(["seed"], [], [CORPUS], [CLIPS]), params).end()
 
 
 def main() -> int:

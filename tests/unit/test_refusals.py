@@ -180,7 +180,17 @@ BUILDS = [
 ]
 if not torch.cuda.is_available():
     BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
-CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *BUILDS]
+NO_EVALUATION = [
+    Case(f"{EVALUATE} --json a.json --inputs b.json", "b.json: not the JSON of an evaluation", {"b.json": content})
+    for content in (
+        b"[]",
+        b'{"noisy": {"per_clip": []}}',
+        b'{"noisy": {"per_clip": [{"digest": "a"}]}, "clean": {"per_clip": [{"digest": "a"}]}}',
+        b'{"noisy": {"per_clip": [{"digest": "a", "si_snr_db": "1", "si_snr_enc_dec_db": 2}]},'
+        b' "clean": {"per_clip": [{"digest": "a"}]}}',
+    )
+]
+CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *NO_EVALUATION, *BUILDS]
 
 
 @pytest.fixture(scope="module")

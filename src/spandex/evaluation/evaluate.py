@@ -113,7 +113,7 @@ def known_inputs(noisy: Iterable[Mapping[str, Any]], clean: Iterable[Mapping[str
     """Scores of noisy and clean audio by clip digest, from the ``per_clip`` lists of an earlier evaluation.
 
     Raises:
-        ValueError: the lists do not belong together, or lack a score.
+        ValueError: the lists do not belong together, lack a score, or have one that is no number.
     """
     about = ("name", "snr_db", "digest")
     known = {}
@@ -124,6 +124,9 @@ def known_inputs(noisy: Iterable[Mapping[str, Any]], clean: Iterable[Mapping[str
             kind: {name: value for name, value in clip.items() if name not in about}
             for kind, clip in (("noisy", before), ("clean", target))
         }
+    values = [value for scores in known.values() for clip in scores.values() for value in clip.values()]
+    if not all(isinstance(value, (int, float)) for value in values):
+        raise ValueError("a score that is no number")
     return known
 
 

@@ -1,22 +1,25 @@
 """Exact, event-driven execution of sigma-delta networks: what Lava's fixed-point models compute, spike for spike."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from lava.lib.dl.netx import hdf5
-from lava.magma.core.process.process import AbstractProcess
 
 from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, NeuronState, collect, run_input, run_layer
-from spandex.deploy.execution import processes_forgotten
-from spandex.deploy.fixed_point import Layer, fixed_point_layers, process_layers
+from spandex.deploy.layers import Layer, file_layers
 from spandex.deploy.layout import ArrangedLayer, arrange
-from spandex.deploy.netx import Network, SparsityMap
+from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
 from spandex.errors import SpandexError
 from spandex.threads import map_in_order
+
+if TYPE_CHECKING:
+    from lava.lib.dl.netx import hdf5
+    from lava.magma.core.process.process import AbstractProcess
 
 CHUNK_STEPS = 128  # steps that a layer runs before the next one does; its events stay in the cache
 
@@ -48,7 +51,7 @@ class LayerActivity:
     sums_beyond_32_bits: int = 0
     states_beyond_32_bits: int = 0
 
-    def __add__(self, other: "LayerActivity") -> "LayerActivity":
+    def __add__(self, other: LayerActivity) -> LayerActivity:
         counts = zip(astuple(self)[1:], astuple(other)[1:], strict=True)
         return LayerActivity(self.name, *map(sum, counts))
 
@@ -101,10 +104,10 @@ class Executor:
         density_threshold: float = 0.5,
         **options: Any,
     ):
-        if not isinstance(network, hdf5.Network):
-            with processes_forgotten():
-                network = Network(network, sparsity_map, density_threshold, **options)
-        self._prepare(fixed_point_layers(network))
+        layers = None
+        if isinstance(network, str | os.PathLike) and not options:
+            layers = file_layers(network, sparsity_map, density_threshold)
+        self._prepare(layers or _layers_in_lava(network, sparsity_map, density_threshold, options))
 
     @classmethod
     def from_layers(cls, layers: Sequence[Layer]) -> Self:
@@ -116,6 +119,8 @@ class Executor:
     @classmethod
     def from_processes(cls, processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> Self:
         """Executor of Lava processes built directly, a pair of synapse (None: none) and neurons for each layer."""
+        from spandex.deploy.fixed_point import process_layers
+
         return cls.from_layers(process_layers(processes))
 
     def _prepare(self, layers: Sequence[Layer]) -> None:
@@ -193,6 +198,23 @@ class Executor:
             workers: threads; one a core if None.
         """
         yield from map_in_order(self.run, batch, workers)
+
+
+def _layers_in_lava(
+    network: str | os.PathLike | hdf5.Network,
+    sparsity_map: SparsityMap,
+    density_threshold: float,
+    options: dict[str, Any],
+) -> list[Layer]:
+    """The layers of a netx network, built by Lava where only a file is given; Lava and torch are loaded for it."""
+    from spandex.deploy.execution import processes_forgotten
+    from spandex.deploy.fixed_point import fixed_point_layers
+    from spandex.deploy.netx import Network
+
+    if isinstance(network, str | os.PathLike):
+        with processes_forgotten():
+            network = Network(network, sparsity_map, density_threshold, **options)
+    return fixed_point_layers(network)
 
 
 class _RunningLayer:

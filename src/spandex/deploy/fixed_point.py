@@ -5,7 +5,7 @@ do at their first step.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from lava.lib.dl.netx import hdf5
@@ -19,51 +19,11 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
 from spandex.deploy.event_loops import Neurons
+from spandex.deploy.layers import Connections, Layer
 from spandex.errors import SpandexError
 
 MAX_DELAY = 63  # steps; Lava's synapse models take no more
 WIDEST_SHIFT = 31  # bits; more would shift everything out, as Lava does
-
-
-@dataclass(frozen=True)
-class Connections:
-    """Synapses of a layer in fixed point.
-
-    Attributes:
-        weights: int32 (neurons, inputs).
-        delays: int32 (neurons, inputs), steps.
-        exponent: sums are multiplied by 2**exponent, rounded down.
-        longest_delay: steps that Lava's buffer reaches.
-        graded: whether spikes have a value; if not, each counts as 1.
-        wraps_late: whether a sum that leaves 32 bits wraps after the shift by the exponent, not before it.
-    """
-
-    weights: np.ndarray
-    delays: np.ndarray
-    exponent: int
-    longest_delay: int
-    graded: bool
-    wraps_late: bool
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer in fixed point.
-
-    Attributes:
-        name: for messages and reports.
-        connections: its synapses; None for the input layer.
-        neurons: their constants.
-    """
-
-    name: str
-    connections: Connections | None
-    neurons: Neurons
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return len(self.neurons.bias)
 
 
 def fixed_point_layers(network: hdf5.Network) -> list[Layer]:

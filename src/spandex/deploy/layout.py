@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spandex.deploy.event_loops import Neurons, Synapses
-from spandex.deploy.fixed_point import Connections, Layer
+from spandex.deploy.layers import Connections, Layer
 
 LISTED_BELOW = 0.06  # density under which listing an input's synapses is faster than adding its whole column
 

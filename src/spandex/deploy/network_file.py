@@ -1,4 +1,4 @@
-"""Network files as lava-dl exports them, read here alone; refused where Lava would run something else.
+"""Network files as lava-dl exports them, read here alone and without Lava; refused where Lava would run something else.
 
 Released lava-dl (0.6) converts many a damaged or unsuitable file without a word: it cuts off fractions, wraps numbers
 that are too large and ignores what it does not know. Here each of these is an error that names file, layer and value.
@@ -12,8 +12,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from lava.lib.dl.netx.utils import NetDict, optimize_weight_bits
-from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
 from spandex.deploy.storage import check_storage
 from spandex.errors import SpandexError
@@ -41,6 +39,7 @@ class DeployedLayer:
             takes and Loihi 2 does not have.
         clamped_delays: number of delays in the file above ``MAX_DELAY``.
         longest_delay: steps, before clamping.
+        delayed: whether the file gives delays, be they all zero.
     """
 
     index: int
@@ -50,6 +49,7 @@ class DeployedLayer:
     num_weight_bits: int
     clamped_delays: int = 0
     longest_delay: int = 0
+    delayed: bool = False
 
     @property
     def nonzero_weights(self) -> int:
@@ -78,6 +78,7 @@ class NetworkLayer:
         neuron: lava-dl's name of the neuron, such as ``"SDNN"``; None where the layer has none.
         threshold: in the units of the weights, one for all neurons or one each; None where nothing is compared to it.
         synapses: of a fully connected layer, else None.
+        bias: of a fully connected layer, in the units of the weights, one for all neurons or one each; None without.
     """
 
     index: int
@@ -86,6 +87,7 @@ class NetworkLayer:
     neuron: str | None = None
     threshold: float | list[float] | None = None
     synapses: DeployedLayer | None = None
+    bias: np.ndarray | None = None
 
     @property
     def neurons(self) -> int | None:
@@ -127,7 +129,7 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
         inputs = None
         for index in range(len(group))[:count]:
             try:
-                layers.append(_read(index, NetDict(f=group[str(index)]), inputs))
+                layers.append(_read(index, group[str(index)], inputs))
             except SpandexError as error:
                 raise SpandexError(f"{path}: layer {index}: {error}") from None
             except UNREADABLE as error:
@@ -146,52 +148,53 @@ def deployed_weights(path: str | os.PathLike) -> list[DeployedLayer]:
     return [layer.synapses for layer in network_layers(path) if layer.synapses is not None]
 
 
-def _read(index: int, layer: NetDict, inputs: int | None) -> NetworkLayer:
+def _read(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
     """The layer on ``inputs`` neurons (None: unknown); SpandexError unless Lava runs it as the file says."""
-    if "type" not in layer.f:
+    if "type" not in layer:
         raise SpandexError("type is missing")
-    kind = layer["type"]
+    kind = _text(layer["type"])
     if kind not in RUNNABLE_LAYERS:
         raise SpandexError(f"Lava cannot run type {kind!r}; it runs {', '.join(RUNNABLE_LAYERS)}")
     shape = _shape(layer)
     if kind == "flatten":
         return NetworkLayer(index, kind, shape)
-    if shape is None and (kind != "input" or "neuron" in layer.f):
+    if shape is None and (kind != "input" or "neuron" in layer):
         raise SpandexError("shape is missing")
-    if "weight" in layer.f and isinstance(layer.f["weight"], h5py.Group):
+    if "weight" in layer and isinstance(layer["weight"], h5py.Group):
         raise SpandexError("Lava cannot run complex weights")
     synapses = None
     if kind == "input":
         for key in ("weight", "bias"):
-            if key in layer.f and _whole(layer, key).size != 1:
-                raise SpandexError(f"{key} of shape {layer.f[key].shape}; an input layer takes one number")
+            if key in layer and _whole(layer, key).size != 1:
+                raise SpandexError(f"{key} of shape {layer[key].shape}; an input layer takes one number")
     elif kind == "dense":
         synapses = _synapses(index, layer, int(np.prod(shape)), inputs)
         shape_in_lava = synapses.weights.shape[:1]
         _check_bias(layer, ((), (1,), shape_in_lava))
     else:
         _check_range(_weights(layer), 255)
-        if "delay" in layer.f and np.any(_whole(layer, "delay")):
+        if "delay" in layer and np.any(_whole(layer, "delay")):
             raise SpandexError("delays, which netx leaves out of a convolution")
         _check_bias(layer, (shape[:1], shape[::-1]))
-    if "neuron" not in layer.f:  # netx has an integrator for dense layers, no neuron for the input
+    if "neuron" not in layer:  # netx has an integrator for dense layers, no neuron for the input
         if kind == "conv":
             raise SpandexError("neuron is missing")
         return NetworkLayer(index, kind, shape, synapses=synapses)
     _check_neuron(layer, shape_in_lava if kind == "dense" else shape[::-1])
-    is_output = "sigma_output" in layer.f["neuron"]
+    is_output = "sigma_output" in layer["neuron"]
     threshold = None if is_output else _numbers(layer, "neuron/vThMant").tolist()
-    return NetworkLayer(index, kind, shape, _neuron_type(layer), threshold, synapses)
+    bias = _whole(layer, "bias") if kind == "dense" and "bias" in layer else None
+    return NetworkLayer(index, kind, shape, _neuron_type(layer), threshold, synapses, bias)
 
 
-def _synapses(index: int, layer: NetDict, outputs: int, inputs: int | None) -> DeployedLayer:
+def _synapses(index: int, layer: h5py.Group, outputs: int, inputs: int | None) -> DeployedLayer:
     raw = _weights(layer)
     if raw.size % outputs or (raw.ndim > 1 and len(raw) != outputs):
         raise SpandexError(f"weights of shape {raw.shape} do not fit {outputs} neurons")
     if inputs not in (None, raw.size // outputs):
         raise SpandexError(f"weights of shape {raw.shape} do not fit {inputs} inputs")
     weights, exponent, bits = held_weights(raw.reshape(outputs, -1))
-    delays = _whole(layer, "delay") if "delay" in layer.f else np.asarray(0)
+    delays = _whole(layer, "delay") if "delay" in layer else np.asarray(0)
     if np.any(delays < 0):
         raise SpandexError(f"negative delay {np.min(delays)}")
     return DeployedLayer(
@@ -202,6 +205,7 @@ def _synapses(index: int, layer: NetDict, outputs: int, inputs: int | None) -> D
         bits,
         clamped_delays=int(np.count_nonzero(delays > MAX_DELAY)),
         longest_delay=int(np.max(delays)),
+        delayed="delay" in layer,
     )
 
 
@@ -226,10 +230,9 @@ def held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
     if not weights.any():
         return weights, 0, 0
     _check_range(weights, 254 if weights.min() < 0 else 255)
-    with np.errstate(divide="ignore"):  # netx divides by the largest weight of either sign, which may be 0
-        shifted, bits, exponent, _ = optimize_weight_bits(weights)
-    sign_mode = determine_sign_mode(shifted)
-    held = truncate_weights(clip_weights(shifted, sign_mode, num_bits=8), sign_mode, bits).astype(int)
+    left, bits = _fill_8_bits(weights)
+    exponent = -left
+    held = _cut_to_bits(weights.astype(np.int32) << left, bits).astype(int)
     used = held * 2.0**exponent
     changed = used != weights
     if changed.any():
@@ -238,6 +241,29 @@ def held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
             f"{weights[changed][0]} to {used[changed][0]:g}; its conversion fails on a layer without positive ones"
         )
     return held, exponent, bits
+
+
+def _fill_8_bits(weights: np.ndarray) -> tuple[int, int]:
+    """Bits by which netx moves weights up, and bits of one that then are used (``optimize_weight_bits`` of lava-dl)."""
+    lowest, highest = int(weights.min()), int(weights.max())
+    mixed = lowest < 0 <= highest
+    if mixed:
+        scale = min(127 / highest if highest else math.inf, -128 / lowest)
+    else:
+        scale = -256 / lowest if lowest < 0 else 255 / highest
+    left = math.floor(math.log2(scale)) + mixed
+    used = int(np.bitwise_or.reduce(weights, axis=None))
+    empty = min((used & -used).bit_length() - 1, 8)  # lowest bits that no weight has
+    return left, 8 - left - (empty - mixed)
+
+
+def _cut_to_bits(weights: np.ndarray, bits: int) -> np.ndarray:
+    """Int32 weights that Lava's synapse keeps (``clip_weights`` and ``truncate_weights`` of lava-nc)."""
+    sign = 1 if weights.max() > 0 else -1
+    mixed = weights.min() < 0 < weights.max()
+    cut = 8 - bits + mixed
+    clipped = np.clip(sign * weights, -256 if mixed else 0, 255)
+    return sign * ((clipped >> cut) << cut)
 
 
 def _check_range(weights: np.ndarray, largest: int) -> None:
@@ -249,20 +275,20 @@ def _check_range(weights: np.ndarray, largest: int) -> None:
         )
 
 
-def _check_bias(layer: NetDict, shapes: tuple[tuple[int, ...], ...]) -> None:
-    if "bias" not in layer.f:
+def _check_bias(layer: h5py.Group, shapes: tuple[tuple[int, ...], ...]) -> None:
+    if "bias" not in layer:
         return
     bias = _whole(layer, "bias")
     if bias.shape not in shapes:
         raise SpandexError(f"bias of shape {bias.shape} does not fit {int(np.prod(_shape(layer)))} neurons")
-    if "neuron/sigma_output" in layer.f:
+    if "neuron/sigma_output" in layer:
         raise SpandexError("bias on an output layer (sigma_output), whose neurons have none in Lava")
     if _neuron_type(layer) == "SDNN":
         _check_state(bias, "bias")
 
 
-def _check_neuron(layer: NetDict, shape: tuple[int, ...]) -> None:
-    kind, neuron = _neuron_type(layer), layer.f["neuron"]
+def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
+    kind, neuron = _neuron_type(layer), layer["neuron"]
     if "messageBits" in neuron:
         raise SpandexError("neuron/messageBits, with which netx fails")
     for key in IGNORED_EXPONENTS:
@@ -280,7 +306,7 @@ def _check_neuron(layer: NetDict, shape: tuple[int, ...]) -> None:
             raise SpandexError(f"{threshold.size} thresholds; Lava's sigma-delta neurons of a layer share one")
         _check_state(threshold, "threshold")
         activation = neuron["activation"].asstr()[()] if "activation" in neuron else "relu"
-        if layer["type"] != "input" and activation != "relu":
+        if _text(layer["type"]) != "input" and activation != "relu":
             raise SpandexError(f"activation {activation!r}; netx would run 'relu' in its place")
     else:
         raise SpandexError(f"Lava cannot run neuron type {kind!r} here; it runs SDNN, CUBA, LOIHI")
@@ -296,8 +322,8 @@ def _check_state(values: np.ndarray, name: str) -> None:
         )
 
 
-def _shape(layer: NetDict) -> tuple[int, ...] | None:
-    if "shape" not in layer.f:
+def _shape(layer: h5py.Group) -> tuple[int, ...] | None:
+    if "shape" not in layer:
         return None
     shape = np.atleast_1d(_whole(layer, "shape"))
     if shape.ndim != 1 or shape.min() < 1:
@@ -307,11 +333,16 @@ def _shape(layer: NetDict) -> tuple[int, ...] | None:
     return tuple(shape.tolist())
 
 
-def _neuron_type(layer: NetDict) -> str | None:
-    return layer["neuron"]["type"] if "neuron" in layer.f else None
+def _neuron_type(layer: h5py.Group) -> str | None:
+    return _text(layer["neuron/type"]) if "neuron" in layer else None
 
 
-def _weights(layer: NetDict) -> np.ndarray:
+def _text(dataset: h5py.Dataset) -> str:
+    """The one string of a dataset, or the first of several, as lava-dl writes it."""
+    return np.atleast_1d(dataset[()])[0].decode("ascii")
+
+
+def _weights(layer: h5py.Group) -> np.ndarray:
     raw = _numbers(layer, "weight")
     fractional = raw[raw != np.trunc(raw)]
     if fractional.size:
@@ -322,7 +353,7 @@ def _weights(layer: NetDict) -> np.ndarray:
     return raw.astype(int)
 
 
-def _whole(layer: NetDict, key: str) -> np.ndarray:
+def _whole(layer: h5py.Group, key: str) -> np.ndarray:
     numbers = _numbers(layer, key)
     fractional = numbers[numbers != np.trunc(numbers)]
     if fractional.size:
@@ -330,11 +361,11 @@ def _whole(layer: NetDict, key: str) -> np.ndarray:
     return numbers.astype(int)
 
 
-def _numbers(layer: NetDict, key: str) -> np.ndarray:
+def _numbers(layer: h5py.Group, key: str) -> np.ndarray:
     """A dataset of finite numbers; none of them so large that it is not the same as an integer of 64 bits."""
-    if key not in layer.f:
+    if key not in layer:
         raise SpandexError(f"{key} is missing")
-    numbers = np.asarray(layer.f[key][()])
+    numbers = np.asarray(layer[key][()])
     if numbers.dtype.kind not in "iufb" or not numbers.size:
         raise SpandexError(f"{key} holds no numbers")
     wrong = numbers[~(np.abs(numbers.astype(float)) < 2.0**53)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spandex.deploy.event_loops import NeuronState
-from spandex.deploy.fixed_point import Layer
+from spandex.deploy.layers import Layer
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 

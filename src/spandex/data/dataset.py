@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import soundfile
 
-from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, open_audio
+from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, Recording, open_audio
 from spandex.data.folders import paired_files
 from spandex.data.listing import READ, Listing
 from spandex.data.synthesis import SynthesisSettings
@@ -213,7 +212,7 @@ class SegmentBatches:
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[soundfile.SoundFile]:
+def _opened(file: Path) -> Iterator[Recording]:
     with open_audio(file) as audio:
         if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
             raise AudioError(file, f"{audio.samplerate} Hz, {audio.channels} channels; clips are 16000 Hz mono")
@@ -229,5 +228,5 @@ def _read(file: Path, start: int, samples: int) -> np.ndarray:
     with _opened(file) as audio:
         if start < 0 or start + max(samples, 0) > audio.frames:
             raise AudioError(file, f"samples {start} to {start + samples} of its {audio.frames} were asked for")
-        audio.seek(start)
-        return audio.read(samples, dtype="float32")
+        audio.skip_to(start)
+        return audio.read(audio.frames - start if samples < 0 else samples, dtype="float32")

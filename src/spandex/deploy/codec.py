@@ -11,11 +11,12 @@ one frame as for many: elementwise ones that IEEE 754 rounds exactly, and scipy'
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import scipy.fft
 
+from spandex.data.audio import pieces
 from spandex.deploy.event_loops import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
 
@@ -78,6 +79,56 @@ def check_audio(audio: np.ndarray, name: str | os.PathLike) -> None:
         raise SpandexError(f"{name}: holds NaN or infinite samples")
     if peak > LARGEST_SAMPLE:
         raise SpandexError(f"{name}: samples up to {peak:g}; full scale is 1")
+
+
+def checked_blocks(audio: Iterable[np.ndarray], name: str | os.PathLike) -> Iterator[np.ndarray]:
+    """Blocks of audio, float32 (samples,), as they pass ``check_audio``; at least one of them is not empty."""
+    empty = True
+    for block in audio:
+        if block.ndim == 1 and not len(block):
+            continue
+        check_audio(block, name)
+        empty = False
+        yield block.astype(np.float32, copy=False)
+    if empty:
+        raise SpandexError(f"{name}: empty")
+
+
+def hop_by_hop(
+    process: Callable[[np.ndarray], np.ndarray],
+    audio: Iterable[np.ndarray],
+    hop: int,
+    delay: int,
+    hops: int,
+    name: str | os.PathLike,
+) -> Iterator[np.ndarray]:
+    """What a process of hops makes of audio that comes in blocks of any lengths, put back by its delay.
+
+    Args:
+        process: as many samples from whole hops, float32 (samples,); silence follows the audio until all is out.
+        audio: (samples,) each.
+        hop: samples.
+        delay: samples by which the process is late.
+        hops: that it is given at once, but for the last time.
+        name: of the audio, in errors.
+
+    Yields:
+        Blocks of as many samples in all as the audio has.
+    """
+    received = 0
+
+    def padded() -> Iterator[np.ndarray]:
+        nonlocal received
+        for block in checked_blocks(audio, name):
+            received += len(block)
+            yield block
+        yield np.zeros(-received % hop + delay, np.float32)
+
+    position = -delay  # of the next sample from the process; before the last block all of them are behind `received`
+    for piece in pieces(padded(), hops * hop):
+        denoised = process(piece)
+        yield denoised[max(-position, 0) : max(received - position, 0)]
+        position += len(denoised)
 
 
 def encode(audio: np.ndarray, n_fft: int, hop: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -2,32 +2,28 @@
 
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-import torch
 
 from spandex.deploy.codec import (
     BLOCK_STEPS,
     NETWORK_DELAY,
-    check_audio,
-    clip_steps,
     count_wrapped,
     decode_frames,
     delay_steps,
     encode_frames,
     frames_of,
     framing,
+    hop_by_hop,
     overlap_add,
 )
-from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.executor import Executor
-from spandex.deploy.inference import infer, network_framing
-from spandex.deploy.netx import Network, SparsityMap
+from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import State
 from spandex.errors import SpandexError
-from spandex.models import denoise, load_network
 
 Backend = Literal["events", "lava", "torch"]
 
@@ -55,6 +51,32 @@ class Denoiser(Protocol):
             SpandexError: the audio is empty or holds NaN.
         """
 
+    def blocks(self, audio: Iterable[np.ndarray], name: str | os.PathLike = "audio") -> Iterator[np.ndarray]:
+        """The same bits for audio that comes in blocks of any lengths, in memory that does not grow with it.
+
+        Args:
+            audio: (samples,) each, taken as they are needed.
+            name: of the audio, in errors.
+
+        Yields:
+            float32 (samples,), of other lengths than the blocks; as many samples in all.
+
+        Raises:
+            SpandexError: see ``denoise``, as soon as it is known.
+        """
+
+
+class InBlocks:
+    """What a denoiser of blocks does with whole audio."""
+
+    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
+        """See ``Denoiser``; the memory needed besides audio does not grow with its length."""
+        denoised, position = np.empty(len(audio), np.float32), 0
+        for block in self.blocks([audio], name):
+            denoised[position : position + len(block)] = block
+            position += len(block)
+        return denoised
+
 
 def denoiser(
     path: str | os.PathLike,
@@ -75,9 +97,14 @@ def denoiser(
     """
     if backend == "events":
         return EventDenoiser(path, sparsity_map, density_threshold)
+    # Lava and torch take seconds and most of a GB
     if backend == "lava":
+        from spandex.deploy.lava_denoiser import LavaDenoiser
+
         return LavaDenoiser(path, sparsity_map, density_threshold)
     if backend == "torch":
+        from spandex.deploy.float_denoiser import FloatDenoiser
+
         return FloatDenoiser(path)
     raise SpandexError(f"backend {backend!r} is none of events, lava, torch")
 
@@ -109,7 +136,7 @@ def warn_of_wrapped_masks(name: str | os.PathLike) -> None:
     )
 
 
-class EventDenoiser:
+class EventDenoiser(InBlocks):
     """Denoises with the event-driven executor; see ``denoiser``.
 
     Attributes:
@@ -149,50 +176,15 @@ class EventDenoiser:
         state = StreamState(samples[len(audio) :], spectrum[len(inputs) :], run.state, overlap, wrapped)
         return denoised.astype(np.float32), state
 
-    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
-        """See ``Denoiser``; the memory needed besides audio does not grow with its length. Warns of wrapped masks."""
-        check_audio(audio, name)
-        padded = np.zeros(clip_steps(len(audio), self.n_fft, self.hop) * self.hop, np.float32)
-        padded[: len(audio)] = audio
-        piece = BLOCK_STEPS * self.hop
+    def blocks(self, audio: Iterable[np.ndarray], name: str | os.PathLike = "audio") -> Iterator[np.ndarray]:
+        """See ``Denoiser``. Warns of wrapped masks at the end."""
         state = self.start()
-        for start in range(0, len(padded), piece):
-            padded[start : start + piece], state = self.process(padded[start : start + piece], state)
+
+        def process(hops: np.ndarray) -> np.ndarray:
+            nonlocal state
+            denoised, state = self.process(hops, state)
+            return denoised
+
+        yield from hop_by_hop(process, audio, self.hop, self.delay, BLOCK_STEPS, name)
         if state.wrapped:
             warn_of_wrapped_masks(name)
-        return padded[self.delay :][: len(audio)]
-
-
-class LavaDenoiser:
-    """Denoises with the chain of Lava processes, synapses by ``spandex.deploy.lava_models``; see ``denoiser``."""
-
-    concurrent = False  # Lava makes operating system processes of its own
-
-    def __init__(self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5):
-        self._network = path, sparsity_map, density_threshold
-        with processes_forgotten():
-            network_framing(Network(*self._network))  # refused here rather than with the first clip
-
-    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
-        """See ``Denoiser``. Warns of wrapped masks."""
-        path, *sparsity = self._network
-        (result,) = infer(path, [(audio, audio, str(name))], *sparsity, fast=True)
-        if result.wrapped_outputs:
-            warn_of_wrapped_masks(name)
-        return result.denoised
-
-
-class FloatDenoiser:
-    """Denoises with the float network; see ``denoiser``."""
-
-    concurrent = False  # torch has threads of its own
-
-    def __init__(self, path: str | os.PathLike):
-        self._network = load_network(path)
-
-    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
-        """See ``Denoiser``; clips shorter than a frame are followed by silence."""
-        check_audio(audio, name)
-        missing = max(0, self._network.n_fft - len(audio))  # torch's STFT reflects half a frame at the ends
-        padded = np.pad(audio.astype(np.float32), (0, missing))
-        return denoise(self._network, torch.from_numpy(padded)[None])[0].numpy()[: len(audio)]

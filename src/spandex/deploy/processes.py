@@ -1,4 +1,4 @@
-"""Lava processes of the audio chain: source, encoder, delay, decoder and receiver.
+"""Lava processes of the audio chain: source or feed, encoder, delay, decoder, and receiver or outlet.
 
 One time step is one hop of audio. Audio is float in [-1, 1], ``hop`` samples a step; a spectrum is float of
 shape (2, bins), real part and imaginary part, with bins = n_fft / 2 + 1. Each process is one Lava process with one
@@ -214,3 +214,72 @@ class PyAudioReceiverModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         self.audio_out.send(np.stack([self.denoised_in.recv(), self.clean_in.recv()]))
+
+
+class Feed(AbstractProcess):
+    """Sends audio that the caller gives it while the chain runs.
+
+    Args:
+        hop: samples a step.
+        hops: that may wait to be sent.
+
+    Ports:
+        audio_out: audio (hop,).
+    """
+
+    def __init__(self, hop: int, hops: int):
+        super().__init__()
+        self.audio_in = InPort(shape=(hop,))
+        self.audio_in.flag_external_pipe(buffer_size=hops)
+        self.audio_out = OutPort(shape=(hop,))
+
+    def send(self, audio: np.ndarray) -> None:
+        """Give audio (hops, hop) for the next steps."""
+        for hop in audio:
+            self.audio_in.external_pipe_csp_send_port.send(hop.astype(float))
+
+
+@implements(proc=Feed, protocol=LoihiProtocol)
+@requires(CPU)
+class PyFeedModel(PyLoihiProcessModel):
+    audio_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    audio_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+
+    def run_spk(self) -> None:
+        self.audio_out.send(self.audio_in.recv())
+
+
+class Outlet(AbstractProcess):
+    """Hands audio to the caller while the chain runs.
+
+    Args:
+        hop: samples a step.
+        hops: that may wait to be received.
+
+    Ports:
+        audio_in: audio (hop,).
+    """
+
+    def __init__(self, hop: int, hops: int):
+        super().__init__()
+        self.audio_in = InPort(shape=(hop,))
+        self.audio_out = OutPort(shape=(hop,))
+        self.audio_out.flag_external_pipe(buffer_size=hops)
+
+    def receive(self, hops: int) -> np.ndarray:
+        """Audio of the last steps, float64 (hops * hop,)."""
+        return np.concatenate([self.audio_out.external_pipe_csp_recv_port.recv() for _ in range(hops)])
+
+    def close(self) -> None:
+        """Close the channel."""
+        self.audio_out.external_pipe_csp_recv_port.join()
+
+
+@implements(proc=Outlet, protocol=LoihiProtocol)
+@requires(CPU)
+class PyOutletModel(PyLoihiProcessModel):
+    audio_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    audio_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+
+    def run_spk(self) -> None:
+        self.audio_out.send(self.audio_in.recv())

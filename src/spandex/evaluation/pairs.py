@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError, read_channels
+from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError, check_duration, open_audio, read_blocks
 from spandex.data.dataset import SNR
 from spandex.data.folders import paired_files
 from spandex.data.listing import READ, Listing
 from spandex.deploy.codec import LARGEST_SAMPLE
 from spandex.errors import SpandexError
+
+LONGEST_CLIP_S = 600  # a clip's spectra and the executor's inputs take 640 kB a second
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Pair:
         """Read both files.
 
         Raises:
-            AudioError: a file is unreadable, empty, holds NaN, is not 16 kHz mono, is far beyond full scale, has
-                another length than its partner; or the clean one is silent, so that no SI-SNR is defined.
+            AudioError: a file is unreadable, empty, holds NaN, is not 16 kHz mono, is longer than 10 minutes or far
+                beyond full scale, has another length than its partner; or the clean one is silent, so that no SI-SNR
+                is defined.
         """
         for file in (self.noisy, self.clean):
             self.listing.check(file)
@@ -74,10 +77,13 @@ def pair_clips(noisy: str | os.PathLike, clean: str | os.PathLike) -> tuple[list
 
 
 def _read(file: Path) -> np.ndarray:
-    audio, kind = read_channels(file)
-    if (kind.rate_hz, audio.shape[1]) != (SAMPLE_RATE_HZ, 1):
-        raise AudioError(file, f"{kind.rate_hz} Hz, {audio.shape[1]} channels; clips to evaluate are 16000 Hz mono")
-    peak = float(np.abs(audio).max())
+    with open_audio(file) as audio:
+        if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
+            found = f"{audio.samplerate} Hz, {audio.channels} channels"
+            raise AudioError(file, f"{found}; clips to evaluate are 16000 Hz mono")
+        check_duration(audio, file, LONGEST_CLIP_S)
+        samples = np.concatenate(list(read_blocks(audio, file)))[:, 0]
+    peak = float(np.abs(samples).max())
     if peak > LARGEST_SAMPLE:
         raise AudioError(file, f"samples up to {peak:g}; full scale is 1")
-    return audio[:, 0]
+    return samples

@@ -47,23 +47,33 @@ def istft(
     """
     if n_fft % hop:
         raise ValueError(f"n_fft must be a multiple of hop, got {n_fft} and {hop}")
-    frames = torch.fft.irfft((magnitude * phase).transpose(1, 2), n_fft).unflatten(2, (-1, hop))
-    overlap = _overlap_add(torch.ones_like(frames[:1, :, :, :1]))
-    audio = (_overlap_add(frames) / overlap).flatten(1)
+    frames = frames_of(magnitude, phase, n_fft, hop)
+    overlap = overlap_add(torch.ones_like(frames[:1, :, :, :1]))
+    audio = (overlap_add(frames) / overlap).flatten(1)
     if length is None:
         length = (frames.shape[1] - 1) * hop
     audio = audio[:, n_fft // 2 : n_fft // 2 + length]
     return torch.nn.functional.pad(audio, (0, length - audio.shape[1]))
 
 
-def _spectrum(audio: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
-    """``torch.stft`` with a rectangular window, the same bits in less than a third of its time."""
-    padded = torch.nn.functional.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
+def frames_of(magnitude: torch.Tensor, phase: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
+    """Frames (batch, frames, n_fft / hop, hop) of a spectrum as :func:`stft` gives it."""
+    return torch.fft.irfft((magnitude * phase).transpose(1, 2), n_fft).unflatten(2, (-1, hop))
+
+
+def spectrum_of(padded: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
+    """Spectrum (batch, n_fft / 2 + 1, frames) of all frames that begin at a multiple of ``hop``, complex."""
     return torch.fft.rfft(padded.unfold(1, n_fft, hop)).transpose(1, 2)
 
 
-def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
+def overlap_add(frames: torch.Tensor) -> torch.Tensor:
     """Sum frames (batch, count, parts, width), each one part later than the last: (batch, count + parts - 1, width)."""
     last = frames.shape[2] - 1
     shifted = [torch.nn.functional.pad(part, (0, 0, i, last - i)) for i, part in enumerate(frames.unbind(2))]
     return sum(shifted[1:], shifted[0])
+
+
+def _spectrum(audio: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
+    """``torch.stft`` with a rectangular window, the same bits in less than a third of its time."""
+    padded = torch.nn.functional.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
+    return spectrum_of(padded, n_fft, hop)

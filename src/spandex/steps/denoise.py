@@ -1,20 +1,25 @@
 """Denoise audio files, folders of them, or a live stream."""
 
+import itertools
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from tqdm import tqdm
 
-from spandex.data.audio import SAMPLE_RATE_HZ, read_channels, resample, write_channels
+from spandex.data.audio import SAMPLE_RATE_HZ, format_of, open_audio, read_blocks, resampled, write_channels
 from spandex.data.folders import CONTAINERS, audio_files
 from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
-from spandex.deploy.netx import parse_sparsity_map
+from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
 from spandex.files import refuse_overwriting
 from spandex.threads import map_in_order
+
+PROGRESS = "{l_bar}{bar}| {n:.2f}/{total} files [{elapsed}<{remaining}]"
 
 
 def denoise(
@@ -30,7 +35,8 @@ def denoise(
 
     What comes out has the rate, channels, length, container and subtype of what went in; only a single file whose
     output has another extension changes its container. Each channel is denoised on its own, at 16 kHz. A file of a
-    folder that cannot be denoised is named on stderr, and the others are done.
+    folder that cannot be denoised is named on stderr, and the others are done. Memory does not grow with the length of
+    a file.
 
     Args:
         inputs: a file or a folder.
@@ -49,15 +55,24 @@ def denoise(
     start = time.perf_counter()
 
     def attempt(pair: tuple[Path, Path]) -> float | SpandexError:
+        left = 1.0
+
+        def report(share: float) -> None:
+            nonlocal left
+            left -= share
+            progress.update(share)
+
         try:
-            return _denoise_file(network, *pair)
+            return _denoise_file(network, *pair, report)
         except SpandexError as error:
             return error
         except OSError as error:
             return SpandexError(f"{pair[1]}: cannot be written ({error.strerror or error})")
+        finally:
+            progress.update(left)
 
     audio_s, errors = 0.0, []
-    with tqdm(total=len(pairs), unit="file", disable=None) as progress:
+    with tqdm(total=len(pairs), disable=None, bar_format=PROGRESS) as progress:
         for result in map_in_order(attempt, pairs, workers if network.concurrent else 1):
             if isinstance(result, SpandexError):
                 errors.append(result)
@@ -65,7 +80,6 @@ def denoise(
                     progress.write(str(result), file=sys.stderr)
             else:
                 audio_s += result
-            progress.update()
     if errors and not inputs.is_dir():
         raise errors[0]
     if errors:
@@ -93,23 +107,58 @@ def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: flo
     )
 
 
-def _denoise_file(network: Denoiser, source: Path, target: Path) -> float:
-    """Denoise one file; returns the seconds of audio in it."""
-    audio, sound_format = read_channels(source)
-    if target.suffix.lower() != source.suffix.lower():
-        sound_format = sound_format.within(CONTAINERS[target.suffix.lower()])
-    for channel in audio.T:
-        channel[:] = _denoise_channel(network, channel, sound_format.rate_hz, source)
-    write_channels(target, audio, sound_format)
-    return len(audio) / sound_format.rate_hz
+def _denoise_file(network: Denoiser, source: Path, target: Path, report: Callable[[float], object]) -> float:
+    """Denoise one file, block by block; returns the seconds of audio in it.
+
+    Args:
+        network: of the file's channels, one by one.
+        source, target: files.
+        report: is told the share of the file that each block was.
+    """
+    with open_audio(source) as file:
+        sound_format = format_of(file)
+        if target.suffix.lower() != source.suffix.lower():
+            sound_format = sound_format.within(CONTAINERS[target.suffix.lower()])
+        sound_format = sound_format.holding(file.frames, file.channels, target)
+
+        def denoised() -> Iterator[np.ndarray]:
+            for block in _denoise_channels(network, read_blocks(file, source), file, source):
+                yield block
+                report(len(block) / file.frames)
+
+        write_channels(target, denoised(), file.channels, sound_format)
+        return file.frames / sound_format.rate_hz
 
 
-def _denoise_channel(network: Denoiser, audio: np.ndarray, rate_hz: int, name: Path) -> np.ndarray:
+def _denoise_channels(
+    network: Denoiser, blocks: Iterator[np.ndarray], file: soundfile.SoundFile, name: Path
+) -> Iterator[np.ndarray]:
+    """Every channel of blocks of (samples, channels) on its own; all are given the same blocks, side by side."""
+    channels = [
+        _denoise_channel(network, _channel(copy, number), file.frames, file.samplerate, name)
+        for number, copy in enumerate(itertools.tee(blocks, file.channels))
+    ]
+    for together in zip(*channels, strict=True):
+        yield np.stack(together, axis=1)
+
+
+def _channel(blocks: Iterator[np.ndarray], number: int) -> Iterator[np.ndarray]:
+    return (np.ascontiguousarray(block[:, number]) for block in blocks)
+
+
+def _denoise_channel(
+    network: Denoiser, blocks: Iterator[np.ndarray], samples: int, rate_hz: int, name: Path
+) -> Iterator[np.ndarray]:
     if rate_hz == SAMPLE_RATE_HZ:
-        return network.denoise(audio, name)
-    silence = -(-rate_hz // 10)  # 0.1 s, so that resampling there and back loses nothing at the end
-    resampled = resample(np.pad(audio, (0, silence)), rate_hz, SAMPLE_RATE_HZ)
-    return resample(network.denoise(resampled, name), SAMPLE_RATE_HZ, rate_hz)[: len(audio)]
+        yield from network.blocks(blocks, name)
+        return
+    silence = np.zeros(
+        -(-rate_hz // 10), np.float32
+    )  # 0.1 s, so that resampling there and back loses nothing at the end
+    noisy = resampled(itertools.chain(blocks, [silence]), rate_hz, SAMPLE_RATE_HZ)
+    for block in resampled(network.blocks(noisy, name), SAMPLE_RATE_HZ, rate_hz):
+        yield block[:samples]
+        samples -= len(block[:samples])
 
 
 def _pairs(inputs: Path, output: Path) -> list[tuple[Path, Path]]:

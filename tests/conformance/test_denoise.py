@@ -1,5 +1,7 @@
 """Denoising by the event-driven executor against the chain of stock Lava processes, bit for bit."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,60 @@ def test_pieces_give_the_bits_of_the_whole(network):
         pieces.append(piece)
         start = stop
     assert np.array_equal(np.concatenate(pieces)[denoiser.delay :], whole)
+
+
+def cut(audio, seed, largest):
+    """Audio in blocks of random lengths, 0 among them."""
+    random, start = np.random.default_rng(seed), 0
+    while start < len(audio):
+        stop = start + int(random.integers(0, largest))
+        yield audio[start:stop]
+        start = stop
+
+
+@pytest.mark.parametrize(("backend", "samples"), [("events", 9001), ("torch", 9001), ("lava", 1200)])
+def test_blocks_of_any_length_give_the_bits_of_the_whole(network, backend, samples):
+    ready = denoiser(network, backend)
+    noisy, _ = noisy_pair(6, samples)
+    whole = ready.denoise(noisy)
+    assert not np.array_equal(whole, noisy)
+    for largest in (3, samples) if backend != "lava" else (samples,):
+        assert np.array_equal(np.concatenate(list(ready.blocks(cut(noisy, 1, largest)))), whole)
+
+
+@pytest.mark.parametrize("backend", ["events", "torch", "lava"])
+def test_audio_is_taken_as_it_is_needed(network, backend):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 160
+            yield noisy_pair(taken, 160)[0]
+
+    given = 0
+    for block in itertools.islice(denoiser(network, backend).blocks(endless()), 2):
+        given += len(block)
+        assert taken - given < 40_000
+
+
+@pytest.mark.parametrize("clip", ["quiet", "loud"])
+def test_float_blocks_give_what_the_float_network_gives_on_the_whole(tmp_path, clip):
+    torch.manual_seed(1)
+    network = SDNN(hidden=24)
+    with torch.no_grad():
+        for block in network.blocks[1:3]:
+            block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 63)
+    save_state(network, tmp_path / "network.pt")
+    noisy = noisy_pair(7, 20_011)[0] * (50 if clip == "loud" else 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # torch rounds phases otherwise at the border of two threads' shares
+    try:
+        expected = denoise(network, torch.from_numpy(noisy)[None])[0].numpy()
+        blocks = denoiser(tmp_path / "network.pt", "torch").blocks(cut(noisy, 2, 5000))
+        assert np.array_equal(np.concatenate(list(blocks)), expected)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_state_is_not_changed_by_going_on_from_it(network):

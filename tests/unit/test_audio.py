@@ -3,10 +3,25 @@ import os
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
-from spandex.data.audio import AudioError, from_int16, read_audio, read_channels, to_int16, write_flac, write_wav
+from spandex.data import NoisySpeech
+from spandex.data import audio as audio_module
+from spandex.data.audio import (
+    AudioError,
+    SoundFormat,
+    from_int16,
+    read_audio,
+    read_channels,
+    to_int16,
+    write_channels,
+    write_flac,
+    write_wav,
+)
 from spandex.data.containers import missing_part
 from spandex.errors import SpandexError
+from spandex.evaluation import pairs as pairs_module
+from spandex.evaluation.pairs import pair_clips
 
 
 def sine(frequency_hz, rate_hz, seconds=1.0, amplitude=0.5):
@@ -104,6 +119,67 @@ def test_nan_is_not_written(tmp_path):
     with pytest.raises(AudioError, match=r"a\.wav: not written"):
         write_wav(tmp_path / "a.wav", np.array([0.0, np.nan]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "GSM610", "IMA_ADPCM", "PCM_16"])
+def test_samples_beyond_full_scale_stay_at_its_end(tmp_path, subtype):
+    audio = sine(200, 16_000, amplitude=1.4)
+    write_channels(tmp_path / "a.wav", [audio[:, np.newaxis]], 1, SoundFormat(16_000, "WAV", subtype))
+    written = read_channels(tmp_path / "a.wav")[0][: len(audio), 0]
+    assert np.corrcoef(written, audio.clip(-1, 1))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "GSM610"])
+def test_telephone_formats_are_read_by_everything(tmp_path, subtype):
+    expected = sine(440, 16_000, 0.5)
+    for part in ("noisy", "clean"):
+        (tmp_path / part).mkdir()
+        soundfile.write(tmp_path / part / "a.wav", expected, 16_000, subtype)
+    whole = read_audio(tmp_path / "noisy/a.wav")
+    assert np.corrcoef(whole[:8000], expected)[0, 1] > 0.98
+    clips = NoisySpeech(tmp_path)
+    assert np.array_equal(clips.read(0)[1], whole)
+    assert np.array_equal(clips.read(0, 3001, 4000)[0], whole[3001:7001])
+    pairs, alone = pair_clips(tmp_path / "noisy", tmp_path / "clean")
+    assert not alone
+    assert np.array_equal(pairs[0].read().noisy, whole)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        ("WAV", "PCM_24"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+        ("CAF", "ALAC_16"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [1, 997, 30_000])
+def test_blocks_are_what_is_read_at_once(tmp_path, monkeypatch, container, subtype, at_once):
+    audio = np.stack([sine(440, 48_000), sine(1000, 48_000)], axis=1)
+    soundfile.write(tmp_path / "a.wav", audio[: 2000 if at_once == 1 else None], 48_000, subtype, format=container)
+    whole, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    monkeypatch.setattr(audio_module, "READ_VALUES", 2 * at_once)
+    assert np.array_equal(read_channels(tmp_path / "a.wav")[0], whole)
+    mono = soxr.resample(whole.mean(axis=1), 48_000, 16_000, quality="HQ")
+    assert np.array_equal(read_audio(tmp_path / "a.wav"), mono)
+
+
+def test_what_would_not_fit_into_memory_is_refused_by_its_header(tmp_path, monkeypatch):
+    for part in ("noisy", "clean"):
+        (tmp_path / part).mkdir()
+        write_flac(tmp_path / part / "a.flac", sine(440, 16_000, 3))
+    monkeypatch.setattr(audio_module, "LONGEST_SOURCE_S", 2)
+    monkeypatch.setattr(pairs_module, "LONGEST_CLIP_S", 2)
+    monkeypatch.setattr(audio_module, "read_blocks", None)
+    monkeypatch.setattr(pairs_module, "read_blocks", None)
+    refused = r"a\.flac: lasts 3 s; at most 2 s are read: cut it into pieces"
+    with pytest.raises(AudioError, match=refused):
+        read_audio(tmp_path / "noisy/a.flac")
+    with pytest.raises(AudioError, match=refused):
+        pair_clips(tmp_path / "noisy", tmp_path / "clean")[0][0].read()
 
 
 CONTAINERS = [

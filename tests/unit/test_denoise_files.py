@@ -1,6 +1,8 @@
 import contextlib
+import functools
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,13 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
+import torch
 
 from commands import refusal
-from denoising import small_network, wrapping_network
+from denoising import HOP, N_FFT, small_network, wrapping_network
+from spandex.data import audio as audio_module
 from spandex.data.audio import from_int16, read_channels, to_int16, write_channels
+from spandex.deploy.codec import decode, encode
 from spandex.deploy.denoise import EventDenoiser
+from spandex.deploy.executor import Executor
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
+from spandex.models import SDNN, export_hdf5
+from spandex.steps import denoise as denoise_module
 from spandex.steps.denoise import denoise
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
@@ -28,6 +37,8 @@ FORMATS = [
     ("a.wav", "WAVEX", "FLOAT", 22_050, 3, 5000),
     ("a.wav", "WAV", "DOUBLE", 48_000, 1, 1),
     ("a.wav", "WAV", "PCM_32", 96_000, 1, 7),
+    ("a.wav", "WAV", "ULAW", 8_000, 1, 4001),
+    ("a.wav", "WAV", "ALAW", 16_000, 2, 4001),
     ("a.flac", "FLAC", "PCM_16", 16_000, 1, 4001),
     ("a.flac", "FLAC", "PCM_24", 48_000, 2, 4803),
     ("a.ogg", "OGG", "VORBIS", 44_100, 2, 44_103),
@@ -67,9 +78,9 @@ def test_output_has_the_format_of_the_input(
     before, after = soundfile.info(source), soundfile.info(target)
     for key in ("samplerate", "channels", "frames", "format", "subtype", "endian"):
         assert getattr(after, key) == getattr(before, key), key
-    (original, _), (denoised, _) = soundfile.read(source), soundfile.read(target)
+    original, denoised = (soundfile.read(path)[0] for path in (source, target))
     edge = rate_hz // 100  # filters ring at the ends
-    tolerance = {"VORBIS": 0.05, "PCM_U8": 2**-6}.get(subtype, 2e-3)
+    tolerance = {"VORBIS": 0.05, "PCM_U8": 2**-6, "ULAW": 0.02, "ALAW": 0.02}.get(subtype, 2e-3)
     np.testing.assert_allclose(denoised[edge:-edge], original[edge:-edge], rtol=0, atol=tolerance)
 
 
@@ -91,10 +102,150 @@ def test_channels_are_denoised_on_their_own(tmp_path, network):
         assert not np.array_equal(channel, samples)
 
 
+def denoised_as_a_whole(path, source):
+    """Every channel of a file, each step on all of it at once."""
+    audio, rate_hz = soundfile.read(source, dtype="float32", always_2d=True)
+    executor, channels = Executor(path), []
+    for channel in audio.T:
+        silence = 0 if rate_hz == 16_000 else -(-rate_hz // 10)
+        noisy = soxr.resample(np.pad(channel, (0, silence)), rate_hz, 16_000, quality="HQ")
+        inputs, spectrum = encode(noisy, N_FFT, HOP)
+        denoised = decode(executor.run(inputs).outputs, spectrum, N_FFT, HOP)[: len(noisy)]
+        channels.append(soxr.resample(denoised, 16_000, rate_hz, quality="HQ")[: len(channel)])
+    return np.stack(channels, axis=1)
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (44_100, 2), (8_000, 3), (11_025, 1)])
+@pytest.mark.parametrize("at_once", [700, 40_000])
+def test_blocks_give_the_bits_of_the_whole(tmp_path, network, monkeypatch, rate_hz, channels, at_once):
+    monkeypatch.setattr(audio_module, "READ_VALUES", at_once)
+    noisy = tones(rate_hz, channels, 30_011) + 0.1 * np.random.default_rng(6).standard_normal((30_011, channels))
+    soundfile.write(tmp_path / "a.wav", noisy, rate_hz, "FLOAT")
+    denoise(tmp_path / "a.wav", tmp_path / "b.wav", network)
+    written, _ = soundfile.read(tmp_path / "b.wav", dtype="float32", always_2d=True)
+    assert np.array_equal(written, denoised_as_a_whole(network, tmp_path / "a.wav"))
+
+
+def test_gsm_is_denoised_although_it_cannot_be_sought_in(tmp_path, transparent):
+    soundfile.write(tmp_path / "a.wav", tones(8_000, 1, 40 * 320), 8_000, "GSM610")
+    denoise(tmp_path / "a.wav", tmp_path / "b.wav", transparent)
+    info = soundfile.info(tmp_path / "b.wav")
+    assert (info.format, info.subtype, info.frames) == ("WAV", "GSM610", 40 * 320)
+    original, denoised = (read_channels(tmp_path / name)[0][:, 0] for name in ("a.wav", "b.wav"))
+    assert np.corrcoef(original, denoised)[0, 1] > 0.95
+
+
+MEASURED = """
+import sys
+from spandex.cli import app
+app(sys.argv[1:], standalone_mode=False)
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+print(*sorted({"torch", "lava"} & set(sys.modules)))
+"""
+
+
+def measured(source, network, backend):
+    """Peak memory in MiB of a process that denoises a file, and which of torch and Lava it has loaded."""
+    target = source.with_name("denoised.wav")
+    command = [sys.executable, "-W", "ignore", "-c", MEASURED, "denoise", source, target, "--net", network]
+    done = subprocess.run([*command, "--backend", backend], capture_output=True, text=True, check=True)
+    assert soundfile.info(target).frames == soundfile.info(source).frames
+    *_, peak, loaded = done.stdout.split("\n")[:-1]
+    return int(peak) // 1024, loaded.split()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc, where a process's own peak stands")
+@pytest.mark.parametrize(
+    ("backend", "seconds", "growth"),  # whole files took 2 MiB a second
+    [("events", (10, 600), 100), pytest.param("torch", (4, 60), 50, marks=pytest.mark.slow)],
+)
+def test_memory_does_not_grow_with_the_file(tmp_path, backend, seconds, growth):
+    torch.manual_seed(0)
+    export_hdf5(SDNN(hidden=16), tmp_path / "network.net")
+    peaks = []
+    for length in seconds:
+        soundfile.write(tmp_path / "a.wav", np.resize(recording(7, 160_000), length * 16_000), 16_000)
+        peak, loaded = measured(tmp_path / "a.wav", tmp_path / "network.net", backend)
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < growth
+    if backend == "events":
+        assert not loaded
+        assert peaks[1] < 400
+
+
+@pytest.mark.parametrize("failing", [(), ("b.wav",)])
+def test_progress_counts_parts_of_files(tmp_path, transparent, monkeypatch, capsys, failing):
+    monkeypatch.setattr(audio_module, "READ_VALUES", 16_000)
+    monkeypatch.setattr(denoise_module, "tqdm", functools.partial(denoise_module.tqdm, mininterval=0))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    (tmp_path / "in").mkdir()
+    for name in ("a.wav", "b.wav"):
+        samples = tones(16_000, 1, 160_000)
+        if name in failing:
+            samples[-1] = np.nan
+        soundfile.write(tmp_path / "in" / name, samples, 16_000, "FLOAT")
+    with pytest.raises(SpandexError) if failing else contextlib.nullcontext():
+        denoise(tmp_path / "in", tmp_path / "out", transparent, workers=1)
+    shown = [float(count) for count in re.findall(r"([\d.]+)/2 files", capsys.readouterr().err)]
+    assert shown == sorted(shown)
+    assert any(0 < count < 1 for count in shown)
+    assert shown[-1] == 2
+
+
+def test_what_no_wav_header_holds_is_written_as_rf64(tmp_path, transparent, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", recording(8), 16_000)
+    soundfile.write(tmp_path / "big.wav", recording(8), 16_000, endian="BIG")
+    monkeypatch.setattr(audio_module, "LARGEST_FILE", 7999)
+    for name in ("a.wav", "big.wav"):
+        denoise(tmp_path / name, tmp_path / "b.wav", transparent)
+        info = soundfile.info(tmp_path / "b.wav")
+        assert (info.format, info.subtype, info.frames) == ("RF64", "PCM_16", 4000)
+        assert np.array_equal(soundfile.read(tmp_path / "b.wav", dtype="int16")[0], recording(8))
+        assert len(read_channels(tmp_path / "b.wav")[0]) == 4000
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("AIFF", "PCM_16"), ("WAV", "MS_ADPCM")])
+def test_what_cannot_be_that_long_is_refused_before_anything_is_written(
+    tmp_path, transparent, monkeypatch, container, subtype
+):
+    soundfile.write(tmp_path / "a.wav", recording(8), 16_000, subtype, format=container)
+    monkeypatch.setattr(audio_module, "LARGEST_FILE", 999)
+    with pytest.raises(SpandexError, match=rf"b/b\.wav: not written: .* do not fit a {container} file; write FLAC"):
+        denoise(tmp_path / "a.wav", tmp_path / "b/b.wav", transparent)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_file_that_ends_too_early_leaves_nothing(tmp_path, network, capsys):
+    noise = np.random.default_rng(9).standard_normal(160_000) * 0.1
+    soundfile.write(tmp_path / "a.flac", noise, 16_000)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: len(content) // 2])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SpandexError, match=r"a\.flac: (cut off|unreadable)"):
+        denoise(tmp_path / "a.flac", tmp_path / "out", network)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_is_no_file_and_what_is_hidden_costs_no_other_file(tmp_path, transparent, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(_written(tmp_path / "a.wav"), folder / "1.WAV")
+    (folder / "._1.WAV").write_bytes(b"\0\5\x16\7 of macOS")
+    os.mkfifo(folder / "2.wav")
+    (folder / "3.wav").symlink_to("nowhere.wav")
+    with pytest.raises(SpandexError, match="2 of 3 files failed"):
+        denoise(folder, tmp_path / "out", transparent)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.WAV"]
+    assert [line.partition("in/")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "2.wav: no file",
+        "3.wav: no such file",
+    ]
+
+
 def test_minutes_of_vorbis_are_written(tmp_path):
     soundfile.write(tmp_path / "short.ogg", tones(48_000, 2, 48_000), 48_000)
     audio, sound_format = read_channels(tmp_path / "short.ogg")
-    write_channels(tmp_path / "long.ogg", np.tile(audio, (120, 1)), sound_format)
+    write_channels(tmp_path / "long.ogg", [audio] * 120, 2, sound_format)
     assert soundfile.info(tmp_path / "long.ogg").frames == 120 * 48_000
 
 

@@ -1,7 +1,5 @@
 """Exact, event-driven execution of sigma-delta networks: what Lava's fixed-point models compute, spike for spike."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -51,7 +49,7 @@ class LayerActivity:
     sums_beyond_32_bits: int = 0
     states_beyond_32_bits: int = 0
 
-    def __add__(self, other: LayerActivity) -> LayerActivity:
+    def __add__(self, other: "LayerActivity") -> "LayerActivity":
         counts = zip(astuple(self)[1:], astuple(other)[1:], strict=True)
         return LayerActivity(self.name, *map(sum, counts))
 
@@ -99,7 +97,7 @@ class Executor:
 
     def __init__(
         self,
-        network: str | os.PathLike | hdf5.Network,
+        network: "str | os.PathLike | hdf5.Network",
         sparsity_map: SparsityMap = "auto",
         density_threshold: float = 0.5,
         **options: Any,
@@ -117,7 +115,7 @@ class Executor:
         return executor
 
     @classmethod
-    def from_processes(cls, processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> Self:
+    def from_processes(cls, processes: "Iterable[tuple[AbstractProcess | None, AbstractProcess]]") -> Self:
         """Executor of Lava processes built directly, a pair of synapse (None: none) and neurons for each layer."""
         from spandex.deploy.fixed_point import process_layers
 
@@ -201,7 +199,7 @@ class Executor:
 
 
 def _layers_in_lava(
-    network: str | os.PathLike | hdf5.Network,
+    network: "str | os.PathLike | hdf5.Network",
     sparsity_map: SparsityMap,
     density_threshold: float,
     options: dict[str, Any],

@@ -25,17 +25,11 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io import sink, source
 from numba import njit
 
-from spandex.data import (
-    SynthesisSettings,
-    build_embedded,
-    fetch,
-    prepare_corpus,
-    read_audio,
-    synthesize,
-    write_wav,
-)
+from spandex.data import SynthesisSettings, build_embedded, read_audio, synthesize, write_wav
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.data.catalog import source as published
+from spandex.data.download import fetch
+from spandex.data.public import prepare_corpus
 from spandex.deploy import Executor
 from spandex.deploy.codec import encode, framing
 from spandex.deploy.event_loops import collect

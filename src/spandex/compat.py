@@ -9,6 +9,8 @@ An import hook mends what they rely on and is gone, while or right after their m
   overflows where Lava shifts it.
 - ``ReshapePort`` calls ``np.reshape`` by its name of today for the shape.
 
+NumPy is imported with Lava, since commands that need neither start sooner without it.
+
 It also lets Lava set multiprocessing's start method where something else has, and saves seconds: Lava looks for the
 models of a process once in each folder, and what is seldom used is imported when it is: lava-dl's object detection,
 which imports torchvision, plots, filters and statistics.
@@ -30,8 +32,6 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 from unittest import mock
-
-import numpy as np
 
 
 @contextlib.contextmanager
@@ -62,6 +62,8 @@ class _OneElement(int):
     """``int`` that takes arrays of one element; as a class, for the annotations that are evaluated with it."""
 
     def __new__(cls, value: Any) -> int:
+        import numpy as np
+
         return np.asarray(value).item()
 
 
@@ -74,6 +76,8 @@ def _int_of_one_element() -> Iterator[None]:
 @contextlib.contextmanager
 def _wide_integers() -> Iterator[None]:
     yield
+    import numpy as np
+
     reader = sys.modules["lava.lib.dl.netx.utils"].NetDict
     stock = reader.__getitem__
 
@@ -88,6 +92,8 @@ def _wide_integers() -> Iterator[None]:
 @contextlib.contextmanager
 def _reshape_by_shape() -> Iterator[None]:
     yield
+    import numpy as np
+
     port = sys.modules["lava.magma.core.process.ports.ports"].ReshapePort
     port.get_transform_func_fwd = lambda self: functools.partial(np.reshape, shape=self.shape)
     port.get_transform_func_bwd = lambda self: functools.partial(np.reshape, shape=self.old_shape)

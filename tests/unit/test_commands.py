@@ -94,9 +94,21 @@ def test_nothing_typed_shows_the_help():
     assert all(command in spandex().stdout for command in ("info", "run", "denoise", "evaluate", "bench"))
 
 
-def test_help_does_not_wait_for_torch():
-    code = "import sys, spandex.cli; sys.exit(bool({'torch', 'lava', 'scipy', 'numba'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("spandex.cli", {"torch", "lava", "scipy", "numba", "numpy", "requests"}),
+        (
+            "spandex.cli, spandex.build, spandex.shards, spandex.steps.check",
+            {"torch", "lava", "scipy", "numba", "requests", "mlflow"},
+        ),
+    ],
+    ids=["help", "rebuild, record"],
+)
+def test_light_commands_do_not_wait_for_heavy_imports(modules, heavy):
+    code = f"import sys, {modules}; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n")
 
 
 @pytest.mark.parametrize(

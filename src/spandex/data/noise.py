@@ -6,7 +6,6 @@ Each returns float32 (samples,) at 16 kHz, scaled to a peak of 1.
 from collections.abc import Callable
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from spandex.data.audio import SAMPLE_RATE_HZ
 
@@ -20,6 +19,8 @@ def scaled(audio: np.ndarray, peak: float = 1.0) -> np.ndarray:
 
 def convolve(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
     """The answer of a system with an impulse response, as long as ``audio``."""
+    from scipy.fft import next_fast_len  # takes half a second, which reading a corpus need not spend
+
     length = next_fast_len(len(audio) + len(response), real=True)
     return np.fft.irfft(np.fft.rfft(audio, length) * np.fft.rfft(response, length), length)[: len(audio)]
 

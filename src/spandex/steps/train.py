@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from spandex.checkout import downloads, resolved_mirror
-from spandex.data import NoisySpeech, SegmentBatches, fetch
+from spandex.data import NoisySpeech, SegmentBatches
 from spandex.data.catalog import source
+from spandex.data.download import fetch
 from spandex.files import sha256
 from spandex.models import MaskNetwork, load_state, save_state
 from spandex.params import Params

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 from spandex.params import Params
 from spandex.phases import products
 from spandex.provenance import is_repository
@@ -100,12 +100,17 @@ def record(params: Params, in_file: Params) -> str:
     stages = finished(params)
     if not stages:
         return "dvc.lock is left alone: no stage is finished"
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "commit", "--force", "--quiet", *stages], capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "dvc", "commit", "--force", *stages]  # with --quiet it would not say why it failed
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SpandexError(f"dvc commit failed: {done.stderr.strip()}")
+        raise SpandexError(f"dvc commit failed: {_reason(done.stderr)}")
     return "dvc.lock is up to date" + (f" as far as {stages[-1]}" if stages[-1] != STAGES[-1] else "")
+
+
+def _reason(errors: str) -> str:
+    """What DVC gives as the reason, in one line; all that it says, where it marks none."""
+    reasons = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
+    return "; ".join(reasons) or one_line(errors)
 
 
 def _of_results(params: Params) -> Params:

@@ -93,11 +93,16 @@ def test_build_that_finished_nothing_leaves_dvc_lock_alone(folder):
     assert "left alone: no stage is finished" in record(PARAMS, PARAMS)
 
 
-def test_failing_dvc_is_reported(folder):
+def test_failing_dvc_gives_its_reason(folder):
     (folder / ".dvc").mkdir()
     make("data")
-    with pytest.raises(SpandexError, match="dvc commit failed: "):
+    with pytest.raises(SpandexError, match=r"^dvc commit failed: .*'dvc\.yaml' does not exist$"):
         record(PARAMS, PARAMS)
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(FILE.parent / name, folder)
+    with pytest.raises(SpandexError) as refused:
+        record(PARAMS, PARAMS)
+    assert str(refused.value) == "dvc commit failed: failed to commit data - dependency 'src' does not exist"
 
 
 def test_second_build_in_a_folder_is_refused():

@@ -12,6 +12,8 @@ from spandex.errors import SpandexError
 
 PARTIAL = ".partial"  # ends the name of what a stopped run goes on from
 
+_temporaries: set[Path] = set()  # of this process, in all of its threads
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -19,11 +21,20 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _temporaries.add(temporary)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        _temporaries.discard(temporary)
+
+
+def remove_temporaries() -> None:
+    """Remove what ``atomic_path`` has not renamed yet, in a process that ends at once."""
+    for temporary in [*_temporaries]:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -392,11 +392,17 @@ def test_benchmarks_are_those_of_the_current_directory(folder):
     assert (result.exit_code, result.stdout) == (0, "['--clips', '3', '--json', 'out.json']\n")
 
 
-def test_an_interrupt_is_one_line(folder, network, monkeypatch):
-    monkeypatch.setattr("spandex.deploy.executor.Executor.run", lambda *_: signal.raise_signal(signal.SIGINT))
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped by SIGTERM")], ids=["INT", "TERM"]
+)
+def test_a_signal_is_one_line(folder, network, monkeypatch, number, said):
+    monkeypatch.setattr("spandex.deploy.executor.Executor.run", lambda *_: signal.raise_signal(number))
     line = refusal("run", network, "--input", "X.npy", "--output", "Y.npy", status=130)
-    assert line == "spandex run: interrupted"
+    assert line == f"spandex run: {said}"
     assert not Path("Y.npy").exists()
+    Path("benchmarks").mkdir()
+    Path("benchmarks/loader.py").write_text(f"import signal\ndef main(argv): signal.raise_signal({int(number)})\n")
+    assert refusal("bench", "loader", status=130) == f"spandex bench: {said}"
 
 
 def test_recipe_that_is_none_is_one_line():

@@ -15,11 +15,10 @@ from typer.core import TyperGroup
 
 from spandex import params as parameters
 from spandex.checkout import run_code_of
+from spandex.cli.interrupts import STOPPED, stoppable
 from spandex.errors import SpandexError, Stopped, one_line
 from spandex.params import Params
 from spandex.recipes import Record, Request
-
-STOPPED = 130  # exit status of a run that was interrupted and can be continued
 
 
 class Commands(TyperGroup):
@@ -117,19 +116,20 @@ def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Call
         @app.command(name, rich_help_panel=panel, **settings)
         @functools.wraps(function)
         def run(*args, **kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except SpandexError as error:
-                print(f"spandex {name}: {error}", file=sys.stderr)
-                raise SystemExit(1) from None
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # whoever read standard output has left, which typer knows of
-                    raise
-                print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
-                raise SystemExit(1) from None
-            except (KeyboardInterrupt, Stopped) as stop:
-                print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
-                raise SystemExit(STOPPED) from None
+            with stoppable(name):
+                try:
+                    function(*args, **kwargs)
+                except SpandexError as error:
+                    print(f"spandex {name}: {error}", file=sys.stderr)
+                    raise SystemExit(1) from None
+                except OSError as error:
+                    if error.errno == errno.EPIPE:  # whoever read standard output has left, which typer knows of
+                        raise
+                    print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
+                    raise SystemExit(1) from None
+                except (KeyboardInterrupt, Stopped) as stop:
+                    print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
+                    raise SystemExit(STOPPED) from None
 
         return run
 

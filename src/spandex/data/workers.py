@@ -11,6 +11,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from spandex.errors import SpandexError
+from spandex.files import remove_temporaries
 
 Result = TypeVar("Result")
 
@@ -56,12 +57,19 @@ def _sigint_blocked() -> Iterator[None]:
 def _start(job: Callable[[Any], Any]) -> None:
     global _job
     _job = job
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: _leave())
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:
     """A killed parent cannot stop its workers, and they would wait for it for ever."""
     parent_process().join()
+    _leave()
+
+
+def _leave() -> None:
+    remove_temporaries()
     os._exit(1)
 
 

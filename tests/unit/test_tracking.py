@@ -3,8 +3,11 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import mlflow
@@ -13,12 +16,12 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from commands import refusal
+from commands import refusal, spandex
 from spandex.deploy import denoiser
 from spandex.errors import SpandexError
-from spandex.steps.tracking import track
-from spandex.tracking import Build, default_uri, local_uri
-from spandex.tracking.client import TrackingError
+from spandex.steps.tracking import log_paper, track
+from spandex.tracking import Build, default_uri, local_uri, notice
+from spandex.tracking.build import TrackingError
 from spandex.tracking.fallback import epoch_logger
 from spandex.tracking.store import create_store
 from tracked_project import MODELS, RUN, log, tiny_params, write_build, write_network, write_scores
@@ -255,7 +258,7 @@ def test_problems_are_one_line_that_names_them(client, project, monkeypatch):
     (project / "models/embedded/sparsified/dense/epochs.csv").unlink()
     with pytest.raises(SpandexError, match=r"dense/epochs\.csv: no such file"):
         log()
-    assert "sync-runs: MLFLOW_TRACKING_URI names no tracking server" in refusal("sync-runs")
+    assert "sync-runs: nothing to log, and MLFLOW_TRACKING_URI names no tracking server" in refusal("sync-runs")
     monkeypatch.setattr("spandex.tracking.client.PATIENCE_S", 0)
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9"):
         create_store("http://127.0.0.1:9")
@@ -268,3 +271,125 @@ def test_taken_port_is_named(project):
         port = server.getsockname()[1]
         message = refusal("ui", "--port", port)
     assert message == f"spandex ui: port {port}: Address already in use; --port chooses another"
+
+
+@contextlib.contextmanager
+def holding(content: bytes) -> Iterator[None]:
+    """Other content in place of the store's."""
+    store = Path("mlflow.db")
+    whole = store.read_bytes()
+    store.write_bytes(content)
+    try:
+        yield
+    finally:
+        store.write_bytes(whole)
+
+
+@contextlib.contextmanager
+def cut_off() -> Iterator[None]:
+    with holding(Path("mlflow.db").read_bytes()[:100_000]):
+        yield
+
+
+@contextlib.contextmanager
+def replaced_by(make: Callable[[Path], object]) -> Iterator[None]:
+    """Something else in place of the store's file."""
+    store = Path("mlflow.db").rename("aside.db")
+    make(Path("mlflow.db"))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(IsADirectoryError):
+            Path("mlflow.db").unlink()
+        if Path("mlflow.db").is_dir():
+            Path("mlflow.db").rmdir()
+        store.rename("mlflow.db")
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    with contextlib.closing(sqlite3.connect("mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@contextlib.contextmanager
+def read_only() -> Iterator[None]:
+    """A store that even root cannot write."""
+    store = Path("mlflow.db")
+    store.chmod(0o444)
+    immutable = os.geteuid() == 0 and not subprocess.run(["chattr", "+i", store], capture_output=True).returncode
+    try:
+        if os.geteuid() == 0 and not immutable:
+            pytest.skip("root may write any file here")
+        yield
+    finally:
+        if immutable:
+            subprocess.run(["chattr", "-i", store], check=True)
+        store.chmod(0o644)
+
+
+UNUSABLE: dict[str, tuple[Callable[[], AbstractContextManager], str]] = {
+    "garbage": (lambda: holding(b"no database, " * 100), "file is not a database"),
+    "pointer": (lambda: holding(b"version https://git-lfs.github.com/spec/v1\n"), "file is not a database"),
+    "cut": (cut_off, "database disk image is malformed"),
+    "folder": (lambda: replaced_by(Path.mkdir), "unable to open database file"),
+    "dangling": (lambda: replaced_by(lambda path: path.symlink_to("gone/mlflow.db")), "unable to open database file"),
+    "locked": (locked, "database is locked"),
+    "read-only": (read_only, "attempt to write a readonly database"),
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "opened"),
+    [*((damage, False) for damage in UNUSABLE), *((damage, True) for damage in ("garbage", "locked", "read-only"))],
+)
+def test_build_goes_on_without_its_store_and_is_logged_later(client, monkeypatch, caplog, damage, opened):
+    unusable, reason = UNUSABLE[damage]
+    monkeypatch.setattr("spandex.tracking.client.PATIENCE_S", 0.2)
+    row = {"iteration": 30, "epoch": 1, "validation_si_snr_db": 4.25}
+    if opened:
+        track(tiny_params(), RUN)
+        log_epoch = epoch_logger(RUN, "dense")
+    with unusable():
+        if not opened:
+            track(tiny_params(), RUN)
+            track(tiny_params(), RUN)
+            log_epoch = epoch_logger(RUN, "dense")
+        log_epoch(row)
+        log_epoch(row)
+        log()
+        log_paper(tiny_params(), "masks", RUN, [Path("reports/embedded/table.csv")])
+        assert refusal("sync-runs") == f"spandex sync-runs: MLflow at {local_uri()}: {reason}"
+        if Path("mlflow.db").is_file():
+            assert refusal("ui") == f"spandex ui: MLflow at {local_uri()}: {reason}"
+    said = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    assert len(said) == (3 if opened else 4)  # a row of a run, or the start of each build; each of two reports
+    assert all(line.startswith(f"MLflow at {local_uri()}: {reason}") and "\n" not in line for line in said)
+    assert said[-1] == notice(RUN)
+    assert said[-1].endswith("the runs are not logged; spandex sync-runs logs them once that is mended")
+
+    assert spandex("sync-runs").stdout == "2 report(s) logged\n"
+    run, models = build_run(client), children(client)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.001"
+    assert run.data.tags["params_digest"] == tiny_params().digest()
+    assert run.data.metrics["prune50/si_snr_db"] == 14.0
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"table.csv", "companions"}
+    assert set(models) == set(MODELS)
+    assert curve(client, models["dense"], "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
+    assert notice(RUN) is None
+
+
+def test_fresh_store_in_place_of_a_broken_one_gets_the_runs(client, template):
+    track(tiny_params(), RUN)
+    first = Build.load(RUN).run_id
+    with holding(b"no database"):
+        log()
+    Path("mlflow.db").write_bytes((template / "mlflow.db").read_bytes())
+    track(tiny_params(), RUN)
+    assert "file is not a database" in notice(RUN)
+    assert spandex("sync-runs").stdout == "1 report(s) logged\n"
+    assert build_run(client).info.run_id != first
+    assert build_run(client).info.status == "FINISHED"
+    assert set(children(client)) == set(MODELS)

@@ -1,12 +1,15 @@
 """Builds that log to a real tracking server, which goes away."""
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -44,15 +47,21 @@ def template(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def project(template, server, tmp_path, monkeypatch) -> Path:
-    """A finished build of networks of its own, in the current folder, whose runs go to the server."""
+def checkout(template, tmp_path, monkeypatch) -> Path:
+    """A finished build of networks of its own, in the current folder."""
     folder = tmp_path / "project"
     shutil.copytree(template, folder)
     for number, model in enumerate(MODELS):
         write_network(folder, model, time.time_ns() % 2**31 + number)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     return folder
+
+
+@pytest.fixture
+def project(checkout, server, monkeypatch) -> Path:
+    """The same, whose runs go to the server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    return checkout
 
 
 def family(uri: str, run_id: str) -> tuple[Run, dict[str, Run]]:
@@ -184,6 +193,87 @@ def test_server_that_hangs_costs_ten_seconds(project, server):
     finally:
         server.thaw()
     assert Build.load(RUN).tracking_uri == local_uri()
+
+
+def silent() -> socket.socket:
+    """Takes connections and answers none."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def refusing() -> socket.socket:
+    """Holds a port and takes no connection."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    return server
+
+
+def answering(answer: bytes) -> socket.socket:
+    """Reads every request and answers it so, then hangs up."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the test has ended
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+BROKEN_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Type: application/json\r\n\r\n{"
+OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Type: text/html\r\n\r\n<p>no</p>"
+
+
+@pytest.mark.parametrize(
+    ("serve", "reason"),
+    [
+        (refusing, "does not answer: [Errno 111] Connection refused"),
+        (silent, "does not answer: "),
+        (lambda: answering(b""), "does not answer: "),
+        (lambda: answering(BROKEN_OFF), "does not answer: "),
+        (lambda: answering(OTHER), "does not answer: "),
+    ],
+    ids=["refuses", "is silent", "hangs up", "breaks off", "is no MLflow"],
+)
+def test_build_tells_in_its_first_seconds_of_a_server_that_fails_and_goes_on(
+    checkout, monkeypatch, caplog, serve: Callable[[], socket.socket], reason
+):
+    with serve() as server:
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        began = time.monotonic()
+        track(tiny_params(), RUN)
+        assert time.monotonic() - began < PATIENCE_S + SLACK_S
+        (said,) = [record.message for record in caplog.records if record.name.startswith("spandex")]
+        assert said.startswith(f"MLflow at {uri} {reason}")
+        assert said.endswith(f"; the build logs to {local_uri()} instead")
+        assert "\n" not in said
+        log()
+    check_whole(local_uri(), Build.load(RUN).run_id)
+    assert uri in Build.load(RUN).notice
+    assert len(waiting(local_uri())) == 1
+
+
+def test_server_and_local_store_may_both_fail(checkout, monkeypatch, caplog):
+    with refusing() as server:
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        store = Path("mlflow.db").rename("aside.db")
+        Path("mlflow.db").write_text("no database")
+        track(tiny_params(), RUN)
+        log()
+    first, last = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    assert first.startswith(f"MLflow at {uri} does not answer: ")
+    assert f"; MLflow at {local_uri()}: file is not a database; the build goes on" in first
+    assert last == Build.load(RUN).notice
+    store.replace("mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert spandex("sync-runs").stdout == "1 report(s) logged\n"
+    check_whole(local_uri(), Build.load(RUN).run_id)
+    assert len(waiting(local_uri())) == 1  # for the server
 
 
 def test_ui_answers_on_this_machine_only(project):

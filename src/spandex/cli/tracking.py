@@ -26,14 +26,18 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0
 
 @runs
 def sync_runs() -> None:
-    """Copy builds that were logged here, while their server was away, to the one that MLFLOW_TRACKING_URI names.
+    """Log what builds could not; copy builds that were logged here, while their server was away, to that server.
 
-    The next build does so by itself.
+    MLFLOW_TRACKING_URI names the server. The next build copies to it by itself.
     """
     from spandex.steps import tracking
     from spandex.tracking import default_uri, is_server
 
+    logged = tracking.log_unlogged()
+    if logged:
+        print(f"{logged} report(s) logged")
     server = default_uri()
-    if not is_server(server):
-        raise SpandexError("MLFLOW_TRACKING_URI names no tracking server, such as http://127.0.0.1:5000")
-    print(f"{tracking.sync_runs(server)} build(s) copied to {server}")
+    if is_server(server):
+        print(f"{tracking.sync_runs(server)} build(s) copied to {server}")
+    elif not logged:
+        raise SpandexError("nothing to log, and MLFLOW_TRACKING_URI names no tracking server to copy to")

@@ -28,7 +28,7 @@ def companion_report(params: Params, name: str, runs: Sequence[Path], run: Path,
         by_experiment.setdefault(content["experiment"], []).append(content["result"])
     settings = getattr(params.companions.experiments, name)
     files = write_paper_report(paper(name).title, paper(name).claims, by_experiment, settings, output.parent)
-    log_paper(name, run, files)
+    log_paper(params, name, run, files)
 
 
 def denoiser_report(params: Params, models: Path, reports: Path, run: Path) -> None:

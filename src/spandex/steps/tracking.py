@@ -17,14 +17,15 @@ from spandex.files import sha256
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision
 from spandex.text_files import read_json, read_numbers
-from spandex.tracking.build import Build, default_uri, is_server, local_uri, sqlite_file
-from spandex.tracking.client import TrackingError
-from spandex.tracking.fallback import log_to_build, start_locally
+from spandex.tracking.build import Build, Report, TrackingError, default_uri, is_server, local_uri, sqlite_file
+from spandex.tracking.client import check_file
+from spandex.tracking.fallback import log_report, start_locally
 from spandex.tracking.networks import DIGEST_TAG
 from spandex.tracking.runs import SCORES_TAG, ModelRecord, abandon, alive, log_results, start_build
 from spandex.tracking.store import InputData, log_files
 from spandex.tracking.sync import sync
 
+log = logging.getLogger(__name__)
 CONTEXTS = {"train": "training", "validation": "validation", "test": "evaluation"}
 IDENTITY = ("params_digest", "code_digest")  # tags that make a build another one
 
@@ -33,10 +34,22 @@ def track(params: Params, output: Path) -> None:
     """Open the MLflow store and the run of this build, unless ``output`` names one of the same parameters and code.
 
     Builds that were logged locally while the server was away are copied to it first. If it is away now, this build
-    is logged locally.
+    is logged locally; if that cannot be, it goes on without a run until its results are there.
     """
     uri = default_uri()
     about = f"{params.profile} {params.digest()}", params.model_dump(mode="json"), _build_tags(params)
+    try:
+        _track(uri, output, *about)
+    except TrackingError as error:
+        previous = _previous(output)
+        if previous is None or not _same(previous, about[2]):
+            kept, server = (local_uri(), uri) if is_server(uri) else (uri, None)
+            Build(*about, kept, experiment_id="", run_id="", server=server).save(output)
+        log.warning("%s", f"{error}; the build goes on, and logs its runs at its end if it can")
+
+
+def _track(uri: str, output: Path, *about: Any) -> None:
+    """Open the run of a build at a store, or else in the local one; see ``start_build`` for ``about``."""
     if is_server(uri):
         try:
             previous = _previous(output)
@@ -49,7 +62,7 @@ def track(params: Params, output: Path) -> None:
                     abandon(previous)
                 start_locally(uri, *about, error).save(output)
             else:
-                logging.getLogger(__name__).warning("%s", previous.notice)
+                log.warning("%s", previous.notice)
     else:
         _open(uri, output, *about)
 
@@ -72,8 +85,29 @@ def sync_runs(server: str, unfinished: Iterable[str] = ()) -> int:
         build = _previous(path)
         if build is not None and build.run_id in copied:
             there = copied[build.run_id]
-            replace(there, params=build.params, tags=build.tags).save(path)
+            replace(there, params=build.params, tags=build.tags).with_unlogged_of(build).save(path)
     return len(copied)
+
+
+def log_unlogged() -> int:
+    """Log the reports that could not be logged when they were written.
+
+    Returns:
+        How many were logged.
+
+    Raises:
+        TrackingError: a store cannot be used still.
+        SpandexError: a file of the build is missing.
+    """
+    logged = 0
+    for path in Path("reports").glob("*/tracking/build.json"):
+        build = _previous(path)
+        if build is None:
+            continue
+        for fields in build.unlogged.values():
+            _log(Params.model_validate(build.params), Report(**fields), path)
+            logged += 1
+    return logged
 
 
 def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
@@ -84,23 +118,22 @@ def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts:
         run: JSON file of the build.
         artifacts: tables, figures and pages to keep.
     """
-    _log(params, params.models, models, reports, run, list(artifacts))
+    _log_or_keep(params, params.models, models, reports, run, artifacts)
 
 
 def log_ablation(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks of the ablation and the files of its report; see ``log_build``."""
-    _log(params, params.variants, models, reports, run, list(artifacts), "ablation")
+    _log_or_keep(params, params.variants, models, reports, run, artifacts, "ablation")
 
 
 def log_companions(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks that compare the companion papers, and files of their reports; see ``log_build``."""
-    _log(params, params.companion_variants, models, reports, run, list(artifacts), "companions/denoiser")
+    _log_or_keep(params, params.companion_variants, models, reports, run, artifacts, "companions/denoiser")
 
 
-def log_paper(name: str, run: Path, artifacts: Iterable[Path]) -> None:
+def log_paper(params: Params, name: str, run: Path, artifacts: Iterable[Path]) -> None:
     """Keep verdicts, tables and figures of a companion paper with the build."""
-    files = list(artifacts)
-    log_to_build(run, lambda client, build: log_files(client, build.run_id, files, f"companions/{name}"))
+    _log_or_keep(params, None, Path(), Path(), run, artifacts, f"companions/{name}")
 
 
 def browse(port: int) -> NoReturn:
@@ -116,6 +149,7 @@ def browse(port: int) -> NoReturn:
     store = sqlite_file(uri)
     if not store.is_file():
         raise SpandexError(f"{store}: no such file; a build makes it")
+    check_file(uri)
     with contextlib.closing(socket.socket()) as probe:
         try:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
@@ -129,31 +163,56 @@ def browse(port: int) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
 
 
-def _log(
+def _log_or_keep(
     params: Params,
-    names: Iterable[str],
+    networks: Iterable[str] | None,
     models: Path,
     reports: Path,
     run: Path,
-    artifacts: list[Path],
+    artifacts: Iterable[Path],
     folder: str | None = None,
 ) -> None:
+    """Log a report, or say how to do so later: what it shows is there, whatever becomes of its runs."""
+    names = None if networks is None else list(networks)
+    report = Report(names, str(models), str(reports), [str(path) for path in artifacts], folder)
+    try:
+        _log(params, report, run)
+    except TrackingError:
+        log.warning("%s", Build.load(run).notice)
+
+
+def _log(params: Params, report: Report, run: Path) -> None:
+    if report.networks is None:
+        log_report(
+            run,
+            report,
+            lambda client, build: log_files(client, build.run_id, report.artifacts, report.folder),
+        )
+        return
     from spandex.steps.results import network_scores, noisy_scores  # torch, which opening a run need not load
 
+    models, reports = Path(report.models), Path(report.reports)
     inputs = _inputs(params)
-    records = [_record(params, models, network_scores(params, models, reports, name), inputs) for name in names]
+    scores = [network_scores(params, models, reports, name) for name in report.networks]
+    records = [_record(params, models, found, inputs) for found in scores]
     metrics = {"noisy": noisy_scores(reports)}
-    log_to_build(run, lambda client, build: log_results(client, build, records, metrics, inputs, artifacts, folder))
+    log_report(
+        run,
+        report,
+        lambda client, build: log_results(client, build, records, metrics, inputs, report.artifacts, report.folder),
+    )
 
 
 def _open(uri: str, output: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     """Go on with the build of a file, or start another."""
     previous = _previous(output)
+    is_same = previous is not None and _same(previous, tags)
     if previous is not None and previous.tracking_uri == uri:
-        if _same(previous, tags) and alive(previous):
+        if is_same and alive(previous):
             return
         abandon(previous)
-    start_build(uri, name, params, tags).save(output)
+    started = start_build(uri, name, params, tags)
+    (started.with_unlogged_of(previous) if is_same else started).save(output)
 
 
 def _previous(path: Path) -> Build | None:

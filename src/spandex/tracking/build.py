@@ -1,7 +1,7 @@
 """The run of a build, known across processes by a small JSON file, and where runs are kept."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,28 @@ from spandex.files import write_json
 from spandex.text_files import read_json
 
 
+class TrackingError(SpandexError):
+    """The tracking store cannot be used, or refuses what is logged."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report logs to the run of its build.
+
+    Attributes:
+        networks: names of those it shows; None if it has files alone.
+        models, reports: folders of the profile.
+        artifacts: files to keep.
+        folder: where to keep them, in the run; at its top if None.
+    """
+
+    networks: list[str] | None
+    models: str
+    reports: str
+    artifacts: list[str]
+    folder: str | None = None
+
+
 @dataclass(frozen=True)
 class Build:
     """The parent run of a build, with what opens it again in another store.
@@ -18,8 +40,10 @@ class Build:
     Attributes:
         name, params, tags: of the run; params nested or flat.
         tracking_uri: address of the store.
-        experiment_id, run_id: MLflow's.
+        experiment_id, run_id: MLflow's; empty while the store cannot be used.
         server: the server that should have had the run and could not be reached; None if there is none.
+        unlogged: fields of the ``Report`` of each that could not be logged, by its folder.
+        problem: why, in one line.
     """
 
     name: str
@@ -29,6 +53,8 @@ class Build:
     experiment_id: str
     run_id: str
     server: str | None = None
+    unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problem: str | None = None
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the build to a JSON file."""
@@ -46,9 +72,15 @@ class Build:
         except TypeError:
             raise SpandexError(f"{path}: describes no build; remove it and start again") from None
 
+    def with_unlogged_of(self, other: "Build") -> "Build":
+        """This build, with the reports that ``other``, the same one at another store or time, could not log."""
+        return replace(self, unlogged=other.unlogged, problem=other.problem)
+
     @property
     def notice(self) -> str | None:
         """What a reader of the results should know of where the runs are, in one line; None if nothing."""
+        if self.unlogged:
+            return f"{self.problem}: the runs are not logged; spandex sync-runs logs them once that is mended"
         if self.server is None:
             return None
         return (

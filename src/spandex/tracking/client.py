@@ -1,19 +1,20 @@
-"""MLflow's client, quiet, and with little patience for a server that does not answer."""
+"""MLflow's client, quiet, and with little patience for a store that does not answer."""
 
+import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import RestException
 from mlflow.tracking import MlflowClient
-from requests import RequestException
 
 from spandex.errors import SpandexError, one_line
-from spandex.tracking.build import is_server
+from spandex.tracking.build import TrackingError, is_server, sqlite_file
 from spandex.tracking.environment import REQUEST_S
 
-PATIENCE_S = 10.0  # in all, for a server that does not answer
+PATIENCE_S = 10.0  # in all, for a server that does not answer or a file that others keep locked
 PAUSE_S = 1.0  # between tries
 
 T = TypeVar("T")
@@ -22,29 +23,27 @@ for _name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlf
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
-class TrackingError(SpandexError):
-    """The tracking store cannot be reached or refuses what is logged."""
-
-
 def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
-    """``operation`` with a client of a store; again while it does not answer, for ``PATIENCE_S`` in all.
-
-    A server does not answer while it is away, an sqlite file while others keep it locked.
+    """``operation`` with a client of a store; again while a server does not answer, for ``PATIENCE_S`` in all.
 
     Args:
         operation: may run several times, so it leaves alone what is there already.
 
     Raises:
-        TrackingError: the store cannot be reached or refuses something.
+        TrackingError: the store cannot be reached or used, or refuses something.
+        SpandexError: of ``operation``.
     """
+    check_file(uri)
     waited = 0.0
     while True:
         began = time.monotonic()
         try:
             return operation(MlflowClient(uri))
-        except (MlflowException, RequestException) as error:
-            text = one_line(error)
-            answered = isinstance(error, RestException) or not (is_server(uri) or "database is locked" in text)
+        except SpandexError:
+            raise
+        except Exception as error:  # MLflow lets through those of SQLAlchemy, alembic, requests, urllib3 and the disk
+            text = one_line(error).partition(" [SQL: ")[0].partition(" (Background on this error")[0]
+            answered = isinstance(error, RestException) or not is_server(uri)
         if answered:
             raise TrackingError(f"MLflow at {uri}: {text}")
         try_s = min(time.monotonic() - began, REQUEST_S) + PAUSE_S
@@ -53,3 +52,20 @@ def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
             cause = text.rpartition(": ")[2].rstrip("\"')")
             raise TrackingError(f"MLflow at {uri} does not answer: {cause}")
         time.sleep(PAUSE_S)
+
+
+def check_file(uri: str) -> None:
+    """Check that an sqlite file can be written, before MLflow, which tries a bad one for minutes; others wait unseen.
+
+    Raises:
+        TrackingError: it cannot be used, or others kept it locked for ``PATIENCE_S``.
+    """
+    file = sqlite_file(uri)
+    if file is None:
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(file, PATIENCE_S, isolation_level=None)) as connection:
+            for statement in ("BEGIN IMMEDIATE", "CREATE TABLE spandex_check (x)", "ROLLBACK"):
+                connection.execute(statement)
+    except sqlite3.Error as error:
+        raise TrackingError(f"MLflow at {uri}: {error}") from None

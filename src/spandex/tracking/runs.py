@@ -103,8 +103,10 @@ def alive(build: Build) -> bool:
     """Whether the build's run is there.
 
     Raises:
-        TrackingError: the server does not answer.
+        TrackingError: the store cannot be reached.
     """
+    if not build.run_id:
+        return False
     wanted = f"attributes.run_id = '{build.run_id}'"
     return bool(reach(build.tracking_uri, lambda client: client.search_runs([build.experiment_id], wanted)))
 
@@ -119,7 +121,8 @@ def abandon(build: Build) -> None:
             if run.info.status == "RUNNING":
                 client.set_terminated(run.info.run_id, "KILLED")
 
-    reach(build.tracking_uri, close)
+    if build.run_id:
+        reach(build.tracking_uri, close)
 
 
 def children(client: MlflowClient, build: Build, model: str | None = None) -> list[Run]:

@@ -107,6 +107,16 @@ def test_mirror_is_read_in_place_from_a_folder_and_fetched_from_an_address(tmp_p
     assert all(np.array_equal(value, vars(there)[key]) for key, value in vars(here).items())
 
 
+def test_images_of_one_address_are_not_used_for_another(tmp_path):
+    for count in (2, 3):
+        folder = image_mirror(tmp_path / f"mirror {count}", per_class=count)
+        with FaultyServer(
+            {f"images/{path.name}": path.read_bytes() for path in (folder / "images").iterdir()}
+        ) as there:
+            found = load("mnist", there.address, 10**6, 10**6, seed=0, directory=tmp_path / "here")
+        assert len(found.train) == 10 * count
+
+
 def test_pixels_of_a_mirror_are_those_of_its_pictures_channels_first(tmp_path):
     folder = image_mirror(tmp_path, per_class=1)
     table = pd.read_parquet(folder / "images" / "cifar10_test.parquet")

@@ -11,27 +11,11 @@ from email.utils import format_datetime
 
 import pytest
 
+from downloads import CONTENT, QUICK, file_source, unpublished
 from faulty_server import Fault, FaultyServer
-from spandex.data.catalog import Source, source
-from spandex.data.download import CHUNK, DownloadError, Retry, WrongBytesError, fetch
-
-CONTENT = random.Random(1).randbytes(1_000_000)
-QUICK = Retry(attempts=4, pause_s=0.01, timeout_s=(2.0, 0.5))
-
-
-def file_source(server: FaultyServer, content: bytes = CONTENT, name: str = "speech.tar", **fields) -> Source:
-    """A source on the server whose published size and checksums are those of ``content``."""
-    server.files.setdefault(name, content)
-    fields = {
-        "size": len(content),
-        "checksums": (f"md5:{hashlib.md5(content).hexdigest()}", f"sha256:{hashlib.sha256(content).hexdigest()}"),
-    } | fields
-    address = f"{server.address}/{name}"
-    return Source(name=name, role="test", address=address, file=f"a/{name}", licence="-", citation="-", **fields)
-
-
-def unpublished(server: FaultyServer, **fields) -> Source:
-    return file_source(server, size=None, checksums=(), note="nothing is published", **fields)
+from spandex.data.catalog import source
+from spandex.data.download import fetch
+from spandex.data.transfer import CHUNK, DownloadError, Retry, WrongBytesError
 
 
 def test_several_files_arrive_whole(server, tmp_path):
@@ -305,6 +289,60 @@ def test_mirror_address_is_tried_first(server, tmp_path, answer):
         asked = [name for name, _ in mirror.requests]
     assert asked[0] == f"some%20where/{item.file}"
     assert len(server.requests) == (0 if answer == "right" else 1)
+
+
+@pytest.mark.parametrize("kind", ["folder", "address", "dead"])
+def test_what_does_not_come_from_the_mirror_is_said_in_one_line_each(server, tmp_path, caplog, kind):
+    caplog.set_level(logging.INFO)
+    sources = [file_source(server, name=name) for name in ("one", "two", "three")]
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    (folder / "one").write_bytes(CONTENT)
+    with FaultyServer() as gone:
+        pass
+    with FaultyServer({"one": CONTENT}) as there:
+        mirror = {"folder": folder, "address": there.address, "dead": gone.address}[kind]
+        for _ in range(2):
+            fetch(sources, tmp_path / "here", mirror=mirror, retry=QUICK, workers=1)
+    lines = [f"{item.file}: not from the mirror {mirror}, but from {item.address}" for item in sources]
+    found = [message for message in caplog.messages if "not from the mirror" in message]
+    assert found == (lines if kind == "dead" else lines[1:])
+
+
+def test_file_that_only_its_origin_vouches_for_counts_with_its_mirror_alone(server, tmp_path):
+    item = unpublished(server, bound=True)
+    with FaultyServer({item.file: b"first"}) as first, FaultyServer({item.name: b"other"}) as other:
+        for mirror, content in (
+            (first.address, b"first"),
+            (other.address, b"other"),
+            (other.address, b"other"),
+            (None, CONTENT),
+            (None, CONTENT),
+            (first.address, CONTENT),  # the public file is right everywhere
+        ):
+            assert fetch([item], tmp_path, mirror=mirror, retry=QUICK)[item.name].read_bytes() == content
+        assert [len(at.requests) for at in (first, other, server)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_file_that_only_its_origin_vouches_for_counts_with_its_folder_alone(server, tmp_path, in_place):
+    item = unpublished(server, bound=True)
+    for name in ("first", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / item.name).write_bytes(name.encode())
+        path = fetch([item], tmp_path / "here", mirror=tmp_path / name, in_place=in_place)[item.name]
+        assert path.read_bytes() == name.encode()
+    assert fetch([item], tmp_path / "here")[item.name].read_bytes() == CONTENT
+
+
+def test_missing_files_are_left_out_where_that_is_asked_for(server, tmp_path):
+    good, bad, worse = (file_source(server, name=name) for name in ("good", "bad", "worse"))
+    del server.files["bad"]
+    server.faults["worse"] = [Fault(status=410)]
+    assert fetch([bad, good, worse], tmp_path, missing_ok=True, retry=QUICK) == {"good": tmp_path / good.file}
+    server.faults["worse"] = [Fault(content=b"x")] * 2
+    with pytest.raises(WrongBytesError):
+        fetch([bad, good, worse], tmp_path, missing_ok=True, retry=QUICK)
 
 
 def test_dead_mirror_is_given_up_for_all_files(server, tmp_path, caplog):

@@ -110,6 +110,7 @@ def _tables(name: str, mirror: str | None, directory: Path) -> Mapping[str, Path
             role="images of a mirror",
             address=f"{mirror.rstrip('/')}/{file}",
             file=file,
+            bound=True,
             note="a mirror publishes no checksums",
             licence="as the original",
             citation=name,

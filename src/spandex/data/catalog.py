@@ -49,6 +49,7 @@ class Source(_Entry):
         file: path below a download folder; a mirror is asked for the same path, then for its last part.
         size: published size in bytes, or None.
         checksums: published digests as ``algorithm:hexadecimal digits``; all of them must hold.
+        bound: nothing tells one mirror's version of the file from another's, so that it counts with its mirror only.
         note: why size or checksums are missing.
         licence: the terms of use.
         citation: the work to cite, a key of the catalogue's ``citations``.
@@ -60,6 +61,7 @@ class Source(_Entry):
     file: RelativePath
     size: Bytes | None = None
     checksums: tuple[Checksum, ...] = ()
+    bound: bool = False
     note: str | None = None
     licence: str
     citation: str

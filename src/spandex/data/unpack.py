@@ -117,8 +117,10 @@ def read_sha1_list(path: str | Path) -> dict[str, str]:
     try:
         with opener(path, "rt", encoding="utf-8", newline="") as file:
             sums = {_plain(name): digest for _, digest, name in csv.reader(file)}
-    except (OSError, ValueError, EOFError) as error:
-        raise SpandexError(f"{path}: not a list of size, SHA-1 and path ({error})") from None
+    except (OSError, ValueError, EOFError, csv.Error) as error:
+        raise SpandexError(
+            f"{path}: not a list of size, SHA-1 and path ({error}); delete it to fetch it again"
+        ) from None
     return sums
 
 

@@ -54,6 +54,7 @@ class Data(Section):
     corpus_minutes: Minutes | None = None  # embedded only
     noise_share: Positive = 0.5  # minutes of noise for each minute of speech, embedded only
     archives: list[str] = Field(default=["*"])  # DNS-4 archives by name, pattern or language
+    skip_missing: bool = False  # go on without files that a mirror's corpus.csv lists and the mirror lacks, mini only
     clips: Clips
     sample_rate_hz: Literal[16000]
     clip_s: Annotated[float, Field(ge=1)]

@@ -247,9 +247,10 @@ def _value(params: Params, key: str, without: Collection[str]) -> Any:
 
 
 def _mirror_list(mirror: str | None) -> str | None:
-    """Digest of a mirror's corpus.csv; None without a mirror, ``UNSEEN`` for one that cannot be looked at from here."""
-    if mirror is None:
-        return None
+    """Digest of a mirror's corpus.csv; an address is that itself; None without a mirror, ``UNSEEN`` for a folder that
+    cannot be looked at from here."""
+    if mirror is None or "://" in mirror:
+        return mirror
     listed = Path(resolved_mirror(mirror), "corpus.csv")
     return sha256(listed) if listed.is_file() else UNSEEN
 

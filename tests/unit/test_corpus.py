@@ -5,6 +5,7 @@ import io
 import logging
 import os
 from collections import defaultdict
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from faulty_server import FaultyServer
 from spandex.data import catalog as catalog_module
 from spandex.data.catalog import parse_catalog
 from spandex.data.corpus import Entry, read_manifest, write_manifest
-from spandex.data.download import DownloadError, Retry
+from spandex.data.download import DownloadError, RefusedError, Retry
 from spandex.data.public import (
     fetch_published,
     find_test_set,
@@ -115,7 +116,7 @@ def test_mirror_corpus_comes_from_an_address_too(tmp_path):
         manifest = prepare_corpus("mini", tmp_path, mirror=server.address, retry=QUICK)
         asked = len(server.requests)
         prepare_corpus("mini", tmp_path, mirror=server.address, retry=QUICK)
-        assert len(server.requests) == asked  # nothing twice
+        assert [path for path, _ in server.requests[asked:]] == ["corpus.csv"]  # nothing else twice
     entries = {entry.path: entry for entry in read_manifest(manifest)}
     assert set(entries) == {f"downloads/{name}" for name, (_, _, split) in LISTED.items() if split != "other"}
     noise = {Path(path).name: entry.split for path, entry in entries.items() if entry.kind == "noise"}
@@ -124,16 +125,140 @@ def test_mirror_corpus_comes_from_an_address_too(tmp_path):
         assert hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() == entry.sha256
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_damaged_file_of_a_mirror_is_named(tmp_path, damage):
+def test_damaged_file_of_a_mirror_is_named(tmp_path):
     place(tmp_path / "mirror", small_mirror())
-    path = tmp_path / "mirror" / "speech/test/3-1-0001.flac"
-    if damage == "changed":
-        path.write_bytes(audio(form="FLAC", seed=99))
-    else:
-        path.unlink()
-    with pytest.raises(SpandexError, match=r"3-1-0001\.flac: " + {"changed": "expected", "missing": "no such"}[damage]):
+    (tmp_path / "mirror" / "speech/test/3-1-0001.flac").write_bytes(audio(form="FLAC", seed=99))
+    with pytest.raises(SpandexError, match=r"3-1-0001\.flac: expected sha256:"):
         from_mirror_corpus(tmp_path / "mirror", tmp_path)
+
+
+@pytest.fixture(params=["folder", "address"])
+def serve(request, tmp_path):
+    """Make a mirror of a tree of files, as a folder or at an address."""
+    with ExitStack() as running:
+
+        def serve(tree: dict[str, bytes]) -> str:
+            if request.param == "folder":
+                mirror = tmp_path / f"mirror{len(list(tmp_path.glob('mirror*')))}"
+                place(mirror, tree)
+                return str(mirror)
+            quoted = {name.replace(" ", "%20"): content for name, content in tree.items()}
+            return running.enter_context(FaultyServer(quoted)).address
+
+        yield serve
+
+
+LOST = ["noise/dog bark/1-11-A.ogg", "speech/test/3-1-0001.flac"]
+
+
+@pytest.mark.parametrize("lost", [LOST[:1], LOST[1:], LOST], ids=["noise", "speech", "both"])
+def test_listed_file_that_a_mirror_lacks_is_an_error_with_its_name(serve, catalogue, tmp_path, lost):
+    catalogue.install()
+    mirror = serve({name: content for name, content in small_mirror().items() if name not in lost})
+    with pytest.raises(SpandexError) as caught:
+        prepare_corpus("mini", tmp_path / "corpus", mirror=mirror, retry=QUICK)
+    named = "; ".join(f"{name}: no such file" for name in sorted(lost, reverse=True))
+    assert str(caught.value) == f"{mirror}: {named}; data.skip_missing=true goes on without what is missing"
+    assert not (tmp_path / "corpus" / "manifest.csv").exists()
+
+
+def test_listed_file_that_a_mirror_lacks_is_passed_over_if_told_so(serve, tmp_path, caplog):
+    tree = small_mirror()
+    lines = tree["corpus.csv"].decode().splitlines()
+    extra = [line.replace("1-11-A", name) for name in ("1-12-A", "1-13-A") for line in lines if "1-11-A" in line]
+    tree["corpus.csv"] = "\n".join([*lines, *extra]).encode()
+    mirror = serve(tree)
+    manifest = prepare_corpus("mini", tmp_path / "corpus", mirror=mirror, skip_missing=True, retry=QUICK)
+    assert {Path(entry.path).name for entry in read_manifest(manifest)} == {
+        Path(name).name for name, (_, _, split) in LISTED.items() if split != "other"
+    }
+    names = [f"noise/dog bark/{name}.ogg" for name in ("1-12-A", "1-13-A")]
+    rejected = "".join(f"{name},no such file\n" for name in names)
+    assert (manifest.parent / "rejected.csv").read_text() == f"path,reason\n{rejected}"
+    assert all(f"{name}: no such file; left out" in caplog.messages for name in names)
+
+
+def test_damaged_file_is_an_error_even_if_missing_ones_are_passed_over(serve, tmp_path):
+    tree = small_mirror()
+    tree["speech/test/3-1-0001.flac"] = audio(form="FLAC", seed=99)
+    with pytest.raises(SpandexError, match=r"3-1-0001\.flac.*expected sha256:"):
+        from_mirror_corpus(serve(tree), tmp_path / "corpus", skip_missing=True, retry=QUICK)
+
+
+def mirror_of(seed: int) -> dict[str, bytes]:
+    """A mirror like the small one with other speech to train on, in a file of another name."""
+    tree = small_mirror()
+    old, new = "speech/train/1-1-0001.flac", f"speech/train/1-1-{seed:04}.flac"
+    content = audio(form="FLAC", seed=seed)
+    digests = [hashlib.sha256(data).hexdigest() for data in (tree.pop(old), content)]
+    listing = tree["corpus.csv"].decode().replace(old, new).replace(*digests)
+    return tree | {new: content, "corpus.csv": listing.encode()}
+
+
+def trained_on(entries: list[Entry]) -> list[str]:
+    return [Path(entry.path).name for entry in entries if (entry.kind, entry.split) == ("speech", "train")]
+
+
+def test_list_of_one_mirror_is_not_used_for_another(serve, tmp_path):
+    for seed in (100, 101, 100):
+        entries = from_mirror_corpus(serve(mirror_of(seed)), tmp_path / "corpus", retry=QUICK).entries
+        assert trained_on(entries) == [f"1-1-{seed:04}.flac"]
+
+
+def test_list_of_one_mirror_is_not_used_for_one_without(serve, tmp_path):
+    from_mirror_corpus(serve(small_mirror()), tmp_path / "corpus", retry=QUICK)
+    with pytest.raises(RefusedError, match=r"corpus\.csv: "):
+        from_mirror_corpus(serve({"other": b"x"}), tmp_path / "corpus", retry=QUICK)
+
+
+def test_list_of_a_mirror_that_is_gone_is_not_used(tmp_path):
+    with FaultyServer({name.replace(" ", "%20"): content for name, content in small_mirror().items()}) as server:
+        from_mirror_corpus(server.address, tmp_path, retry=QUICK)
+    with pytest.raises(DownloadError, match=rf"{server.address}/corpus\.csv: given up"):
+        from_mirror_corpus(server.address, tmp_path, retry=QUICK)
+
+
+def test_list_that_changes_is_read_anew(tmp_path):
+    with FaultyServer() as server:
+        for seed in (100, 101):
+            server.files = {name.replace(" ", "%20"): data for name, data in mirror_of(seed).items()}
+            entries = from_mirror_corpus(server.address, tmp_path, retry=QUICK).entries
+            assert trained_on(entries) == [f"1-1-{seed:04}.flac"]
+
+
+def test_file_that_changes_with_the_list_is_fetched_anew(serve, tmp_path):
+    first, other = small_mirror(), small_mirror()
+    name = "speech/train/1-1-0001.flac"
+    other[name] = audio(form="FLAC", seed=99)
+    digests = [hashlib.sha256(tree[name]).hexdigest() for tree in (first, other)]
+    other["corpus.csv"] = other["corpus.csv"].decode().replace(*digests).encode()
+    for tree, digest in zip((first, other), digests, strict=True):
+        entries = from_mirror_corpus(serve(tree), tmp_path / "corpus", retry=QUICK).entries
+        assert digest in {entry.sha256 for entry in entries}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("music/a-b.ogg,music,x,train", "line 9: kind 'music' is not one of speech, noise"),
+        ("speech/train/1-1-0001.flac,speech,1,train", "line 9: speech/train/1-1-0001.flac stands twice"),
+        ("noise/rain.ogg,noise,rain,1", "line 9: noise/rain.ogg: the name of noise begins with FOLD-RECORDING"),
+    ],
+)
+def test_impossible_line_of_a_list_is_refused_with_its_number(serve, tmp_path, row, message):
+    tree = small_mirror()
+    tree["corpus.csv"] += f"\n{row},16000,0.05,{'0' * 64}".encode()
+    with pytest.raises(SpandexError, match=rf"corpus\.csv, {message}"):
+        from_mirror_corpus(serve(tree), tmp_path / "corpus", retry=QUICK)
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "0" * 63, "x" * 64])
+def test_digest_that_is_none_is_refused_with_its_file(serve, tmp_path, digest):
+    tree = small_mirror()
+    old = hashlib.sha256(tree["speech/train/1-1-0001.flac"]).hexdigest()
+    tree["corpus.csv"] = tree["corpus.csv"].decode().replace(old, digest).encode()
+    with pytest.raises(SpandexError, match=rf"1-1-0001\.flac: .*sha256:{digest}"):
+        from_mirror_corpus(serve(tree), tmp_path / "corpus", retry=QUICK)
 
 
 def test_list_that_leads_out_of_the_download_folder_is_refused(tmp_path):

@@ -178,6 +178,27 @@ BUILDS = [
     Case("rebuild", "models/embedded: cannot be written (", {"models": b"a file"}),
     Case("rebuild", "reports/embedded: cannot be written (", {"reports": link("nowhere/at/all")}),
 ]
+
+
+def mirrored(path: Path) -> None:
+    """The parameters with the mirror ``m``."""
+    path.write_text(path.read_text().replace("mirror: null", "mirror: m"))
+
+
+LISTING = "path,kind,group,split_or_fold,sha256\n"
+MIRRORS = [
+    Case(
+        "--set profile=mini corpus --output out/manifest.csv",
+        message,
+        {"params.yaml": mirrored, "m": Path.mkdir, "m/corpus.csv": f"{LISTING}{row},{'0' * 64}".encode()},
+        leaves=("out",),
+    )
+    for row, message in (
+        ("a.wav,speech,1,train", "m: a.wav: no such file; data.skip_missing=true goes on without what is missing"),
+        ("a.wav,music,1,train", "m/corpus.csv, line 2: kind 'music' is not one of speech, noise"),
+        ("a.wav,noise,1,1", "m/corpus.csv, line 2: a.wav: the name of noise begins with FOLD-RECORDING"),
+    )
+]
 if not torch.cuda.is_available():
     BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
 NO_EVALUATION = [
@@ -190,7 +211,7 @@ NO_EVALUATION = [
         b' "clean": {"per_clip": [{"digest": "a"}]}}',
     )
 ]
-CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *NO_EVALUATION, *BUILDS]
+CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *NO_EVALUATION, *BUILDS, *MIRRORS]
 
 
 @pytest.fixture(scope="module")

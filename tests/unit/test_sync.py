@@ -364,6 +364,12 @@ def test_mirror_counts_by_its_list_and_not_by_its_path(built):
     assert away == recipes.UNSEEN and none is None
 
 
+def test_mirror_at_an_address_counts_by_that(built):
+    recipe = Record(Request(["mirror"], [], [], [str(CLIPS)]), parameters("mirror=http://one.example")).recipe()
+    assert recipe.disagreement(parameters("mirror=http://one.example")) is None
+    assert recipe.disagreement(parameters("mirror=http://other.example")).startswith("mirror was ")
+
+
 def test_mirror_that_is_not_at_hand_makes_nothing_stale(built):
     Path("mirror").mkdir()
     Path("mirror/corpus.csv").write_text("same")

@@ -10,7 +10,7 @@ PARAMS = params.load("params.yaml", OVERRIDES)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
 RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
-CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives"]
+CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives", "data.skip_missing"]
 CORPUS_KEYS += [] if PARAMS.data.source == "embedded" else ["mirror"]
 
 DATA = f"data/{PROFILE}"

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from spandex.data.audio import AudioError, open_audio
 from spandex.data.catalog import Source, catalog, dns4_archives, dns4_names, ndns_test_set_1, source
-from spandex.data.corpus import SPLITS, Entry, write_manifest
+from spandex.data.corpus import KINDS, SPLITS, Entry, write_manifest
 from spandex.data.download import RefusedError, Retry, fetch, is_address
 from spandex.data.unpack import read_sha1_list, unpack
 from spandex.errors import SpandexError
@@ -80,6 +80,7 @@ def prepare_corpus(
     mirror: str | Path | None = None,
     workers: int = 4,
     archives: Sequence[str] = ("*",),
+    skip_missing: bool = False,
     retry: Retry | None = None,
 ) -> Path:
     """Fetch, unpack and index a public corpus; what is already fetched or unpacked is not so again.
@@ -91,6 +92,7 @@ def prepare_corpus(
         mirror: folder or address that is tried first.
         workers: downloads, and files indexed, at a time.
         archives: DNS-4 archives as ``dns4_archives`` selects them.
+        skip_missing: go on without files that ``corpus.csv`` of a mirror lists and the mirror lacks.
         retry: patience with failing servers.
 
     Returns:
@@ -101,7 +103,7 @@ def prepare_corpus(
     """
     directory = Path(directory)
     if name == "mini":
-        corpus = _prepare_mini(directory, mirror, workers, retry)
+        corpus = _prepare_mini(directory, mirror, workers, skip_missing, retry)
         splits = SPLITS
     elif name == "dns4":
         corpus = _prepare_dns4(directory, mirror, workers, retry, archives)
@@ -121,10 +123,12 @@ def prepare_corpus(
     return write_manifest(directory / "manifest.csv", corpus.entries)
 
 
-def _prepare_mini(directory: Path, mirror: str | Path | None, workers: int, retry: Retry | None) -> Corpus:
+def _prepare_mini(
+    directory: Path, mirror: str | Path | None, workers: int, skip_missing: bool, retry: Retry | None
+) -> Corpus:
     if mirror is not None:
         try:
-            return from_mirror_corpus(mirror, directory, workers=workers, retry=retry)
+            return from_mirror_corpus(mirror, directory, workers=workers, skip_missing=skip_missing, retry=retry)
         except RefusedError:
             logger.info("%s lists no corpus.csv; fetching LibriSpeech and ESC-50", mirror)
     names = ("librispeech-dev-clean", "librispeech-test-clean", "esc50")
@@ -168,7 +172,12 @@ def _warn_of_space(directory: Path, archives: int) -> None:
 
 
 def from_mirror_corpus(
-    mirror: str | Path, directory: str | Path, *, workers: int = 4, retry: Retry | None = None
+    mirror: str | Path,
+    directory: str | Path,
+    *,
+    workers: int = 4,
+    skip_missing: bool = False,
+    retry: Retry | None = None,
 ) -> Corpus:
     """The corpus that ``corpus.csv`` of a mirror lists; every file is held to its SHA-256 there.
 
@@ -176,9 +185,11 @@ def from_mirror_corpus(
     training, 3 for validation, 4 for testing.
 
     Args:
-        mirror: a folder, whose files are used where they are, or an address, from which they are downloaded.
+        mirror: a folder, whose files are used where they are, or an address, from which they are downloaded; the list
+            is so at every call.
         directory: the manifest's folder; downloads go to ``directory/downloads``.
         workers: files at a time.
+        skip_missing: reject listed files that the mirror lacks, and go on.
         retry: patience with a failing server.
 
     Raises:
@@ -187,39 +198,65 @@ def from_mirror_corpus(
     """
     downloads = Path(directory) / "downloads"
     if is_address(mirror):
-        listing = Source(
-            name="corpus.csv",
-            role="list of a mirror's speech and noise",
-            address=f"{str(mirror).rstrip('/')}/corpus.csv",
-            file="corpus.csv",
-            note="nothing is published of a mirror's own list",
-            licence="see the mirror",
-            citation="-",
-        )
-        rows = _read_mirror_list(fetch([listing], downloads, retry=retry)[listing.name])
+        rows = _read_mirror_list(_fetch_mirror_list(str(mirror), downloads, retry))
         files = [_mirror_file(str(mirror), row) for row in rows]
-        paths = fetch(files, downloads, workers=workers, retry=retry)
+        paths = fetch(files, downloads, workers=workers, retry=retry, missing_ok=True)
     else:
         rows = _read_mirror_list(Path(mirror) / "corpus.csv")
-        paths = {row["path"]: Path(mirror) / row["path"] for row in rows}
+        paths = {row["path"]: path for row in rows if (path := Path(mirror) / row["path"]).is_file()}
+    missing = [(row["path"], "no such file") for row in rows if row["path"] not in paths]
     recordings = [
-        _Recording(paths[row["path"]], row["kind"], row["split"], _mirror_group(row), row["sha256"]) for row in rows
+        _Recording(paths[row["path"]], row["kind"], row["split"], _mirror_group(row), row["sha256"])
+        for row in rows
+        if row["path"] in paths
     ]
+    if missing and not skip_missing:
+        raise SpandexError(f"{mirror}: {_listed(missing)}; data.skip_missing=true goes on without what is missing")
     corpus = _index(recordings, Path(directory), workers)
     if corpus.rejected:
-        raise SpandexError(f"{mirror}: " + "; ".join(f"{path}: {reason}" for path, reason in corpus.rejected[:5]))
-    return corpus
+        raise SpandexError(f"{mirror}: {_listed(corpus.rejected)}")
+    return Corpus(corpus.entries, missing)
+
+
+def _listed(rejected: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{path}: {reason}" for path, reason in rejected[:5]) + (
+        f"; and {len(rejected) - 5} more" if len(rejected) > 5 else ""
+    )
+
+
+def _fetch_mirror_list(mirror: str, downloads: Path, retry: Retry | None) -> Path:
+    listing = Source(
+        name="corpus.csv",
+        role="list of a mirror's speech and noise",
+        address=f"{mirror.rstrip('/')}/corpus.csv",
+        file="corpus.csv",
+        note="nothing is published of a mirror's own list",
+        licence="see the mirror",
+        citation="-",
+    )
+    (downloads / listing.file).unlink(missing_ok=True)  # of another mirror, or of another day
+    return fetch([listing], downloads, retry=retry)[listing.name]
 
 
 def _read_mirror_list(path: Path) -> list[dict[str, str]]:
     """The rows of a corpus.csv that belong to a split, with that split."""
     if not path.is_file():
         raise RefusedError(f"{path}: no such file")
-    rows = read_csv(path, ("path", "kind", "group", "split_or_fold", "sha256"))
-    for row in rows:
-        place = row["split_or_fold"]
-        row["split"] = MIRROR_NOISE_SPLITS.get(place, "") if row["kind"] == "noise" else place
-    return [row for row in rows if row["split"] in SPLITS]
+    rows, seen = [], set()
+    for line, row in enumerate(read_csv(path, ("path", "kind", "group", "split_or_fold", "sha256")), 2):
+        name, kind, place = row["path"], row["kind"], row["split_or_fold"]
+        if kind not in KINDS:
+            raise SpandexError(f"{path}, line {line}: kind {kind!r} is not one of {', '.join(KINDS)}")
+        row["split"] = MIRROR_NOISE_SPLITS.get(place, "") if kind == "noise" else place
+        if row["split"] not in SPLITS:
+            continue
+        if name in seen:
+            raise SpandexError(f"{path}, line {line}: {name} stands twice")
+        if kind == "noise" and "-" not in PurePosixPath(name).name:
+            raise SpandexError(f"{path}, line {line}: {name}: the name of noise begins with FOLD-RECORDING")
+        seen.add(name)
+        rows.append(row)
+    return rows
 
 
 def _mirror_file(mirror: str, row: dict[str, str]) -> Source:
@@ -235,16 +272,12 @@ def _mirror_file(mirror: str, row: dict[str, str]) -> Source:
             citation="-",
         )
     except ValidationError as error:
-        raise SpandexError(f"{mirror}/corpus.csv: {error.errors()[0]['msg']}") from None
+        raise SpandexError(f"{mirror}/corpus.csv: {row['path']}: {error.errors()[0]['msg']}") from None
 
 
 def _mirror_group(row: dict[str, str]) -> str:
-    return row["group"] if row["kind"] == "speech" else _freesound_id(PurePosixPath(row["path"]).name)
-
-
-def _freesound_id(name: str) -> str:
-    """Recording that an ESC clip is cut from; names are FOLD-RECORDING-TAKE, in ESC-50 with -CLASS."""
-    return name.split("-")[1]
+    """Speaker, or recording that a noise clip is cut from; its name is FOLD-RECORDING-TAKE, in ESC-50 with -CLASS."""
+    return row["group"] if row["kind"] == "speech" else PurePosixPath(row["path"]).name.split("-")[1]
 
 
 def from_librispeech_esc50(directory: str | Path, *, workers: int = 4) -> Corpus:

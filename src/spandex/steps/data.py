@@ -26,6 +26,7 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
             mirror=resolved_mirror(params.mirror),
             workers=workers,
             archives=params.data.archives,
+            skip_missing=params.data.skip_missing,
         )
         return
     speech = params.data.corpus_minutes.model_dump()

@@ -213,10 +213,14 @@ def test_published_form_of_the_sha1_list_is_read(tmp_path, compressed):
     assert read_sha1_list(path) == {"datasets_fullband/x/y.wav": "a" * 40, "datasets_fullband/a, b.wav": "b" * 40}
 
 
-@pytest.mark.parametrize("content", [b"one,two\n", gzip.compress(b"1,2,3"), b""], ids=["plain", "gzip", "empty"])
+@pytest.mark.parametrize(
+    "content",
+    [b"one,two\n", gzip.compress(b"1,2,3"), b"", bz2.compress(b"x" * 200_000)],
+    ids=["plain", "gzip", "empty", "no line end"],
+)
 def test_other_file_as_sha1_list_is_an_error(tmp_path, content):
     (tmp_path / "list.csv.bz2").write_bytes(content)
-    with pytest.raises(SpandexError, match="not a list of size, SHA-1 and path"):
+    with pytest.raises(SpandexError, match=r"not a list of size, SHA-1 and path .*; delete it to fetch it again"):
         read_sha1_list(tmp_path / "list.csv.bz2")
 
 

@@ -178,6 +178,8 @@ BUILDS = [
     Case("rebuild", "models/embedded: cannot be written (", {"models": b"a file"}),
     Case("rebuild", "reports/embedded: cannot be written (", {"reports": link("nowhere/at/all")}),
 ]
+if not torch.cuda.is_available():
+    BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
 
 
 def mirrored(path: Path) -> None:
@@ -199,8 +201,6 @@ MIRRORS = [
         ("a.wav,noise,1,1", "m/corpus.csv, line 2: a.wav: the name of noise begins with FOLD-RECORDING"),
     )
 ]
-if not torch.cuda.is_available():
-    BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
 NO_EVALUATION = [
     Case(f"{EVALUATE} --json a.json --inputs b.json", "b.json: not the JSON of an evaluation", {"b.json": content})
     for content in (

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from spandex import data
 from spandex.checkout import resolved_mirror
 from spandex.data.listing import list_files
+from spandex.data.public import find_test_set, prepare_corpus
 from spandex.files import write_json
 from spandex.params import Params
 from spandex.provenance import produced_by
@@ -20,7 +21,7 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
     """Synthesise or download speech and noise, and list them in a manifest."""
     directory = manifest.parent
     if params.data.source != "embedded":
-        data.prepare_corpus(
+        prepare_corpus(
             params.data.source,
             directory,
             mirror=resolved_mirror(params.mirror),
@@ -58,7 +59,7 @@ def synthesize(
         return
     skipped = []
     if params.data.is_linked(split):
-        data.link_clips(data.find_test_set(manifest.parent), output.parent, count)
+        data.link_clips(find_test_set(manifest.parent), output.parent, count)
     else:
         skipped = _mix(params, manifest, split, output.parent, count, workers)
     clips, files = data.NoisySpeech(output.parent), list_files(output.parent, workers)

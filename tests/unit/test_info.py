@@ -51,7 +51,9 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
         "neurons": 2,
         "threshold": 6,
         "inputs": 3,
+        "weights": 6,
         "nonzero_weights": 3,
+        "zero_weights": 3,
         "nonzero_delays": 3,
         "max_delay": 62,
         "deployed_sparsity": 0.5,
@@ -60,6 +62,8 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
         "size_weight_bits": 8,
         "size_delay_bits": 6,
         "sparse": True,
+        "netx": None,
+        "executor": None,
         "largest_sum": 6 * 2**15,  # of a row, with messages of 16 bits
         "largest_sum_bits": 19,
         "fits_24_bits": True,
@@ -76,10 +80,10 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
 
 def test_table_has_a_row_for_each_layer_and_the_totals(path, capsys):
     lines = printed(capsys, path, sparsity_map="2:sparse").splitlines()
-    assert lines[0].split()[:4] == ["layer", "type", "shape", "inputs"]
-    assert lines[1].split()[:3] == ["0", "input", "3"]
-    assert lines[2].split() == ["1", "dense", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense", "19"]
-    assert lines[3].split() == ["2", "dense", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse", "19"]
+    assert lines[0].split()[:4] == ["layer", "type", "neuron", "shape"]
+    assert lines[1].split()[:3] == ["0", "input", "SDNN"]
+    assert lines[2].split() == ["1", "dense", "SDNN", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense", "19"]
+    assert lines[3].split() == ["2", "dense", "SDNN", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse", "19"]
     assert lines[5] == "6 non-zero weights + 3 non-zero delays = 9 parameters, 0.01 KB, deployed sparsity 40.0%"
 
 
@@ -117,12 +121,87 @@ def test_convolutions_are_shown_and_left_out_of_the_totals(path, capsys):
         del file["layer/1/weight"], file["layer/1/delay"], file["layer/1/shape"]
         file["layer/1/weight"] = np.ones((2, 1, 3, 3))
         file["layer/1/shape"] = [2, 1, 1]
+        file["layer/1/weight"][0, 0, 0] = 0
     found = describe(path)
     assert found["uncounted_layers"] == [1]
     assert found["nonzero_weights"] == found["layers"][2]["nonzero_weights"] == 3
-    assert found["layers"][1]["shape"] == [2, 1, 1] and found["layers"][1]["nonzero_weights"] is None
+    layer = found["layers"][1]
+    assert (layer["shape"], layer["weights"], layer["zero_weights"]) == ([2, 1, 1], 18, 3)
+    assert (layer["netx"], layer["executor"], layer["deployed_sparsity"]) == (None, "convolution", None)
     info(path)
-    assert "of the fully connected layers alone, without the convolutions in layers 1\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "the totals leave out layer 1\n" in out
+    assert "layer 1: convolution; run by stock netx (spandex run --backend lava), not the executor\n" in out
+
+
+def put(path, **content):
+    """Replace entries of the hidden layer; None takes them away."""
+    with h5py.File(path, "r+") as file:
+        for key, value in content.items():
+            name = f"layer/1/{key.replace('__', '/')}"
+            if name in file:
+                del file[name]
+            if value is not None:
+                file[name] = value
+
+
+@pytest.mark.filterwarnings("ignore:.*clamped")
+@pytest.mark.parametrize(
+    ("content", "shown", "reason"),
+    [
+        (
+            {"type": np.array([b"lstm"])},
+            {"type": "lstm", "zero_weights": 3},
+            "type 'lstm', which lava-dl does not know",
+        ),
+        ({"type": np.array([b"a\nb\x1b[2J"])}, {"type": "a\nb\x1b[2J"}, r"type 'a\nb\x1b[2J', which lava-dl"),
+        ({"type": np.array([b"pool"])}, {"type": "pool", "weights": 6}, "type 'pool', which netx cannot build"),
+        ({"type": None}, {"type": None, "weights": 6, "neuron": "SDNN"}, "type is missing"),
+        ({"type": np.array([b"\xff"])}, {"type": None, "weights": 6}, "cannot be read ('ascii' codec can't decode"),
+        ({"weight": np.full((2, 3), 0.5)}, {"zero_weights": 0, "max_delay": 70}, "6 weights are not whole numbers"),
+        ({"weight": np.full((2, 3), np.nan)}, {"weights": None, "threshold": 6}, "weight is nan"),
+        ({"weight": None}, {"weights": None, "shape": [2]}, "weight is missing"),
+        ({"weight": "text"}, {"weights": None, "shape": [2]}, "weight holds no numbers"),
+        ({"shape": np.array([2**40])}, {"neurons": 2**40, "zero_weights": 3}, "1,099,511,627,776 neurons; at most"),
+        ({"shape": np.array([0])}, {"neurons": None, "zero_weights": 3}, "impossible shape [0]"),
+        ({"neuron__type": "ALIF"}, {"neuron": "ALIF", "zero_weights": 3}, "neuron type 'ALIF'; netx runs SDNN"),
+        ({"neuron__type": None}, {"neuron": None, "zero_weights": 3}, "cannot be read ("),
+        ({"neuron__vThMant": np.nan}, {"threshold": None, "zero_weights": 3}, "neuron/vThMant is nan"),
+        ({"delay": np.array([0, 1.5])}, {"nonzero_delays": 1, "max_delay": 1.5}, "delay 1.5 is not a whole number"),
+    ],
+)
+def test_layer_that_nothing_runs_is_shown_with_the_reason(path, capsys, content, shown, reason):
+    put(path, **content)
+    info(path, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    layer = found["layers"][1]
+    assert {key: layer[key] for key in shown} == shown
+    assert layer["netx"] == layer["executor"] and reason in layer["netx"]
+    assert found["layers"][2]["nonzero_weights"] == 3
+    info(path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "2"]
+    (line,) = (line for line in lines if line.startswith("layer 1: "))
+    assert reason in line and line.endswith("; run by neither the executor nor stock netx")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_layer_that_cannot_be_exported_is_shown(path, capsys):
+    with h5py.File(path, "r+") as file:
+        del file["layer/1"]
+        file.create_group("layer/1")
+    info(path)
+    assert "layer 1: is empty, as lava-dl leaves a layer that it cannot export (KWTA); " in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*clamped")
+def test_network_whose_message_bits_are_unknown_says_so(path, capsys):
+    assert describe(path)["input_message_bits_missing"] is False
+    with h5py.File(path, "r+") as file:
+        del file["layer/0/neuron"]
+    assert describe(path)["input_message_bits_missing"] is True
+    info(path)
+    assert "spandex run needs --input-message-bits" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*clamped")

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from spandex.deploy import Network, deployed_weights
+from spandex.deploy import Executor, Network, deployed_weights
 from spandex.deploy.network_file import network_layers
 from spandex.errors import SpandexError
 from spandex.metrics import network_size
@@ -93,7 +93,6 @@ def virtual(file: h5py.File) -> None:
     [
         (compressed, r": declares 4,768 MiB of numbers; at most 256 are read"),
         (beside, r": declares 8,192 MiB of numbers; at most 256 are read"),
-        (vast_input, r": layer 0: 100,000,000,000 neurons; at most 4,194,304 are run"),
         (external_link, r": /layer/1/weight is a link; the data has to lie in the file"),
         (soft_link, r": /layer/2/delay is a link; the data has to lie in the file"),
         (external_storage, r": /layer/1/weight: its numbers lie in other files"),
@@ -105,6 +104,16 @@ def test_file_that_asks_for_more_than_it_is_is_refused_before_it_is_read(path, r
         change(file)
     assert path.stat().st_size < 100_000
     with pytest.raises(SpandexError, match=rf"network\.net{message}"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [Network, deployed_weights, network_size])
+def test_layer_of_more_neurons_than_any_chip_has_is_refused_where_it_would_run(path, read):
+    with h5py.File(path, "r+") as file:
+        vast_input(file)
+    with pytest.raises(
+        SpandexError, match=r"network\.net: layer 0: 100,000,000,000 neurons; at most 4,194,304 are run"
+    ):
         read(path)
 
 
@@ -167,10 +176,15 @@ def with_weight(value):
     [
         ("1", np.zeros(3), "layer 1: type is missing"),
         ("1/type", None, "layer 1: type is missing"),
-        ("1/type", np.array([3]), "layer 1 cannot be read"),
-        ("1/type", np.array([b"pool"]), "layer 1: Lava cannot run type 'pool'"),
-        ("1/type", np.array([b"dense_rec"]), "layer 1: Lava cannot run type 'dense_rec'"),
-        ("1/type", np.array([b"dense_comp"]), "layer 1: Lava cannot run type 'dense_comp'"),
+        ("1/type", np.array([3]), "layer 1: cannot be read"),
+        ("1/type", np.array([b"pool"]), "layer 1: type 'pool', which netx cannot build"),
+        ("1/type", np.array([b"dense_comp"]), "layer 1: type 'dense_comp', which netx cannot build"),
+        (
+            "1/type",
+            np.array([b"lstm"]),
+            "layer 1: type 'lstm', which lava-dl does not know; netx would leave the layer",
+        ),
+        ("1/type", np.array([b"dense_rec"]), "layer 1: weight_rec is missing"),
         ("1/shape", None, "layer 1: shape is missing"),
         ("1/shape", np.array([0]), r"layer 1: impossible shape \[0\]"),
         ("1/shape", np.array([6.5]), r"layer 1: shape 6.5 is not a whole number"),
@@ -204,10 +218,14 @@ def with_weight(value):
         ("1/delay", np.full(6, np.inf), "layer 1: delay is inf"),
         ("1/delay", np.zeros(5), r"layer 1: delays of shape \(5,\) do not fit"),
         ("1/delay", np.zeros((1, 6, 4)), r"layer 1: delays of shape \(1, 6, 4\) do not fit"),
-        ("1/neuron/type", None, "layer 1 cannot be read"),
-        ("1/neuron/type", "ALIF", "layer 1: Lava cannot run neuron type 'ALIF'"),
-        ("1/neuron/type", "ADRF_PHASE", "layer 1: Lava cannot run neuron type 'ADRF_PHASE'"),
-        ("1/neuron/type", "RF_IZHIKEVICH", "layer 1: Lava cannot run neuron type 'RF_IZHIKEVICH'"),
+        ("1/neuron/type", None, "layer 1: cannot be read"),
+        ("1/neuron/type", "ALIF", "layer 1: neuron type 'ALIF'; netx runs SDNN, LOIHI, CUBA, RF_PHASE, RF_IZHIKEVICH"),
+        ("1/neuron/type", "ADRF_PHASE", "layer 1: neuron type 'ADRF_PHASE', which netx would run as RF neurons"),
+        ("1/neuron/type", "RF_IZHIKEVICH", "layer 1: RF_IZHIKEVICH neurons without complex weights, on which netx"),
+        ("1/neuron/gradedSpike", True, "layer 1: neuron/gradedSpike of SDNN neurons; Lava's send 1 or nothing"),
+        ("1/neuron/gradedSpike", False, None),
+        ("1/neuron/refDelay", 2, "layer 1: neuron/refDelay 2, which netx ignores"),
+        ("1/neuron/refDelay", 1, None),
         ("1/neuron/type", "CUBA", "layer 1: neuron/iDecay is missing"),
         ("1/neuron/vThMant", None, "layer 1: neuron/vThMant is missing"),
         ("1/neuron/vThMant", np.nan, "layer 1: neuron/vThMant is nan"),
@@ -236,11 +254,96 @@ def test_unsuitable_layer_is_named_with_its_value(path, key, value, message):
     assert "\n" not in str(raised.value)
 
 
-def test_complex_weights_are_named(path):
-    replace(path, "1/weight", None)
+RESONATORS = {"type": "RF_PHASE", "vThMant": 6, "sinDecay": np.array([2165]), "cosDecay": np.array([2980])}
+
+
+def make_complex(path, **neuron):
+    """Complex weights and resonate-and-fire neurons in the hidden layer."""
+    for key in ("weight", "bias", "delay", "neuron"):
+        replace(path, f"1/{key}", None)
     replace(path, "1/weight/real", WEIGHTS)
-    replace(path, "1/weight/imag", WEIGHTS)
-    with pytest.raises(SpandexError, match=rf"^{path}: layer 1: Lava cannot run complex weights"):
+    replace(path, "1/weight/imag", -WEIGHTS)
+    for key, value in (RESONATORS | neuron).items():
+        replace(path, f"1/neuron/{key}", value)
+
+
+def make_recurrent(path):
+    """CUBA neurons that listen to each other in the hidden layer."""
+    for key, value in {"delay": None, "type": np.array([b"dense_rec"]), "weight_rec": np.full((6, 6), -2.0)}.items():
+        replace(path, f"1/{key}", value)
+    for key, value in {"type": "CUBA", "iDecay": 1024, "vDecay": 128, "refDelay": 1, "gradedSpike": False}.items():
+        replace(path, f"1/neuron/{key}", value)
+
+
+@pytest.mark.parametrize("make", [make_complex, make_recurrent])
+def test_layers_that_are_no_plain_matrix_are_built_dense_and_not_counted(path, make):
+    make(path)
+    network = Network(path, True)
+    assert network.sparse_layers == {2: True}
+    assert [type(layer).__name__ for layer in network.layers[2:]] == ["Dense"]
+    assert [layer.index for layer in deployed_weights(path)] == [2]
+    with pytest.raises(SpandexError, match=rf"^{path}: layer 1: .*; only dense layers can be counted"):
+        network_size(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "key", "value", "message"),
+    [
+        (make_complex, "neuron/type", "SDNN", "complex weights without resonate-and-fire neurons, on which netx fails"),
+        (make_complex, "type", np.array([b"conv"]), "complex weights without resonate-and-fire neurons"),
+        (make_complex, "neuron/type", "ADRF_IZHIKEVICH", "neuron type 'ADRF_IZHIKEVICH', which netx would run as RF"),
+        (
+            make_complex,
+            "neuron/sinDecay",
+            np.ones(6),
+            "6 values of neuron/sinDecay; Lava's RF_PHASE neurons of a layer",
+        ),
+        (make_complex, "neuron/cosDecay", None, "neuron/cosDecay is missing"),
+        (make_complex, "neuron/gradedSpike", True, "neuron/gradedSpike of RF_PHASE neurons; Lava's send 1 or nothing"),
+        (make_complex, "weight/imag", None, "weight/imag is missing"),
+        (make_complex, "weight/imag", np.zeros((6, 4)), "weight/imag is zero, on which netx fails"),
+        (make_complex, "weight/real", np.full((6, 5), 2), r"weights of shape \(6, 5\) do not fit 4 inputs"),
+        (make_complex, "weight/real", np.full((6, 4), 0.5), "24 weights are not whole numbers, such as 0.5"),
+        (make_complex, "weight/real", np.full((6, 4), 300), "24 weights lie outside 8 bits, such as 300"),
+        (make_complex, "delay", np.full(6, 2), "delays, which netx leaves out of a layer with complex weights"),
+        (make_complex, "delay", np.zeros(6), None),
+        (make_complex, "bias", np.full(6, 2), "bias, which netx leaves out of a layer with complex weights"),
+        (make_recurrent, "weight_rec", np.full((6, 5), 2), r"weights of shape \(6, 5\) do not fit 6 inputs"),
+        (make_recurrent, "weight_rec", np.full((6, 6), 0.5), "36 weights are not whole numbers, such as 0.5"),
+        (make_recurrent, "weight_rec", np.full((6, 6), 300), "36 weights lie outside 8 bits, such as 300"),
+        (make_recurrent, "delay", np.zeros(6), "delays in a recurrent layer, with which netx leaves out the exponent"),
+        (make_recurrent, "neuron/type", "SDNN", "sigma-delta neurons in a recurrent layer, whose messages netx takes"),
+        (make_recurrent, "neuron/gradedSpike", True, "neuron/gradedSpike of CUBA neurons; Lava's send 1 or nothing"),
+        (make_recurrent, "bias", np.zeros(5), r"bias of shape \(5,\) does not fit 6 neurons"),
+    ],
+)
+def test_what_netx_makes_of_complex_and_recurrent_layers_is_refused(path, make, key, value, message):
+    make(path)
+    replace(path, f"1/{key}", value)
+    if message is None:
+        Network(path)
+        return
+    with pytest.raises(SpandexError, match=rf"^{path}: layer 1: {message}"):
+        Network(path)
+
+
+@pytest.mark.parametrize(("bits", "graded"), [(0, False), (16, True)])
+def test_sigma_delta_network_without_input_layer_has_to_be_told_its_message_bits(path, bits, graded):
+    for key in ("type", "shape", "neuron"):  # of the hidden layer, in the place of the input
+        replace(path, f"0/{key}", None)
+    with h5py.File(path, "r+") as file:
+        del file["layer/0"]
+        file.move("layer/1", "layer/0")
+        file.move("layer/2", "layer/1")
+    with pytest.raises(SpandexError, match=rf"^{path}: layer 0: sigma-delta neurons without an input layer.*bits"):
+        Network(path)
+    synapse = Executor(path, input_message_bits=bits).layers[0].connections
+    assert synapse.graded is graded
+
+
+def test_input_layer_without_neurons_tells_no_message_bits(path):
+    replace(path, "0/neuron", None)
+    with pytest.raises(SpandexError, match=r"layer 1: sigma-delta neurons without an input layer"):
         Network(path)
 
 

@@ -78,5 +78,5 @@ def test_convolution_is_named(tmp_path):
     with h5py.File(path, "r+") as file:
         file["layer/1/neuron/type"] = "SDNN"
         file["layer/1/neuron/vThMant"] = 6
-    with pytest.raises(SpandexError, match=r"conv\.net: layer 1 is 'conv'"):
+    with pytest.raises(SpandexError, match=r"conv\.net: layer 1: convolution"):
         network_size(path)

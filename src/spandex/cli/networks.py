@@ -71,6 +71,10 @@ def run(
     backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = ExactBackend.EVENTS,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = 0.5,
+    input_message_bits: Annotated[
+        int | None,
+        typer.Option(min=0, max=32, help="Of what arrives at a network without an input layer; 0 for spikes."),
+    ] = None,
 ) -> None:
     """Run a network in Lava's fixed-point arithmetic; the layers' latency stays in the output.
 
@@ -82,7 +86,7 @@ def run(
     """
     from spandex.steps import run as steps
 
-    steps.run(net, inputs, output, backend.value, sparsity_map, density_threshold)
+    steps.run(net, inputs, output, backend.value, sparsity_map, density_threshold, input_message_bits)
 
 
 @network

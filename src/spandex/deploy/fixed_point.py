@@ -23,6 +23,7 @@ from spandex.deploy.layers import Connections, Layer
 from spandex.errors import SpandexError
 
 MAX_DELAY = 63  # steps; Lava's synapse models take no more
+EXECUTED = "the executor runs fully connected layers of sigma-delta neurons, spandex run --backend lava the others"
 WIDEST_SHIFT = 31  # bits; more would shift everything out, as Lava does
 
 
@@ -35,10 +36,7 @@ def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
     pairs = []
     for number, block in enumerate(network.layers):
         if not isinstance(block, InputBlock | DenseBlock):
-            raise SpandexError(
-                f"{network.filename}: block {number} is {type(block).__name__!r}, which the executor cannot run; "
-                "it runs input and fully connected layers, all others need the backend lava"
-            )
+            raise SpandexError(f"{network.filename}: block {number} is {type(block).__name__!r}; {EXECUTED}")
         pairs.append((getattr(block, "synapse", None), block.neuron))
     try:
         layers = process_layers(pairs)
@@ -125,7 +123,7 @@ def _connections(synapse: AbstractProcess | None) -> Connections | None:
 def _neurons(process: AbstractProcess) -> Neurons:
     kind = type(process)
     if kind not in (Delta, SigmaDelta, Sigma):
-        raise SpandexError(f"neurons {kind.__name__} cannot be run exactly")
+        raise SpandexError(f"neurons {kind.__name__}; {EXECUTED}")
     count = int(np.prod(process.shape))
     bias = np.zeros(count, np.int32)
     if kind is Sigma:

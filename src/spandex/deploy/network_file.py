@@ -2,11 +2,14 @@
 
 Released lava-dl (0.6) converts many a damaged or unsuitable file without a word: it cuts off fractions, wraps numbers
 that are too large and ignores what it does not know. Here each of these is an error that names file, layer and value.
+``survey`` alone refuses no layer: it tells what the file holds and what is wrong with it.
 """
 
 import math
 import os
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,10 @@ from spandex.deploy.storage import check_storage
 from spandex.errors import SpandexError
 
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
-RUNNABLE_LAYERS = ("input", "flatten", "dense", "conv")  # those lava-dl 0.6 has a process and a model for
+RUNNABLE_LAYERS = ("input", "flatten", "dense", "dense_rec", "conv")  # that netx of lava-dl 0.6 builds
+UNBUILT_LAYERS = ("pool", "unpool", "convT", "average", "concat", "dense_comp")  # that lava-dl knows and netx fails on
+INTEGRATORS = ("LOIHI", "CUBA")  # both run as Lava's LIF
+RESONATORS = ("RF_PHASE", "RF_IZHIKEVICH")  # with complex weights
 MOST_NEURONS = 2**22  # of a layer: four times what a Loihi 2 chip has
 STATE_SCALE = 1 << 12  # thresholds and biases of sigma-delta neurons are multiplied by it (netx's spike_exp, state_exp)
 # what h5py raises for a damaged file, or Python for an entry of another kind
@@ -73,11 +79,11 @@ class NetworkLayer:
 
     Attributes:
         index: its number in the file.
-        type: ``"input"``, ``"flatten"``, ``"dense"`` or ``"conv"``.
+        type: one of ``RUNNABLE_LAYERS``.
         shape: of its neurons, as in the file: channels, height, width where there are three; None where not given.
         neuron: lava-dl's name of the neuron, such as ``"SDNN"``; None where the layer has none.
         threshold: in the units of the weights, one for all neurons or one each; None where nothing is compared to it.
-        synapses: of a fully connected layer, else None.
+        synapses: of a fully connected layer with real weights and without recurrence, else None.
         bias: of a fully connected layer, in the units of the weights, one for all neurons or one each; None without.
     """
 
@@ -94,12 +100,41 @@ class NetworkLayer:
         """Number of neurons; None where the file does not say."""
         return None if self.shape is None else int(np.prod(self.shape))
 
+    @property
+    def uncounted(self) -> str | None:
+        """What the layer's weights are, if it has any that ``synapses`` does not hold."""
+        if self.synapses is not None or self.type in ("input", "flatten"):
+            return None
+        kinds = {"conv": "convolution", "dense_rec": "recurrent"}
+        return kinds.get(self.type, f"{self.neuron} neurons with complex weights")
+
 
 def network_layers(path: str | os.PathLike, count: int | None = None) -> list[NetworkLayer]:
     """The first ``count`` layers (None: all) of a network file.
 
     Raises:
         SpandexError: the file is missing, truncated, no lava-dl network, or Lava would not run what it holds.
+    """
+    layers: list[NetworkLayer] = []
+    inputs = None
+    with layer_groups(path) as groups:
+        for index, group in enumerate(groups[:count]):
+            try:
+                layers.append(read_layer(index, group, inputs))
+            except SpandexError as error:
+                raise SpandexError(f"{path}: layer {index}: {error}") from None
+            if layers[-1].type != "flatten":
+                inputs = layers[-1].neurons
+    return layers
+
+
+@contextmanager
+def layer_groups(path: str | os.PathLike) -> Iterator[list[h5py.Group]]:
+    """The groups of a network file that hold its layers, in order, while it is open.
+
+    Raises:
+        SpandexError: the file is missing, truncated or no lava-dl network, or asks for more than ``check_storage``
+            lets it.
     """
     if Path(path).is_dir():
         raise SpandexError(f"{path}: is a folder, not a network file")
@@ -119,24 +154,14 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
             check_storage(file)
             group = file.get("layer")
             complete = isinstance(group, h5py.Group) and len(group) and set(group) == set(map(str, range(len(group))))
+            groups = [group[str(index)] for index in range(len(group))] if complete else []
         except SpandexError as error:
             raise SpandexError(f"{path}: {error}") from None
         except UNREADABLE as error:
             raise SpandexError(f"{path}: its layers cannot be read ({_first_line(error)})") from None
-        if not complete:
+        if not groups:
             raise SpandexError(f"{path}: no lava-dl network; expected groups layer/0, layer/1, ...")
-        layers: list[NetworkLayer] = []
-        inputs = None
-        for index in range(len(group))[:count]:
-            try:
-                layers.append(_read(index, group[str(index)], inputs))
-            except SpandexError as error:
-                raise SpandexError(f"{path}: layer {index}: {error}") from None
-            except UNREADABLE as error:
-                raise SpandexError(f"{path}: layer {index} cannot be read ({_first_line(error)})") from None
-            if layers[-1].type != "flatten":
-                inputs = layers[-1].neurons
-    return layers
+        yield groups
 
 
 def deployed_weights(path: str | os.PathLike) -> list[DeployedLayer]:
@@ -148,52 +173,114 @@ def deployed_weights(path: str | os.PathLike) -> list[DeployedLayer]:
     return [layer.synapses for layer in network_layers(path) if layer.synapses is not None]
 
 
+def without_message_bits(layers: Sequence[NetworkLayer]) -> int | None:
+    """The first layer, where its sigma-delta neurons get messages of a width that the file does not tell; else None.
+
+    The neurons of an input layer tell it. Without them netx takes what arrives for spikes, and computes zeros.
+    """
+    for layer in layers:
+        if layer.type != "flatten" and (layer.type != "input" or layer.neuron is not None):
+            return layer.index if layer.type != "input" and layer.neuron == "SDNN" else None
+    return None
+
+
+def read_layer(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
+    """A layer on ``inputs`` neurons (None: unknown).
+
+    Raises:
+        SpandexError: netx cannot build it, or Lava would not run it as the file says.
+    """
+    try:
+        return _read(index, layer, inputs)
+    except UNREADABLE as error:
+        raise SpandexError(f"cannot be read ({_first_line(error)})") from None
+
+
 def _read(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
-    """The layer on ``inputs`` neurons (None: unknown); SpandexError unless Lava runs it as the file says."""
-    if "type" not in layer:
-        raise SpandexError("type is missing")
-    kind = _text(layer["type"])
-    if kind not in RUNNABLE_LAYERS:
-        raise SpandexError(f"Lava cannot run type {kind!r}; it runs {', '.join(RUNNABLE_LAYERS)}")
+    kind = _checked_type(layer)
     shape = _shape(layer)
     if kind == "flatten":
         return NetworkLayer(index, kind, shape)
     if shape is None and (kind != "input" or "neuron" in layer):
         raise SpandexError("shape is missing")
-    if "weight" in layer and isinstance(layer["weight"], h5py.Group):
-        raise SpandexError("Lava cannot run complex weights")
-    synapses = None
-    if kind == "input":
+    synapses, in_lava = None, () if shape is None else shape[::-1]  # the neurons' shape
+    if _is_complex(layer):
+        if kind != "dense" or "RF" not in (neuron_of(layer) or ""):
+            raise SpandexError("complex weights without resonate-and-fire neurons, on which netx fails")
+        in_lava = (math.prod(shape),)
+        _check_complex(layer, *in_lava, inputs)
+    elif kind == "input":
         for key in ("weight", "bias"):
             if key in layer and _whole(layer, key).size != 1:
                 raise SpandexError(f"{key} of shape {layer[key].shape}; an input layer takes one number")
-    elif kind == "dense":
-        synapses = _synapses(index, layer, int(np.prod(shape)), inputs)
-        shape_in_lava = synapses.weights.shape[:1]
-        _check_bias(layer, ((), (1,), shape_in_lava))
+    elif kind in ("dense", "dense_rec"):
+        in_lava = (math.prod(shape),)
+        if kind == "dense":
+            synapses = _synapses(index, layer, *in_lava, inputs)
+        else:
+            _check_recurrent(layer, *in_lava, inputs)
+        _check_bias(layer, ((), (1,), in_lava))
     else:
         _check_range(_weights(layer), 255)
         if "delay" in layer and np.any(_whole(layer, "delay")):
             raise SpandexError("delays, which netx leaves out of a convolution")
-        _check_bias(layer, (shape[:1], shape[::-1]))
+        _check_bias(layer, (shape[:1], in_lava))
     if "neuron" not in layer:  # netx has an integrator for dense layers, no neuron for the input
         if kind == "conv":
             raise SpandexError("neuron is missing")
         return NetworkLayer(index, kind, shape, synapses=synapses)
-    _check_neuron(layer, shape_in_lava if kind == "dense" else shape[::-1])
-    is_output = "sigma_output" in layer["neuron"]
-    threshold = None if is_output else _numbers(layer, "neuron/vThMant").tolist()
+    _check_neuron(layer, in_lava)
     bias = _whole(layer, "bias") if kind == "dense" and "bias" in layer else None
-    return NetworkLayer(index, kind, shape, _neuron_type(layer), threshold, synapses, bias)
+    return NetworkLayer(index, kind, shape, neuron_of(layer), threshold_of(layer), synapses, bias)
+
+
+def _checked_type(layer: h5py.Group) -> str:
+    if isinstance(layer, h5py.Group) and not len(layer):
+        raise SpandexError("is empty, as lava-dl leaves a layer that it cannot export (KWTA)")
+    if "type" not in layer:
+        raise SpandexError("type is missing")
+    kind = text(layer["type"])
+    if kind in UNBUILT_LAYERS:
+        raise SpandexError(f"type {kind!r}, which netx cannot build")
+    if kind not in RUNNABLE_LAYERS:
+        raise SpandexError(f"type {kind!r}, which lava-dl does not know; netx would leave the layer out")
+    return kind
+
+
+def threshold_of(layer: h5py.Group) -> float | list[float] | None:
+    """In the units of the weights, one for all neurons or one each; None for neurons that send whatever they have."""
+    return None if "sigma_output" in layer["neuron"] else numbers(layer, "neuron/vThMant").tolist()
+
+
+def _is_complex(layer: h5py.Group) -> bool:
+    return "weight" in layer and isinstance(layer["weight"], h5py.Group)
+
+
+def _check_complex(layer: h5py.Group, outputs: int, inputs: int | None) -> None:
+    for key in ("weight/real", "weight/imag"):
+        weights = _matrix(layer, key, outputs, inputs)
+        if not weights.any():
+            raise SpandexError(f"{key} is zero, on which netx fails")
+        held_weights(weights)
+    if "delay" in layer and np.any(_whole(layer, "delay")):
+        raise SpandexError("delays, which netx leaves out of a layer with complex weights")
+    if "bias" in layer and np.any(_whole(layer, "bias")):
+        raise SpandexError("bias, which netx leaves out of a layer with complex weights")
+
+
+def _check_recurrent(layer: h5py.Group, outputs: int, inputs: int | None) -> None:
+    weights = np.hstack([_matrix(layer, "weight", outputs, inputs), _matrix(layer, "weight_rec", outputs, outputs)])
+    if not weights.any():
+        raise SpandexError("all weights are zero, on which netx fails")
+    held_weights(weights, recurrent=outputs)
+    if "delay" in layer:
+        raise SpandexError("delays in a recurrent layer, with which netx leaves out the exponent of its weights")
+    if neuron_of(layer) == "SDNN":
+        raise SpandexError("sigma-delta neurons in a recurrent layer, whose messages netx takes for the input's")
 
 
 def _synapses(index: int, layer: h5py.Group, outputs: int, inputs: int | None) -> DeployedLayer:
-    raw = _weights(layer)
-    if raw.size % outputs or (raw.ndim > 1 and len(raw) != outputs):
-        raise SpandexError(f"weights of shape {raw.shape} do not fit {outputs} neurons")
-    if inputs not in (None, raw.size // outputs):
-        raise SpandexError(f"weights of shape {raw.shape} do not fit {inputs} inputs")
-    weights, exponent, bits = held_weights(raw.reshape(outputs, -1))
+    weights, exponent, bits = held_weights(_matrix(layer, "weight", outputs, inputs))
     delays = _whole(layer, "delay") if "delay" in layer else np.asarray(0)
     if np.any(delays < 0):
         raise SpandexError(f"negative delay {np.min(delays)}")
@@ -209,6 +296,16 @@ def _synapses(index: int, layer: h5py.Group, outputs: int, inputs: int | None) -
     )
 
 
+def _matrix(layer: h5py.Group, key: str, outputs: int, inputs: int | None) -> np.ndarray:
+    """Weights (outputs, inputs), as netx takes them."""
+    raw = _weights(layer, key)
+    if raw.size % outputs or (raw.ndim > 1 and len(raw) != outputs):
+        raise SpandexError(f"weights of shape {raw.shape} do not fit {outputs} neurons")
+    if inputs not in (None, raw.size // outputs):
+        raise SpandexError(f"weights of shape {raw.shape} do not fit {inputs} inputs")
+    return raw.reshape(outputs, -1)
+
+
 def _spread(delays: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Delays of the shape of the weights, as netx spreads them: a vector is one per output, else one per input."""
     given = delays.shape
@@ -219,8 +316,11 @@ def _spread(delays: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(delays, shape)
 
 
-def held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
+def held_weights(weights: np.ndarray, recurrent: int = 0) -> tuple[np.ndarray, int, int]:
     """What Lava's synapse holds of a layer's weights, integers (outputs, inputs); its exponent and its number of bits.
+
+    Args:
+        weights: the last ``recurrent`` columns are those of the layer's own neurons, which have a synapse of their own.
 
     Raises:
         SpandexError: that, times two to the exponent, is not the weights in the file. netx and Lava disagree about
@@ -232,7 +332,9 @@ def held_weights(weights: np.ndarray) -> tuple[np.ndarray, int, int]:
     _check_range(weights, 254 if weights.min() < 0 else 255)
     left, bits = _fill_8_bits(weights)
     exponent = -left
-    held = _cut_to_bits(weights.astype(np.int32) << left, bits).astype(int)
+    shifted = weights.astype(np.int32) << left
+    parts = np.split(shifted, [weights.shape[1] - recurrent], axis=1) if recurrent else [shifted]
+    held = np.hstack([_cut_to_bits(part, bits) for part in parts]).astype(int)
     used = held * 2.0**exponent
     changed = used != weights
     if changed.any():
@@ -283,33 +385,45 @@ def _check_bias(layer: h5py.Group, shapes: tuple[tuple[int, ...], ...]) -> None:
         raise SpandexError(f"bias of shape {bias.shape} does not fit {int(np.prod(_shape(layer)))} neurons")
     if "neuron/sigma_output" in layer:
         raise SpandexError("bias on an output layer (sigma_output), whose neurons have none in Lava")
-    if _neuron_type(layer) == "SDNN":
+    if neuron_of(layer) == "SDNN":
         _check_state(bias, "bias")
 
 
 def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
-    kind, neuron = _neuron_type(layer), layer["neuron"]
+    kind, neuron = neuron_of(layer), layer["neuron"]
     if "messageBits" in neuron:
         raise SpandexError("neuron/messageBits, with which netx fails")
     for key in IGNORED_EXPONENTS:
-        if key in neuron and np.any(_numbers(layer, f"neuron/{key}")):
+        if key in neuron and np.any(numbers(layer, f"neuron/{key}")):
             raise SpandexError(f"neuron/{key} {neuron[key][()]}, which netx ignores")
-    if kind in ("LOIHI", "CUBA"):
+    if "gradedSpike" in neuron and np.any(numbers(layer, "neuron/gradedSpike")):
+        raise SpandexError(f"neuron/gradedSpike of {kind} neurons; Lava's send 1 or nothing")
+    if "refDelay" in neuron and np.any(numbers(layer, "neuron/refDelay") != 1):
+        raise SpandexError(f"neuron/refDelay {neuron['refDelay'][()]}, which netx ignores")
+    if kind in INTEGRATORS:
         for key in ("vThMant", "iDecay", "vDecay"):
             if (found := _whole(layer, f"neuron/{key}").shape) not in ((), (1,), shape):
                 raise SpandexError(f"neuron/{key} of shape {found} does not fit neurons of shape {shape}")
     elif kind == "SDNN":
         if "sigma_output" in neuron:
             return
-        threshold = _numbers(layer, "neuron/vThMant")
+        threshold = numbers(layer, "neuron/vThMant")
         if threshold.size != 1:
             raise SpandexError(f"{threshold.size} thresholds; Lava's sigma-delta neurons of a layer share one")
         _check_state(threshold, "threshold")
         activation = neuron["activation"].asstr()[()] if "activation" in neuron else "relu"
-        if _text(layer["type"]) != "input" and activation != "relu":
+        if text(layer["type"]) != "input" and activation != "relu":
             raise SpandexError(f"activation {activation!r}; netx would run 'relu' in its place")
+    elif kind in RESONATORS:
+        if not _is_complex(layer):
+            raise SpandexError(f"{kind} neurons without complex weights, on which netx fails")
+        for key in ("vThMant", "sinDecay", "cosDecay"):
+            if (found := numbers(layer, f"neuron/{key}")).size != 1:
+                raise SpandexError(f"{found.size} values of neuron/{key}; Lava's {kind} neurons of a layer share one")
+    elif "RF" in kind:
+        raise SpandexError(f"neuron type {kind!r}, which netx would run as RF neurons without adaptation")
     else:
-        raise SpandexError(f"Lava cannot run neuron type {kind!r} here; it runs SDNN, CUBA, LOIHI")
+        raise SpandexError(f"neuron type {kind!r}; netx runs SDNN, {', '.join((*INTEGRATORS, *RESONATORS))}")
 
 
 def _check_state(values: np.ndarray, name: str) -> None:
@@ -323,27 +437,34 @@ def _check_state(values: np.ndarray, name: str) -> None:
 
 
 def _shape(layer: h5py.Group) -> tuple[int, ...] | None:
+    shape = declared_shape(layer)
+    if shape is not None and (neurons := math.prod(shape)) > MOST_NEURONS:
+        raise SpandexError(f"{neurons:,} neurons; at most {MOST_NEURONS:,} are run")
+    return shape
+
+
+def declared_shape(layer: h5py.Group) -> tuple[int, ...] | None:
+    """Shape of the neurons, whatever their number; None where the file does not say; SpandexError if impossible."""
     if "shape" not in layer:
         return None
     shape = np.atleast_1d(_whole(layer, "shape"))
     if shape.ndim != 1 or shape.min() < 1:
         raise SpandexError(f"impossible shape {shape.tolist()}")
-    if (neurons := math.prod(shape.tolist())) > MOST_NEURONS:
-        raise SpandexError(f"{neurons:,} neurons; at most {MOST_NEURONS:,} are run")
     return tuple(shape.tolist())
 
 
-def _neuron_type(layer: h5py.Group) -> str | None:
-    return _text(layer["neuron/type"]) if "neuron" in layer else None
+def neuron_of(layer: h5py.Group) -> str | None:
+    """lava-dl's name of the layer's neurons, if it has any."""
+    return text(layer["neuron/type"]) if "neuron" in layer else None
 
 
-def _text(dataset: h5py.Dataset) -> str:
+def text(dataset: h5py.Dataset) -> str:
     """The one string of a dataset, or the first of several, as lava-dl writes it."""
     return np.atleast_1d(dataset[()])[0].decode("ascii")
 
 
-def _weights(layer: h5py.Group) -> np.ndarray:
-    raw = _numbers(layer, "weight")
+def _weights(layer: h5py.Group, key: str = "weight") -> np.ndarray:
+    raw = numbers(layer, key)
     fractional = raw[raw != np.trunc(raw)]
     if fractional.size:
         raise SpandexError(
@@ -354,24 +475,24 @@ def _weights(layer: h5py.Group) -> np.ndarray:
 
 
 def _whole(layer: h5py.Group, key: str) -> np.ndarray:
-    numbers = _numbers(layer, key)
-    fractional = numbers[numbers != np.trunc(numbers)]
+    found = numbers(layer, key)
+    fractional = found[found != np.trunc(found)]
     if fractional.size:
         raise SpandexError(f"{key} {fractional[0]} is not a whole number")
-    return numbers.astype(int)
+    return found.astype(int)
 
 
-def _numbers(layer: h5py.Group, key: str) -> np.ndarray:
+def numbers(layer: h5py.Group, key: str) -> np.ndarray:
     """A dataset of finite numbers; none of them so large that it is not the same as an integer of 64 bits."""
     if key not in layer:
         raise SpandexError(f"{key} is missing")
-    numbers = np.asarray(layer[key][()])
-    if numbers.dtype.kind not in "iufb" or not numbers.size:
+    found = np.asarray(layer[key][()])
+    if found.dtype.kind not in "iufb" or not found.size:
         raise SpandexError(f"{key} holds no numbers")
-    wrong = numbers[~(np.abs(numbers.astype(float)) < 2.0**53)]
+    wrong = found[~(np.abs(found.astype(float)) < 2.0**53)]
     if wrong.size:
         raise SpandexError(f"{key} is {wrong[0]}")
-    return numbers
+    return found
 
 
 def _first_line(error: Exception) -> str:

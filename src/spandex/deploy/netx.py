@@ -14,7 +14,13 @@ from lava.lib.dl.netx.utils import NetDict
 from lava.magma.core.decorator import implements
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spandex.deploy.network_file import MAX_DELAY, DeployedLayer, deployed_weights, network_layers
+from spandex.deploy.network_file import (
+    MAX_DELAY,
+    DeployedLayer,
+    deployed_weights,
+    network_layers,
+    without_message_bits,
+)
 from spandex.deploy.sparsity_map import (
     SparsityMap,
     chosen_layers,
@@ -50,16 +56,18 @@ class Network(hdf5.Network):
             ``"auto"``: sparse where the fraction of deployed non-zero weights is at most ``density_threshold``.
         density_threshold: for ``"auto"``.
         options: the other options of the stock network (num_layers, skip_layers, input_message_bits, input_shape,
-            reset_interval, reset_offset, spike_exp).
+            reset_interval, reset_offset, spike_exp). What arrives at a network without an input layer are spikes if
+            input_message_bits is None, which is refused for sigma-delta neurons.
 
     Attributes:
-        dense_layers: {number of the layer in the file: ``DeployedLayer``}, of the fully connected layers.
+        dense_layers: {number of the layer in the file: ``DeployedLayer``}, of the fully connected layers; recurrent
+            ones and those with complex weights are not among them and stay dense.
         sparse_layers: {number of the layer in the file: sparse}, of those that are not skipped.
         net_config: the stock network's view of the file; closed once the layers exist.
 
     Raises:
         SpandexError: the file is missing, truncated, no lava-dl network or holds a layer Lava cannot
-            run, or the map does not fit it.
+            run, the map does not fit it, or the width of its input messages is unknown.
     """
 
     _runtime = None  # what Lava's destructor looks at, also when the arguments were refused
@@ -74,7 +82,16 @@ class Network(hdf5.Network):
         if "sparse_fc_layer" in options:
             raise SpandexError("use sparsity_map in place of sparse_fc_layer")
         first, count = options.get("skip_layers", 0), options.get("num_layers")
-        self.dense_layers = {layer.index: layer.synapses for layer in network_layers(path, count) if layer.synapses}
+        layers = network_layers(path, count)
+        if options.get("input_message_bits") is None:
+            options["input_message_bits"] = 0  # spikes
+            if (index := without_message_bits(layers)) is not None:
+                raise SpandexError(
+                    f"{path}: layer {index}: sigma-delta neurons without an input layer, so the file does not say how "
+                    "many bits the messages to it have; spandex run takes --input-message-bits, which is 16 behind "
+                    "sigma-delta neurons"
+                )
+        self.dense_layers = {layer.index: layer.synapses for layer in layers if layer.synapses}
         generated = {index: synapses for index, synapses in self.dense_layers.items() if index >= first}
         self.sparse_layers = chosen_layers(path, sparsity_map, generated, density_threshold)
         try:
@@ -85,7 +102,9 @@ class Network(hdf5.Network):
 
     def create_dense(self, layer_config: NetDict, **options: Any) -> tuple[Dense, str]:
         """The stock block of a fully connected layer, with the synapse that the sparsity map asks for."""
-        synapses = self.dense_layers[int(layer_config.f.name.rsplit("/", 1)[-1])]
+        synapses = self.dense_layers.get(int(layer_config.f.name.rsplit("/", 1)[-1]))
+        if synapses is None:
+            return hdf5.Network.create_dense(layer_config, **options)
         options["sparse_synapse"] = self.sparse_layers.get(synapses.index, False)  # netx builds skipped layers too
         with np.errstate(divide="ignore"):  # stock netx divides by the largest weight of one sign, which may be 0
             block, description = hdf5.Network.create_dense(_Layer(layer_config, synapses), **options)

@@ -9,8 +9,6 @@ import numpy as np
 
 from spandex.errors import SpandexError
 
-COUNTED_LAYERS = ("input", "flatten", "dense")  # the first two have no parameters
-
 
 class Synapses(Protocol):
     """Weights and delays of a layer as deployed, each (outputs, inputs); ``spandex.deploy.DeployedLayer`` is one."""
@@ -99,14 +97,14 @@ def network_size(path: str | os.PathLike) -> NetworkSize:
     """``deployed_size`` of a lava-dl HDF5 network.
 
     Raises:
-        SpandexError: the file is no network that Lava runs, or has a layer other than input, flatten and dense.
+        SpandexError: the file is no network that Lava runs, or has weights that are not of dense layers.
     """
     from spandex.deploy.network_file import network_layers  # deploy itself measures, so it cannot be imported first
 
     layers = network_layers(path)
     for layer in layers:
-        if layer.type not in COUNTED_LAYERS:
-            raise SpandexError(f"{path}: layer {layer.index} is {layer.type!r}; only dense layers can be counted")
+        if layer.uncounted:
+            raise SpandexError(f"{path}: layer {layer.index}: {layer.uncounted}; only dense layers can be counted")
     return deployed_size([layer.synapses for layer in layers if layer.synapses is not None])
 
 

@@ -1,24 +1,28 @@
 """What a network file holds, as a table or as JSON."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spandex.deploy.network_file import DeployedLayer, NetworkLayer, network_layers
+from spandex.deploy.network_file import DeployedLayer, without_message_bits
 from spandex.deploy.netx import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
+from spandex.deploy.survey import SurveyedLayer, survey
 from spandex.errors import SpandexError
 from spandex.metrics.size import LayerSize, deployed_size
 
 COLUMNS = {  # heading of the table: what describe() calls it
     "layer": "index",
     "type": "type",
+    "neuron": "neuron",
     "shape": "shape",
     "inputs": "inputs",
     "threshold": "threshold",
     "weights": "nonzero_weights",
-    "deployed sparsity": "deployed_sparsity",
+    "zeros": "zero_weights",
     "delays": "nonzero_delays",
     "longest": "max_delay",
     "bits": "weight_bits",
@@ -40,29 +44,32 @@ def info(net: Path, as_json: bool = False, sparsity_map: str = "auto", density_t
 
 
 def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0.5) -> dict[str, Any]:
-    """Layers and size of a network file as Lava deploys it, as JSON can hold it; warns of delays that get clamped.
+    """Layers and size of a network file, and what runs them, as JSON can hold it; warns of delays that get clamped.
 
     Args:
-        net: HDF5 network as lava-dl exports it.
+        net: HDF5 network as lava-dl exports it, with layers of any type.
         sparsity_map: as typed, see ``parse_sparsity_map``.
         density_threshold: largest density that ``auto`` makes sparse.
 
     Returns:
         nonzero_weights, nonzero_delays, parameters, size_kb (1024 bytes), deployed_sparsity (0 to 1) of all fully
-        connected layers together; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers (numbers of the
-        convolutions, which the totals leave out), and layers. A layer has index, type, neuron, shape, neurons,
-        threshold, nonzero_weights and nonzero_delays (None for a convolution), and, None unless it is fully connected,
-        inputs, max_delay (steps), deployed_sparsity, weight_bits and weight_exponent of Lava's synapse,
+        connected layers together that Lava runs; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers
+        (numbers of those with weights that the totals leave out), input_message_bits_missing (whether
+        ``spandex run`` has to be told them), and layers. A layer has what ``SurveyedLayer`` has, but for its deployed,
+        neurons, zero_weights, max_delay in place of longest_delay, and, None unless it is one of the totals,
+        deployed_sparsity, weight_bits and weight_exponent of Lava's synapse,
         size_weight_bits and size_delay_bits that a non-zero weight or delay counts for in size_kb, sparse, and the
         largest sum that its weights allow with messages of all their bits: largest_sum, of magnitude, as it reaches a
         neuron, its largest_sum_bits with the sign, fits_24_bits (Loihi 2's neurons) and, before the exponent moves it
         down, fits_32_bits (Lava's simulation).
 
     Raises:
-        SpandexError: the file is no network that Lava runs, or the map does not fit it.
+        SpandexError: the file is no lava-dl network, or the map does not fit it.
     """
-    layers = network_layers(net)
-    connected = [layer.synapses for layer in layers if layer.synapses is not None]
+    layers = survey(net)
+    deployed = [layer.deployed for layer in layers if layer.deployed is not None]
+    understood = [layer.deployed for layer in itertools.takewhile(lambda layer: layer.deployed is not None, layers)]
+    connected = [layer.synapses for layer in deployed if layer.synapses is not None]
     densities = {synapses.index: synapses.density for synapses in connected}
     try:
         sparse = resolve_sparsity_map(parse_sparsity_map(sparsity_map), densities, density_threshold)
@@ -80,18 +87,21 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0
         "deployed_sparsity": size.deployed_sparsity,
         "sparsity_map": {str(index): chosen for index, chosen in sparse.items()},
         "clamped_delays": sum(synapses.clamped_delays for synapses in connected),
-        "uncounted_layers": [layer.index for layer in layers if layer.type == "conv"],
+        "uncounted_layers": [layer.index for layer in layers if layer.weights and layer.index not in sizes],
+        "input_message_bits_missing": without_message_bits(understood) is not None,
         "layers": [
             _layer(layer, sizes.get(layer.index), sparse.get(layer.index))
-            | _largest_sum(layer.synapses, [before.neuron for before in layers[: layer.index] if before.neuron])
+            | _largest_sum(
+                layer.deployed and layer.deployed.synapses,
+                [before.neuron for before in layers[: layer.index] if before.neuron],
+            )
             for layer in layers
         ],
     }
 
 
-def _layer(layer: NetworkLayer, size: LayerSize | None, sparse: bool | None) -> dict[str, Any]:
-    synapses = layer.synapses
-    uncounted = None if layer.type == "conv" else 0
+def _layer(layer: SurveyedLayer, size: LayerSize | None, sparse: bool | None) -> dict[str, Any]:
+    synapses = layer.deployed and layer.deployed.synapses
     return {
         "index": layer.index,
         "type": layer.type,
@@ -99,16 +109,20 @@ def _layer(layer: NetworkLayer, size: LayerSize | None, sparse: bool | None) -> 
         "shape": None if layer.shape is None else list(layer.shape),
         "neurons": layer.neurons,
         "threshold": layer.threshold,
-        "inputs": size and size.inputs,
-        "nonzero_weights": size.nonzero_weights if size else uncounted,
-        "nonzero_delays": size.nonzero_delays if size else uncounted,
-        "max_delay": None if synapses is None else int(np.max(synapses.delays, where=synapses.weights != 0, initial=0)),
+        "inputs": layer.inputs,
+        "weights": layer.weights,
+        "nonzero_weights": layer.nonzero_weights,
+        "zero_weights": None if layer.weights is None else layer.weights - layer.nonzero_weights,
+        "nonzero_delays": layer.nonzero_delays,
+        "max_delay": layer.longest_delay,
         "deployed_sparsity": size and size.deployed_sparsity,
         "weight_bits": synapses and synapses.num_weight_bits,
         "weight_exponent": synapses and synapses.weight_exponent,
         "size_weight_bits": size and size.weight_bits,
         "size_delay_bits": size and size.delay_bits,
         "sparse": sparse,
+        "netx": layer.netx,
+        "executor": layer.executor,
     }
 
 
@@ -129,7 +143,7 @@ def _largest_sum(synapses: DeployedLayer | None, senders: list[str]) -> dict[str
 
 
 def _text(found: dict[str, Any]) -> list[str]:
-    rows = [list(COLUMNS), *([_cell(key, layer[key]) for key in COLUMNS.values()] for layer in found["layers"])]
+    rows = [list(COLUMNS), *([_cell(key, layer) for key in COLUMNS.values()] for layer in found["layers"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -145,27 +159,48 @@ def _text(found: dict[str, Any]) -> list[str]:
         f"deployed sparsity {found['deployed_sparsity']:.1%}"
     )
     for width, of in ((24, "Loihi 2's neurons"), (32, "Lava's simulation")):
-        wider = [str(layer["index"]) for layer in found["layers"] if layer[f"fits_{width}_bits"] is False]
+        wider = [layer["index"] for layer in found["layers"] if layer[f"fits_{width}_bits"] is False]
         if wider:
             lines.append(
-                f"sums may leave the {width} bits of {of} in layer{'s' * (len(wider) > 1)} {', '.join(wider)}; "
-                "spandex run counts those that do"
+                f"sums may leave the {width} bits of {of} in {_numbered(wider)}; spandex run counts those that do"
             )
     if found["uncounted_layers"]:
-        convolutions = ", ".join(map(str, found["uncounted_layers"]))
-        lines.append(f"of the fully connected layers alone, without the convolutions in layers {convolutions}")
+        lines.append(f"the totals leave out {_numbered(found['uncounted_layers'])}")
+    return lines + _what_runs(found)
+
+
+def _what_runs(found: dict[str, Any]) -> list[str]:
+    """A line for each thing that the executor, or stock netx too, lacks for some layers."""
+    lines = []
+    lacking = [layer for layer in found["layers"] if layer["executor"]]
+    for (reason, netx), group in itertools.groupby(lacking, lambda layer: (layer["executor"], layer["netx"])):
+        runs = (
+            "neither the executor nor stock netx"
+            if netx
+            else "stock netx (spandex run --backend lava), not the executor"
+        )
+        lines.append(f"{_numbered([layer['index'] for layer in group])}: {reason}; run by {runs}")
+    if found["input_message_bits_missing"]:
+        lines.append("sigma-delta neurons without an input layer: spandex run needs --input-message-bits")
     return lines
 
 
-def _cell(key: str, value: Any) -> str:
+def _numbered(layers: Sequence[int]) -> str:
+    return f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+
+
+def _cell(key: str, layer: dict[str, Any]) -> str:
+    value = layer[key]
     if value is None:
         return ""
     if key == "sparse":
         return "sparse" if value else "dense"
-    if key == "deployed_sparsity":
-        return f"{value:.1%}"
+    if key == "zero_weights":
+        return f"{value / layer['weights']:.1%}" if layer["weights"] else ""
     if key == "shape":
         return "x".join(map(str, value))
     if isinstance(value, list):
         return f"{min(value):g} to {max(value):g}"
-    return value if isinstance(value, str) else f"{value:,}"
+    if isinstance(value, str):
+        return value if value.isprintable() else repr(value)
+    return f"{value:,}"

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from lava.lib.dl.netx.blocks.process import Input
 
 from spandex.deploy import Executor, LayerActivity, Network
 from spandex.deploy.execution import processes_forgotten
@@ -21,6 +22,7 @@ def run(
     backend: str = "events",
     sparsity_map: str = "auto",
     density_threshold: float = 0.5,
+    input_message_bits: int | None = None,
 ) -> None:
     """Run ``net`` on a NumPy file of whole numbers (inputs, steps) and write int32 (outputs, steps).
 
@@ -30,6 +32,7 @@ def run(
         backend: ``"events"``, the executor, which also tells what left its range, or ``"lava"``; both give the same.
         sparsity_map: as typed, see ``parse_sparsity_map``.
         density_threshold: largest density that ``auto`` makes sparse.
+        input_message_bits: of what arrives at a network without an input layer; 0 for spikes, see ``Network``.
 
     Raises:
         SpandexError: a file cannot be used.
@@ -38,9 +41,12 @@ def run(
     options = (net, parse_sparsity_map(sparsity_map), density_threshold)
     data = _load(inputs)
     with processes_forgotten():
-        network = Executor(*options) if backend == "events" else Network(*options)
+        kind = Executor if backend == "events" else Network
+        network = kind(*options, input_message_bits=input_message_bits)
         try:
             data = whole_numbers(data)
+            if _takes_spikes(network) and (graded := data[(data != 0) & (data != 1)]).size:
+                raise SpandexError(f"holds {graded[0]}, but without an input layer the network takes spikes, 0 and 1")
             outputs, told = (
                 _run_events(network, data) if isinstance(network, Executor) else (run_in_lava(network, data), [])
             )
@@ -52,6 +58,14 @@ def run(
     except OSError as error:
         raise SpandexError(f"{output}: cannot be written ({error.strerror or error})") from None
     print("\n".join([f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps", *told]))
+
+
+def _takes_spikes(network: Executor | Network) -> bool:
+    """Whether Lava takes whatever is not 0 in the inputs for 1."""
+    if isinstance(network, Executor):
+        first = network.layers[0].connections
+        return first is not None and not first.graded
+    return not isinstance(network.in_layer, Input) and not network.input_message_bits
 
 
 def _run_events(executor: Executor, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -69,8 +69,16 @@ def measure(
     """All figures; see ``main`` for the arguments, and ``docs/explanation/inference.md`` for what they mean.
 
     Raises:
-        SpandexError: network or audio cannot be had, or Lava sent something else than the executor.
+        SpandexError: a number below 1, no network or audio, or Lava sent something else than the executor.
     """
+    for name, count in {
+        "clips": clips,
+        "stock-steps": stock_steps,
+        "lava-steps": lava_steps,
+        "repeats": repeats,
+    }.items():
+        if count < 1:
+            raise SpandexError(f"--{name} {count}: at least 1")
     load = os.getloadavg()[0]  # of others; figures taken beside other work are too low
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

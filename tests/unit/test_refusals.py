@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -160,6 +161,51 @@ NAMES = [
     Case(f"{EVALUATE} b=network.net --name b --json a.json", "not by both", status=2),
     Case(f"{EVALUATE.replace('network.net', 'a=nix.net')} --json a.json", "nix.net: no such file"),
 ]
+NAMES += [
+    Case(f"{EVALUATE} --name {name} --json a.json", f"a network is called '{name}', as the clips themselves are")
+    for name in ("noisy", "clean")
+]
+
+
+def layer(index: int, key: str, value: object) -> Callable[[Path], None]:
+    """A copy of network.net with another entry in a layer."""
+
+    def write(path: Path) -> None:
+        shutil.copy("network.net", path)
+        with h5py.File(path, "r+") as file:
+            if f"layer/{index}/{key}" in file:
+                del file[f"layer/{index}/{key}"]
+            if value is not None:
+                file[f"layer/{index}/{key}"] = value
+
+    return write
+
+
+RUN = "run bad.net --input X.npy --output Y.npy"
+LAYERS = [
+    Case(RUN, f"bad.net: layer {index}: {message}", {"bad.net": layer(index, key, value)})
+    for index, key, value, message in (
+        (1, "type", np.array([b"pool"]), "type 'pool', which netx cannot build"),
+        (1, "type", np.array([b"lstm"]), "type 'lstm', which lava-dl does not know; netx would leave the layer out"),
+        (1, "neuron/gradedSpike", True, "neuron/gradedSpike of SDNN neurons; Lava's send 1 or nothing"),
+        (1, "neuron/type", "ALIF", "neuron type 'ALIF'; netx runs SDNN"),
+        (1, "weight", np.nan, "weight is nan"),
+    )
+]
+LAYERS += [
+    Case(RUN, "bad.net: layer 1: sigma-delta neurons without an input layer", {"bad.net": layer(0, "neuron", None)}),
+    Case(
+        f"{RUN} --input-message-bits 0",
+        "X.npy: holds 2, but without an input layer the network takes spikes, 0 and 1",
+        {
+            "bad.net": layer(0, "neuron", None),
+            "X.npy": lambda path: np.save(path, np.full((N_FFT // 2 + 1, 4), 2)),
+        },
+    ),
+    Case(
+        f"{RUN} --input-message-bits 99", "'--input-message-bits': Input should be less than or equal to 32", status=2
+    ),
+]
 BUILDS = [
     Case("--set model.pretrained=a.pt rebuild", "model.pretrained: a.pt: no such file"),
     Case("--set model.pretrained=a.pt rebuild", "model.pretrained: a.pt: not a state dict", {"a.pt": b"x"}),
@@ -211,7 +257,7 @@ NO_EVALUATION = [
         b' "clean": {"per_clip": [{"digest": "a"}]}}',
     )
 ]
-CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *NO_EVALUATION, *BUILDS, *MIRRORS]
+CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *NO_EVALUATION, *LAYERS, *BUILDS, *MIRRORS]
 
 
 @pytest.fixture(scope="module")

@@ -137,9 +137,11 @@ def _run_clip(
 
 def network_framing(network: Network, hop: int | None = None) -> tuple[int, int]:
     """Samples of a frame and of a hop that a netx network was made for; see ``spandex.deploy.codec.framing``."""
-    inputs, outputs = network.in_layer.shape, network.out.shape
-    if not isinstance(network.in_layer, Input) or len(inputs) != 1 or len(outputs) != 1:
-        raise SpandexError(f"{network.filename}: no mask network; it maps {inputs} to {outputs} values")
+    inputs, outputs = ([int(size) for size in shape] for shape in (network.in_layer.shape, network.out.shape))
+    if not isinstance(network.in_layer, Input):
+        raise SpandexError(f"{network.filename}: no mask network; it has no input layer")
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise SpandexError(f"{network.filename}: no mask network; it maps values of shape {inputs} to {outputs}")
     return framing(*inputs, *outputs, network.filename, hop)
 
 

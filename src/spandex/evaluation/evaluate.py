@@ -68,10 +68,12 @@ def evaluate(
         frame: samples of a frame and a hop of the encoder where there is no network to tell.
 
     Raises:
-        SpandexError: no clip could be used, or two networks have one name.
+        SpandexError: no clip could be used, or two networks have one name, or one has that of the clips.
     """
     names = [subject.name for subject in subjects]
     for name in names:
+        if name in ("noisy", "clean"):
+            raise SpandexError(f"a network is called {name!r}, as the clips themselves are; give it another name")
         if names.count(name) > 1:
             raise SpandexError(f"two networks are called {name!r}; give each a name of its own")
     job = _Job(subjects, dnsmos, log, known or {}, frame)

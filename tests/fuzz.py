@@ -44,6 +44,7 @@ WORKERS = 2
 BRIEF = "--epochs 1 --epoch-batches 2 --batch-size 2 --segment-s 0.1 --data . --validation ."
 FORMS = ("wav", "flac", "ogg", "aiff")
 SMALL = "train.segment_s=0.5 data.clips.test=1 data.clip_s=1 data.clips.train=1 data.clips.validation=1"
+SCORES = ("out.json", "out.json.partial", ".shards")  # what EVALUATE may change
 CORPUS, CLIPS = "data/embedded/corpus/manifest.csv", "data/embedded/train/clips.json"
 MIX = f"synthesize --manifest {CORPUS} --split train --output {CLIPS}"
 EVALUATE = "evaluate --no-mos --workers 1 --noisy noisy --clean clean --json out.json --net network.net"
@@ -89,7 +90,7 @@ SUBJECTS = (
             EVALUATE,
             f"{EVALUATE} --float",
         ),
-        ("out", "out.json", "out.json.partial"),
+        ("out", *SCORES),
     ),
     Subject(
         "network.pt",
@@ -113,7 +114,7 @@ SUBJECTS = (
                 f"{EVALUATE} --noisy {form}/noisy --clean {form}/clean",
                 f"train --output out {BRIEF} --data {form}",
             ),
-            ("out", "out.json", "out.json.partial", f"out.{form}"),
+            ("out", *SCORES, f"out.{form}"),
         )
         for form in FORMS
         for folder in ("noisy", "clean")
@@ -141,19 +142,19 @@ SUBJECTS = (
             f"train --output out {BRIEF} --data data/embedded/train",
             "sync --dry-run",
         ),
-        ("out", "out.json", "out.json.partial"),
+        ("out", *SCORES),
     ),
     Subject(
         "inputs.json",
         (mutations.json_, mutations.bytes_),
         (f"{EVALUATE} --inputs inputs.json",),
-        ("out.json", "out.json.partial"),
+        SCORES,
     ),
     Subject(
         ".shards/out/1-of-2.jsonl",
         (mutations.text, mutations.bytes_),
         (EVALUATE, f"{EVALUATE} --shard 1-of-2"),
-        (".shards", "out.json", "out.json.partial"),
+        SCORES,
     ),
     *(
         Subject(

@@ -445,6 +445,14 @@ class TestShards:
         assert made == []
         assert digests(tmp_path) == digests(whole)
 
+    def test_torn_or_foreign_lines_of_the_journal_are_dropped(self, messy, tmp_path):
+        skipped = synthesize(messy, "train", tmp_path, 10, SHORT, seed=0)
+        journal = tmp_path / "skipped.jsonl"
+        before = journal.read_bytes()
+        journal.write_bytes(b"[0, \xff\n[1]\n3\n[0, 1, 2]\n" + before + b'["0", "a", "b"]\n[1, "a')
+        assert skipped and synthesize(messy, "train", tmp_path, 10, SHORT, seed=0) == skipped
+        assert journal.read_bytes() == before
+
     def test_clips_skipped_in_shards_are_reported_as_in_one_go(self, messy, tmp_path):
         reported = synthesize(messy, "train", tmp_path / "one", 12, SHORT, seed=0)
         for number in (1, 2):

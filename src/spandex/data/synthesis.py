@@ -537,14 +537,17 @@ def _clip_files(directory: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
 
 def _settle_journal(path: Path, clips: int) -> list[SkippedFile]:
     """Sort the journal, whichever worker wrote it when, and sum it up."""
-    rows = set()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            index, file, reason = json.loads(line)
-        except ValueError:
-            continue  # torn by a kill; its clip was made again
-        if index < clips:
-            rows.add((index, file, reason))
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    rows = {row for row in map(_journal_row, text.splitlines()) if row and row[0] < clips}
     with atomic_path(path) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in sorted(rows)), encoding="utf-8")
     return sorted({SkippedFile(file, reason) for _, file, reason in rows})
+
+
+def _journal_row(line: str) -> tuple[int, str, str] | None:
+    """Clip, file and reason; None for a line torn by a kill, whose clip was made again."""
+    try:
+        index, file, reason = json.loads(line)
+    except (TypeError, ValueError):
+        return None
+    return (index, file, reason) if (type(index), type(file), type(reason)) == (int, str, str) else None

@@ -103,6 +103,7 @@ class Executor:
         **options: Any,
     ):
         layers = None
+        options = {name: value for name, value in options.items() if value is not None}
         if isinstance(network, str | os.PathLike) and not options:
             layers = file_layers(network, sparsity_map, density_threshold)
         self._prepare(layers or _layers_in_lava(network, sparsity_map, density_threshold, options))

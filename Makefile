@@ -78,17 +78,20 @@ lock: $(UV)
 export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS)))$(if $(SET), $(SET))
 export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 
-# what a failing build has finished is recorded, too
+# after a build: what it has finished is recorded even if it failed, its table printed even if nothing can be recorded
+finish = built=$$?; $(BIN)/spandex record; recorded=$$?; \
+    [ $$built -eq 0 ] && $(BIN)/spandex summary $(1) && [ $$recorded -eq 0 ]
+
 rebuild: setup
-	@$(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); status=$$?; $(BIN)/spandex record && [ $$status -eq 0 ] && $(BIN)/spandex summary
+	@$(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); $(call finish)
 
 ablation: setup
-	@$(BIN)/spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); status=$$?; $(BIN)/spandex record && [ $$status -eq 0 ] && $(BIN)/spandex summary ablation
+	@$(BIN)/spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); $(call finish,ablation)
 
 # the report once more at the end, which then includes them
 companions: setup
-	@$(BIN)/spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && $(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); \
-	    status=$$?; $(BIN)/spandex record && [ $$status -eq 0 ] && $(BIN)/spandex summary companions
+	@$(BIN)/spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && \
+	    $(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); $(call finish,companions)
 
 ui: setup
 	@$(BIN)/spandex ui

@@ -76,7 +76,7 @@ def test_recipes_name_their_commands_by_path():
     """Make of macOS looks for a command without shell syntax on the PATH that make was started with."""
     recipes = re.findall(r"^\t@?(.*)$", MAKEFILE.read_text().replace("\\\n", ""), re.MULTILINE)
     commands = {command for recipe in recipes for command in re.split(r"\s*(?:&&|\|\||[;|])\s*", recipe)}
-    shell = r"(touch|echo|python=|status=|\[|PATH=|\"\$\$python\") ?"
+    shell = r"(touch|echo|python=|\$\(call finish|PATH=|\"\$\$python\") ?"
     by_path = r"(\w+=\S+ )?(\$\((BIN|UV|PYTEST)\)|tools/|\.uv/)"
     assert len(commands) > 20
     assert [command for command in commands if not re.match(f"{shell}|{by_path}", command)] == []
@@ -113,6 +113,19 @@ def test_makefile_hands_on_what_is_typed(checkout):
     told = '|profile=mini train.lr=0.1 report.team="x y"|/a "b" (c) & é'
     here = str(checkout / ".venv/bin/spandex")
     assert lines == [f"rebuild --cores 3 --executor default{told}", here, f"record{told}", here, f"summary{told}", here]
+
+
+@pytest.mark.parametrize("target", ["rebuild", "ablation", "companions"])
+@pytest.mark.parametrize(
+    ("failing", "commands"),
+    [("rebuild", ["record"]), ("record", ["record", "summary"]), ("summary", ["record", "summary"])],
+)
+def test_what_is_finished_is_recorded_and_shown_whatever_fails(checkout, target, failing, commands):
+    program = checkout / ".venv/bin/spandex"
+    program.write_text(f"#!/bin/sh\necho $1\n[ $1 != {failing} ]\n")
+    done = called(checkout, *INSTALLED, target)
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if line != "rebuild"] == commands
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ NAMES = [
     Case(f"{EVALUATE} network.net --json a.json", "two networks are called "),
     Case(f"{EVALUATE} b=network.net --name b --json a.json", "not by both", status=2),
     Case(f"{EVALUATE.replace('network.net', 'a=nix.net')} --json a.json", "nix.net: no such file"),
+    Case(f"{EVALUATE.replace('network.net', 'a=')} --json a.json", "a=: no such file"),
 ]
 NAMES += [
     Case(f"{EVALUATE} --name {name} --json a.json", f"a network is called '{name}', as the clips themselves are")

@@ -199,8 +199,8 @@ def _named(nets: list[Path], names: list[str] | None) -> tuple[list[str] | None,
 
 
 def _split(net: Path) -> tuple[str | None, Path]:
-    name, is_named, file = str(net).partition("=")
-    return (name, Path(file)) if is_named and name else (None, net)
+    name, _, file = str(net).partition("=")
+    return (name, Path(file)) if name and file else (None, net)
 
 
 @command("Networks", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

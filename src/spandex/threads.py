@@ -1,6 +1,7 @@
 """Many jobs on the threads of one process."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +11,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_in_order(job: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+def map_in_order(
+    job: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[Result]:
     """Apply ``job``, which should spend its time outside Python's lock, on threads; results in order of the items.
 
-    At most two items a worker are taken ahead of what has been yielded, so that memory is bounded.
+    At most two items a worker are taken ahead of what has been yielded, so that memory is bounded. When no
+    more results are wanted, ``stop`` is set, which a long job may look at; those that run are waited for.
     """
     workers = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
@@ -26,5 +33,7 @@ def map_in_order(job: Callable[[Item], Result], items: Iterable[Item], workers: 
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            if stop is not None:
+                stop.set()
             for future in waiting:
                 future.cancel()

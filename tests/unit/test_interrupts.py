@@ -5,11 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+
+from spandex.data.audio import READ_VALUES
+from spandex.steps import denoise as steps
 
 START_S = 120  # for imports on a busy machine
 COMMAND = """
@@ -114,3 +120,37 @@ def test_ignored_signal_stays_ignored():
     wait_until(lambda: len(temporaries()) == 2, process)
     Path("go on").touch()
     assert process.wait(START_S) == 0
+
+
+def test_command_of_a_closed_terminal_ends():
+    with running("threads") as process:
+        process.stderr.close()  # writing to it fails from now on
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+        assert process.wait(START_S) == 130
+    assert temporaries() == []
+
+
+def test_one_signal_ends_denoising_within_a_file(monkeypatch):
+    class Slow:
+        concurrent = True
+
+        def blocks(self, audio, name):
+            for block in audio:
+                begun.set()
+                time.sleep(0.2)
+                yield block
+
+    begun, blocks = threading.Event(), 50
+    soundfile.write("long.wav", np.zeros(blocks * READ_VALUES, np.int16), 16_000)
+    monkeypatch.setattr(steps, "denoiser", lambda *_: Slow())
+    main = threading.get_ident()
+    interrupt = threading.Thread(target=lambda: begun.wait() and signal.pthread_kill(main, signal.SIGINT))
+    interrupt.start()
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        steps.denoise(Path("long.wav"), Path("out.wav"), Path("network.net"), workers=1)
+    interrupt.join()
+    assert time.monotonic() - before < blocks * 0.2 / 2
+    assert [path.name for path in Path().iterdir()] == ["long.wav"]

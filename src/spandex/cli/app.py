@@ -1,5 +1,6 @@
 """The application that all subcommands belong to."""
 
+import contextlib
 import errno
 import functools
 import logging
@@ -128,7 +129,8 @@ def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Call
                     print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
                     raise SystemExit(1) from None
                 except (KeyboardInterrupt, Stopped) as stop:
-                    print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
+                    with contextlib.suppress(OSError):  # the terminal may be gone
+                        print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr, flush=True)
                     raise SystemExit(STOPPED) from None
 
         return run

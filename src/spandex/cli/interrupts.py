@@ -42,7 +42,8 @@ def stoppable(name: str) -> Iterator[None]:
 
     def leave(number: int, frame: FrameType | None) -> None:
         remove_temporaries()
-        os.write(2, f"spandex {name}: interrupted\n".encode())
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, f"spandex {name}: interrupted\n".encode())
         os._exit(STOPPED)
 
     before = {}

@@ -1,9 +1,11 @@
 """One file over HTTP: resumed, tried again, and held to what is published and announced of it."""
 
+import contextlib
 import email.utils
 import fcntl
 import hashlib
 import logging
+import os
 import random
 import re
 import shutil
@@ -150,6 +152,10 @@ class Transfer:
             DownloadError: it could not be had; see its kinds.
         """
         self.part.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_at(self.part):
+            self._run()
+
+    def _run(self) -> None:
         begun = time.monotonic()
         for chance in (1, 2):
             try:
@@ -159,8 +165,9 @@ class Transfer:
                 problem = str(error)
             if problem is None:
                 break
-            self.part.unlink()
+            os.truncate(self.part, 0)
             if chance == 2:
+                self.part.unlink()
                 raise WrongBytesError(f"{self.address}: {problem}, for {self.source.file}")
             logger.warning("%s: %s; fetching it again", self.address, problem)
         self.part.replace(self.target)
@@ -199,7 +206,6 @@ class Transfer:
     def _attempt(self) -> None:
         """One request for what ``part`` still lacks, appended to it."""
         with self.part.open("ab") as file, _Session() as session:
-            _lock(file, self.part)
             offset, state = self._resumable(file)
             if offset and offset == state.get("total"):
                 return
@@ -293,11 +299,15 @@ class _Session(requests.Session):
         raise requests.TooManyRedirects(f"more than {MOST_REDIRECTS} redirects, the last to {address}")
 
 
-def _lock(file: BinaryIO, part: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DownloadError(f"{part}: another process is downloading it") from None
+@contextlib.contextmanager
+def _alone_at(part: Path) -> Iterator[None]:
+    """Hold the lock of what a download goes on from, until it has its name."""
+    with part.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DownloadError(f"{part}: another process is downloading it") from None
+        yield
 
 
 def _check_status(response: requests.Response, address: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from spandex.data.folders import CONTAINERS, audio_files
 from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.deploy.stream import stream
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, Stopped
 from spandex.files import refuse_overwriting
 from spandex.threads import map_in_order
 
@@ -52,13 +53,15 @@ def denoise(
     pairs = _pairs(inputs, output)
     refuse_overwriting([target for _, target in pairs], [net, *(source for source, _ in pairs)])
     network = denoiser(net, backend, parse_sparsity_map(sparsity_map), density_threshold)
-    start = time.perf_counter()
+    start, stop = time.perf_counter(), threading.Event()
 
     def attempt(pair: tuple[Path, Path]) -> float | SpandexError:
         left = 1.0
 
         def report(share: float) -> None:
             nonlocal left
+            if stop.is_set():
+                raise Stopped
             left -= share
             progress.update(share)
 
@@ -73,7 +76,7 @@ def denoise(
 
     audio_s, errors = 0.0, []
     with tqdm(total=len(pairs), disable=None, bar_format=PROGRESS) as progress:
-        for result in map_in_order(attempt, pairs, workers if network.concurrent else 1):
+        for result in map_in_order(attempt, pairs, workers if network.concurrent else 1, stop):
             if isinstance(result, SpandexError):
                 errors.append(result)
                 if inputs.is_dir():

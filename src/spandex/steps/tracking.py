@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
 from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.params import Params
@@ -52,8 +54,7 @@ def _track(uri: str, output: Path, *about: Any) -> None:
     """Open the run of a build at a store, or else in the local one; see ``start_build`` for ``about``."""
     if is_server(uri):
         try:
-            previous = _previous(output)
-            sync_runs(uri, [previous.run_id] if previous else [])
+            _sync_quietly(uri, _previous(output))
             _open(uri, output, *about)
         except TrackingError as error:
             previous = _previous(output)
@@ -65,6 +66,18 @@ def _track(uri: str, output: Path, *about: Any) -> None:
                 log.warning("%s", previous.notice)
     else:
         _open(uri, output, *about)
+
+
+def _sync_quietly(server: str, previous: Build | None) -> None:
+    """Copy what was logged locally, ``previous`` too; a local store that cannot be read keeps no build from its
+    server."""
+    try:
+        if sqlite_file(local_uri()).exists():
+            check_file(local_uri())
+    except TrackingError as error:
+        log.warning("%s", f"{error}; the runs that it holds are not copied to {server}")
+        return
+    sync_runs(server, [previous.run_id] if previous else [])
 
 
 def sync_runs(server: str, unfinished: Iterable[str] = ()) -> int:
@@ -105,7 +118,11 @@ def log_unlogged() -> int:
         if build is None:
             continue
         for fields in build.unlogged.values():
-            _log(Params.model_validate(build.params), Report(**fields), path)
+            try:
+                params, report = Params.model_validate(build.params), Report(**fields)
+            except (TypeError, ValidationError):
+                raise SpandexError(f"{path}: its reports are of another version; build anew to log them") from None
+            _log(params, report, path)
             logged += 1
     return logged
 
@@ -177,8 +194,8 @@ def _log_or_keep(
     report = Report(names, str(models), str(reports), [str(path) for path in artifacts], folder)
     try:
         _log(params, report, run)
-    except TrackingError:
-        log.warning("%s", Build.load(run).notice)
+    except TrackingError as error:
+        log.warning("%s", Build.load(run).notice or error)
 
 
 def _log(params: Params, report: Report, run: Path) -> None:

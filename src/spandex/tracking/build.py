@@ -81,7 +81,7 @@ class Build:
         """What a reader of the results should know of where the runs are, in one line; None if nothing."""
         if self.unlogged:
             return f"{self.problem}: the runs are not logged; spandex sync-runs logs them once that is mended"
-        if self.server is None:
+        if self.server is None or not self.run_id:
             return None
         return (
             f"MLflow at {self.server} could not be reached: the runs are in {self.tracking_uri} until the next build or"

@@ -90,7 +90,7 @@ def log_report(path: Path, report: Report, operation: Callable[[MlflowClient, Bu
     """Log a report with ``operation``, as ``log_to_build``; opens the build's run, if its local store has none.
 
     Raises:
-        TrackingError: as there; the file then says what is to be logged.
+        TrackingError: as there; the file then says what is to be logged, if it can be locked.
     """
     key = report.folder or ""
     try:

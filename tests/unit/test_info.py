@@ -116,15 +116,18 @@ def test_map_that_does_not_fit_names_the_file(path, sparsity_map):
 @pytest.mark.filterwarnings("ignore:.*clamped")
 def test_convolutions_are_shown_and_left_out_of_the_totals(path, capsys):
     with h5py.File(path, "r+") as file:
-        file["layer/0/shape"][:] = 4
+        del file["layer/0/shape"]
+        file["layer/0/shape"] = [1, 3, 3]
         file["layer/1/type"][:] = b"conv"
         del file["layer/1/weight"], file["layer/1/delay"], file["layer/1/shape"]
         file["layer/1/weight"] = np.ones((2, 1, 3, 3))
         file["layer/1/shape"] = [2, 1, 1]
         file["layer/1/weight"][0, 0, 0] = 0
+        file.move("layer/2", "layer/3")
+        file["layer/2/type"] = np.array([b"flatten"])
     found = describe(path)
     assert found["uncounted_layers"] == [1]
-    assert found["nonzero_weights"] == found["layers"][2]["nonzero_weights"] == 3
+    assert found["nonzero_weights"] == found["layers"][3]["nonzero_weights"] == 3
     layer = found["layers"][1]
     assert (layer["shape"], layer["weights"], layer["zero_weights"]) == ([2, 1, 1], 18, 3)
     assert (layer["netx"], layer["executor"], layer["deployed_sparsity"]) == (None, "convolution", None)

@@ -6,6 +6,7 @@ import pytest
 
 from spandex.deploy import Executor, Network, deployed_weights
 from spandex.deploy.network_file import network_layers
+from spandex.deploy.survey import survey
 from spandex.errors import SpandexError
 from spandex.metrics import network_size
 from spandex.steps.info import info
@@ -325,6 +326,22 @@ def test_what_netx_makes_of_complex_and_recurrent_layers_is_refused(path, make, 
         return
     with pytest.raises(SpandexError, match=rf"^{path}: layer 1: {message}"):
         Network(path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kind", "message"),
+    [
+        ([4], "flatten", "type 'flatten' behind a layer of shape 4, which netx cannot connect"),
+        ([2, 2], "flatten", "type 'flatten' behind a layer of shape 2x2"),
+        ([1, 2, 2], "dense", "type 'dense' behind a layer of shape 1x2x2"),
+    ],
+)
+def test_layer_that_netx_cannot_connect_is_refused(path, sizes, kind, message):
+    replace(path, "0/shape", np.array(sizes))
+    replace(path, "1/type", np.array([kind.encode()]))
+    with pytest.raises(SpandexError, match=rf"^{path}: layer 1: {message}"):
+        Network(path)
+    assert survey(path)[1].netx.startswith(message)
 
 
 @pytest.mark.parametrize(("bits", "graded"), [(0, False), (16, True)])

@@ -265,7 +265,8 @@ def test_server_and_local_store_may_both_fail(checkout, monkeypatch, caplog):
         Path("mlflow.db").write_text("no database")
         track(tiny_params(), RUN)
         log()
-    first, last = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    copying, first, last = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    assert copying.startswith(f"MLflow at {local_uri()}: file is not a database; the runs that it holds")
     assert first.startswith(f"MLflow at {uri} does not answer: ")
     assert f"; MLflow at {local_uri()}: file is not a database; the build goes on" in first
     assert last == Build.load(RUN).notice
@@ -274,6 +275,19 @@ def test_server_and_local_store_may_both_fail(checkout, monkeypatch, caplog):
     assert spandex("sync-runs").stdout == "1 report(s) logged\n"
     check_whole(local_uri(), Build.load(RUN).run_id)
     assert len(waiting(local_uri())) == 1  # for the server
+
+
+def test_damaged_local_store_keeps_no_build_from_its_server(project, server, caplog):
+    Path("mlflow.db").write_text("no database")
+    track(tiny_params(), RUN)
+    build = Build.load(RUN)
+    assert (build.tracking_uri, build.server, build.notice) == (server.uri, None, None) and build.run_id
+    (message,) = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    assert message == (
+        f"MLflow at {local_uri()}: file is not a database; the runs that it holds are not copied to {server.uri}"
+    )
+    log()
+    check_whole(server.uri, build.run_id)
 
 
 def test_ui_answers_on_this_machine_only(project):

@@ -30,6 +30,8 @@ STATE_SCALE = 1 << 12  # thresholds and biases of sigma-delta neurons are multip
 UNREADABLE = (LookupError, OSError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError)
 IGNORED_EXPONENTS = ("wgtExp", "weight_exp")  # of a neuron; lava-dl exports them, netx does not read them
 
+Shape = tuple[int, ...]  # of a layer's neurons
+
 
 @dataclass(frozen=True)
 class DeployedLayer:
@@ -89,7 +91,7 @@ class NetworkLayer:
 
     index: int
     type: str
-    shape: tuple[int, ...] | None
+    shape: Shape | None
     neuron: str | None = None
     threshold: float | list[float] | None = None
     synapses: DeployedLayer | None = None
@@ -116,15 +118,14 @@ def network_layers(path: str | os.PathLike, count: int | None = None) -> list[Ne
         SpandexError: the file is missing, truncated, no lava-dl network, or Lava would not run what it holds.
     """
     layers: list[NetworkLayer] = []
-    inputs = None
+    before = None
     with layer_groups(path) as groups:
         for index, group in enumerate(groups[:count]):
             try:
-                layers.append(read_layer(index, group, inputs))
+                layers.append(read_layer(index, group, before))
             except SpandexError as error:
                 raise SpandexError(f"{path}: layer {index}: {error}") from None
-            if layers[-1].type != "flatten":
-                inputs = layers[-1].neurons
+            before = shape_behind(layers[-1].type, layers[-1].shape, before)
     return layers
 
 
@@ -184,19 +185,29 @@ def without_message_bits(layers: Sequence[NetworkLayer]) -> int | None:
     return None
 
 
-def read_layer(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
-    """A layer on ``inputs`` neurons (None: unknown).
+def shape_behind(kind: str | None, shape: Shape | None, before: Shape | None) -> Shape | None:
+    """Shape of what a layer sends, given that of what it gets; None where unknown."""
+    if kind == "flatten":
+        return before and (math.prod(before),)
+    return shape
+
+
+def read_layer(index: int, layer: h5py.Group, before: Shape | None) -> NetworkLayer:
+    """A layer that gets values of a shape (None: unknown).
 
     Raises:
         SpandexError: netx cannot build it, or Lava would not run it as the file says.
     """
     try:
-        return _read(index, layer, inputs)
+        found = _read(index, layer, before and math.prod(before))
     except UNREADABLE as error:
         raise SpandexError(f"cannot be read ({_first_line(error)})") from None
+    _check_order(found.type, before)
+    return found
 
 
 def _read(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
+    """The layer on ``inputs`` neurons (None: unknown)."""
     kind = _checked_type(layer)
     shape = _shape(layer)
     if kind == "flatten":
@@ -232,6 +243,15 @@ def _read(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
     _check_neuron(layer, in_lava)
     bias = _whole(layer, "bias") if kind == "dense" and "bias" in layer else None
     return NetworkLayer(index, kind, shape, neuron_of(layer), threshold_of(layer), synapses, bias)
+
+
+def _check_order(kind: str, before: Shape | None) -> None:
+    """Check that netx can connect a layer to what it gets."""
+    if before is None or kind == "input":
+        return
+    if (len(before) == 3) != (kind in ("flatten", "conv")):
+        found = "x".join(map(str, before))
+        raise SpandexError(f"type {kind!r} behind a layer of shape {found}, which netx cannot connect")
 
 
 def _checked_type(layer: h5py.Group) -> str:

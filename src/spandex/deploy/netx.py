@@ -28,7 +28,7 @@ from spandex.deploy.sparsity_map import (
     resolve_sparsity_map,
     warn_of_clamped_delays,
 )
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 
 __all__ = [
     "MAX_DELAY",
@@ -96,8 +96,10 @@ class Network(hdf5.Network):
         self.sparse_layers = chosen_layers(path, sparsity_map, generated, density_threshold)
         try:
             super().__init__(os.fspath(path), **options)
-        except (RuntimeError, ValueError, LookupError) as error:
-            raise SpandexError(f"{path}: netx cannot build the network ({error})") from error
+        except SpandexError:
+            raise
+        except Exception as error:  # what netx and Lava raise has no kind in common
+            raise SpandexError(f"{path}: netx cannot build the network ({one_line(error)})") from error
         self.net_config.f.close()
 
     def create_dense(self, layer_config: NetDict, **options: Any) -> tuple[Dense, str]:

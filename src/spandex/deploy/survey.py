@@ -12,11 +12,13 @@ import numpy as np
 from spandex.deploy.network_file import (
     UNREADABLE,
     NetworkLayer,
+    Shape,
     declared_shape,
     layer_groups,
     neuron_of,
     numbers,
     read_layer,
+    shape_behind,
     text,
     threshold_of,
 )
@@ -49,7 +51,7 @@ class SurveyedLayer:
     index: int
     type: str | None
     neuron: str | None
-    shape: tuple[int, ...] | None
+    shape: Shape | None
     threshold: float | list[float] | None
     inputs: int | None
     weights: int | None
@@ -73,22 +75,21 @@ def survey(path: str | os.PathLike) -> list[SurveyedLayer]:
         SpandexError: see ``layer_groups``; no layer by itself is refused.
     """
     layers: list[SurveyedLayer] = []
-    inputs = None
+    before = None
     with layer_groups(path) as groups:
         for index, group in enumerate(groups):
-            layers.append(_survey(index, group, inputs))
-            if layers[-1].type != "flatten":
-                inputs = layers[-1].neurons
+            layers.append(_survey(index, group, before))
+            before = shape_behind(layers[-1].type, layers[-1].shape, before)
     return layers
 
 
-def _survey(index: int, layer: h5py.Group, inputs: int | None) -> SurveyedLayer:
+def _survey(index: int, layer: h5py.Group, before: Shape | None) -> SurveyedLayer:
     deployed, netx = None, None
     try:
-        deployed = read_layer(index, layer, inputs)
+        deployed = read_layer(index, layer, before)
     except SpandexError as error:
         netx = str(error)
-    if inputs is None and deployed is not None and deployed.type == "conv":
+    if before is None and deployed is not None and deployed.type == "conv":
         netx = "a convolution without an input layer, whose shape netx has to be told (input_shape)"
     kind = _or_none(lambda: text(layer["type"]))
     shape = _or_none(lambda: declared_shape(layer))

@@ -36,7 +36,7 @@ from spandex.deploy.event_loops import collect
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.executor import CHUNK_STEPS, _no_events, _RunningLayer
 from spandex.deploy.lava_models import FAST_MODELS
-from spandex.deploy.netx import MAX_DELAY
+from spandex.deploy.network_file import MAX_DELAY
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
 from spandex.evaluation.pairs import SUFFIXES

@@ -8,7 +8,7 @@ from lava.proc.dense.process import Dense as DenseSynapse
 from lava.proc.sparse.process import DelaySparse, Sparse
 
 from spandex.deploy import Network, deployed_weights
-from spandex.deploy.netx import parse_sparsity_map, resolve_sparsity_map
+from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map
 from spandex.errors import SpandexError
 
 DENSITIES = {1: 0.9, 2: 0.5, 3: 0.1}

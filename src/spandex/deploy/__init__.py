@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from spandex.deploy.denoise import denoiser
     from spandex.deploy.executor import Executor, LayerActivity, Run, State
     from spandex.deploy.inference import Inference, infer
-    from spandex.deploy.netx import DeployedLayer, Network, deployed_weights
+    from spandex.deploy.network_file import DeployedLayer, deployed_weights
+    from spandex.deploy.netx import Network
 
 _MODULES = {
     "denoiser": "denoise",

@@ -23,8 +23,9 @@ from lava.utils import loihi
 from spandex.deploy.codec import NETWORK_DELAY, check_audio, clip_steps, delay_steps, framing
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
-from spandex.deploy.netx import Network, SparsityMap
+from spandex.deploy.netx import Network
 from spandex.deploy.processes import AudioReceiver, AudioSource, Decoder, Delay, Encoder
+from spandex.deploy.sparsity_map import SparsityMap
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
 

@@ -18,8 +18,9 @@ from spandex.deploy.denoise import InBlocks, warn_of_wrapped_masks
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.inference import network_framing
 from spandex.deploy.lava_models import FAST_MODELS
-from spandex.deploy.netx import Network, SparsityMap
+from spandex.deploy.netx import Network
 from spandex.deploy.processes import Decoder, Delay, Encoder, Feed, Outlet
+from spandex.deploy.sparsity_map import SparsityMap
 
 HOPS_AT_ONCE = 128  # that wait in the channels to and from Lava
 

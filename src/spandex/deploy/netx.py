@@ -14,32 +14,9 @@ from lava.lib.dl.netx.utils import NetDict
 from lava.magma.core.decorator import implements
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spandex.deploy.network_file import (
-    MAX_DELAY,
-    DeployedLayer,
-    deployed_weights,
-    network_layers,
-    without_message_bits,
-)
-from spandex.deploy.sparsity_map import (
-    SparsityMap,
-    chosen_layers,
-    parse_sparsity_map,
-    resolve_sparsity_map,
-    warn_of_clamped_delays,
-)
+from spandex.deploy.network_file import DeployedLayer, network_layers, without_message_bits
+from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
 from spandex.errors import SpandexError, one_line
-
-__all__ = [
-    "MAX_DELAY",
-    "DeployedLayer",
-    "Network",
-    "SparsityMap",
-    "deployed_weights",
-    "parse_sparsity_map",
-    "resolve_sparsity_map",
-    "warn_of_clamped_delays",
-]
 
 
 class Network(hdf5.Network):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from spandex.deploy.codec import framing
 from spandex.deploy.executor import Executor
-from spandex.deploy.netx import SparsityMap
+from spandex.deploy.sparsity_map import SparsityMap
 from spandex.files import sha256
 from spandex.kernels import accelerate
 from spandex.metrics import NetworkSize, network_size

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from spandex import metrics
 from spandex.data import NoisySpeech
 from spandex.deploy.codec import HOPS_PER_FRAME
-from spandex.deploy.netx import parse_sparsity_map
+from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate as evaluate_pairs
 from spandex.evaluation import known_inputs, load_subject, pair_clips

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spandex.deploy.network_file import DeployedLayer, without_message_bits
-from spandex.deploy.netx import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
+from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
 from spandex.deploy.survey import SurveyedLayer, survey
 from spandex.errors import SpandexError
 from spandex.metrics.size import LayerSize, deployed_size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.companions.report import companion_sections
-from spandex.deploy.netx import parse_sparsity_map
+from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.evaluation import differences, load_subject
 from spandex.params import Params
 from spandex.provenance import dirty, produced_by, revision

@@ -10,7 +10,7 @@ from spandex.deploy import Executor, LayerActivity, Network
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.executor import whole_numbers
 from spandex.deploy.lava_run import run_in_lava
-from spandex.deploy.netx import parse_sparsity_map
+from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, one_line
 from spandex.files import atomic_path, refuse_overwriting
 

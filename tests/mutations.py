@@ -18,6 +18,19 @@ from faulty_server import Fault
 NUMBERS = (0, -1, 1, 255, 65_536, 2**31 - 1, 2**31, 2**63, 10**30, 0.5, -1e-30, 1e300, math.inf, -math.inf, math.nan)
 WORDS = ("", " ", "nan", "1e400", "true", "../x", "/", "~", "a\x00b", "\u00e9\u2028", "a" * 5000, "=1+1", "{}", "-")
 VALUES = (*NUMBERS, *WORDS, None, True, [], {}, [[]], {"a": {"b": 1}})
+NAMES = (
+    b"input",
+    b"flatten",
+    b"dense",
+    b"dense_rec",
+    b"conv",
+    b"pool",
+    b"SDNN",
+    b"CUBA",
+    b"RF_PHASE",
+    b"\xff",
+    b"x" * 300,
+)
 ENCODINGS = ("utf-16", "utf-8-sig", "latin-1", "utf-32", "cp037")
 
 
@@ -143,7 +156,7 @@ def _array(random: Random) -> np.ndarray:
 def _changed(random: Random, value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype.kind in "OSU" or random.random() < 0.2:
-        return random.choice((np.bytes_(b"dense"), np.bytes_(b"\xff"), np.bytes_(b"x" * 300), _array(random)))
+        return random.choice((*map(np.bytes_, NAMES), _array(random)))
     match random.randrange(5):
         case 0:
             return array.astype(random.choice((np.int8, np.int64, np.float32, np.float64, np.uint8)))

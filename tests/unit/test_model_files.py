@@ -217,3 +217,13 @@ def test_hdf5_of_something_else_is_refused_by_name(tmp_path, change):
     with pytest.raises(SpandexError) as error:
         from_hdf5(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"(", b"\x80\x02r", b"\x80\x02h\x07.", b"\x80\x02X\xff\xff", b"PK\x03\x04", b"\x89HDF\r\n"]
+)
+def test_what_is_no_state_dict_is_refused_whatever_torch_stumbles_over(tmp_path, content):
+    path = tmp_path / "network.pt"
+    path.write_bytes(content)
+    with pytest.raises(SpandexError, match=rf"^{path}: not a state dict written by torch \(.+\)$"):
+        load_state(SDNN(hidden=8), path)

@@ -263,12 +263,22 @@ def in_this_process(arguments: list[str]) -> Outcome:
     """Run in this process, which saves seconds of imports; memory is what the peak is above where it began."""
     begin = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    logging.getLogger().handlers.clear()  # what writes to the last case's standard error
-    with _alarm():
+    with _alarm(), _no_log_handlers():
         result = CliRunner().invoke(app, arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Outcome(result.exit_code, result.stderr, _memory("VmHWM") - begin)
+
+
+@contextmanager
+def _no_log_handlers() -> Iterator[None]:
+    """Those of the last command would write to a standard error that is closed."""
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = before
 
 
 def _memory(name: str) -> int:

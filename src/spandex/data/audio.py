@@ -193,12 +193,16 @@ def open_audio(path: str | os.PathLike) -> Iterator[Recording]:
     try:
         if missing := missing_part(path):
             raise AudioError(path, f"cut off: {missing}")
-        with Recording(os.fsencode(path)) as file:  # the name may be none of UTF-8
-            if file.frames > LONGEST:
-                raise AudioError(path, "its header does not say how long it is; encode it again")
-            yield file
+        file = Recording(os.fsencode(path))  # the name may be none of UTF-8
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from None
+    with file:
+        if file.frames > LONGEST:
+            raise AudioError(path, "its header does not say how long it is; encode it again")
+        try:
+            yield file
+        except soundfile.SoundFileError as error:
+            raise _unreadable(path, error) from None
 
 
 def _unreadable(path: str | os.PathLike, error: Exception) -> AudioError:

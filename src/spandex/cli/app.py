@@ -116,22 +116,22 @@ def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Call
 
         @app.command(name, rich_help_panel=panel, **settings)
         @functools.wraps(function)
+        @stoppable(name)
         def run(*args, **kwargs) -> None:
-            with stoppable(name):
-                try:
-                    function(*args, **kwargs)
-                except SpandexError as error:
-                    print(f"spandex {name}: {error}", file=sys.stderr)
-                    raise SystemExit(1) from None
-                except OSError as error:
-                    if error.errno == errno.EPIPE:  # whoever read standard output has left, which typer knows of
-                        raise
-                    print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
-                    raise SystemExit(1) from None
-                except (KeyboardInterrupt, Stopped) as stop:
-                    with contextlib.suppress(OSError):  # the terminal may be gone
-                        print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr, flush=True)
-                    raise SystemExit(STOPPED) from None
+            try:
+                function(*args, **kwargs)
+            except SpandexError as error:
+                print(f"spandex {name}: {error}", file=sys.stderr)
+                raise SystemExit(1) from None
+            except OSError as error:
+                if error.errno == errno.EPIPE:  # whoever read standard output has left, which typer knows of
+                    raise
+                print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
+                raise SystemExit(1) from None
+            except (KeyboardInterrupt, Stopped) as stop:
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr, flush=True)
+                raise SystemExit(STOPPED) from None
 
         return run
 

@@ -94,6 +94,31 @@ def checked_blocks(audio: Iterable[np.ndarray], name: str | os.PathLike) -> Iter
         raise SpandexError(f"{name}: empty")
 
 
+class CountedBlocks:
+    """Blocks of audio as ``checked_blocks`` gives them, counted as they are taken.
+
+    Attributes:
+        samples: taken so far.
+    """
+
+    def __init__(self, audio: Iterable[np.ndarray], name: str | os.PathLike):
+        self._blocks = checked_blocks(audio, name)
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block
+
+
+def put_back(blocks: Iterable[np.ndarray], delay: int, audio: CountedBlocks) -> Iterator[np.ndarray]:
+    """Blocks of what was made of audio, (samples,) and late by a delay, in its place: as many samples as are taken."""
+    position = -delay  # of the next sample; before the last block all of them are behind those taken
+    for block in blocks:
+        yield block[max(-position, 0) : max(audio.samples - position, 0)]
+        position += len(block)
+
+
 def hop_by_hop(
     process: Callable[[np.ndarray], np.ndarray],
     audio: Iterable[np.ndarray],
@@ -115,20 +140,13 @@ def hop_by_hop(
     Yields:
         Blocks of as many samples in all as the audio has.
     """
-    received = 0
+    counted = CountedBlocks(audio, name)
 
     def padded() -> Iterator[np.ndarray]:
-        nonlocal received
-        for block in checked_blocks(audio, name):
-            received += len(block)
-            yield block
-        yield np.zeros(-received % hop + delay, np.float32)
+        yield from counted
+        yield np.zeros(-counted.samples % hop + delay, np.float32)
 
-    position = -delay  # of the next sample from the process; before the last block all of them are behind `received`
-    for piece in pieces(padded(), hops * hop):
-        denoised = process(piece)
-        yield denoised[max(-position, 0) : max(received - position, 0)]
-        position += len(denoised)
+    yield from put_back(map(process, pieces(padded(), hops * hop)), delay, counted)
 
 
 def encode(audio: np.ndarray, n_fft: int, hop: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:

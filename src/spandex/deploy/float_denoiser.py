@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from spandex.deploy.codec import checked_blocks, framing
+from spandex.deploy.codec import CountedBlocks, framing, put_back
 from spandex.deploy.denoise import InBlocks
 from spandex.models import MaskNetwork, load_network
 from spandex.models.spectrum import frames_of, overlap_add, spectrum_of
@@ -34,19 +34,9 @@ class FloatDenoiser(InBlocks):
         of some samples at the border of their shares otherwise.
         """
         n_fft, hop = self._network.n_fft, self._network.hop
-        received = 0
-
-        def counted() -> Iterator[np.ndarray]:
-            nonlocal received
-            for block in checked_blocks(audio, name):
-                received += len(block)
-                yield block
-
-        position = -(n_fft // 2)
-        for frames in overlap_added(self._masked(_reflected(counted(), n_fft)), n_fft // hop):
-            samples = frames.numpy().ravel()
-            yield samples[max(-position, 0) : max(received - position, 0)]
-            position += len(samples)
+        counted = CountedBlocks(audio, name)
+        hops = overlap_added(self._masked(_reflected(counted, n_fft)), n_fft // hop)
+        yield from put_back((block.numpy().ravel() for block in hops), n_fft // 2, counted)
 
     def _masked(self, samples: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
         """Frames (1, count, parts, hop), as masked, of padded audio."""

@@ -239,14 +239,20 @@ class Feed(AbstractProcess):
             self.audio_in.external_pipe_csp_send_port.send(hop.astype(float))
 
 
-@implements(proc=Feed, protocol=LoihiProtocol)
-@requires(CPU)
-class PyFeedModel(PyLoihiProcessModel):
+class _Relay(PyLoihiProcessModel):
+    """Sends what it gets."""
+
     audio_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     audio_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
 
     def run_spk(self) -> None:
         self.audio_out.send(self.audio_in.recv())
+
+
+@implements(proc=Feed, protocol=LoihiProtocol)
+@requires(CPU)
+class PyFeedModel(_Relay):
+    """Sends what it gets from the caller."""
 
 
 class Outlet(AbstractProcess):
@@ -277,9 +283,5 @@ class Outlet(AbstractProcess):
 
 @implements(proc=Outlet, protocol=LoihiProtocol)
 @requires(CPU)
-class PyOutletModel(PyLoihiProcessModel):
-    audio_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
-    audio_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
-
-    def run_spk(self) -> None:
-        self.audio_out.send(self.audio_in.recv())
+class PyOutletModel(_Relay):
+    """Sends what it gets to the caller."""

@@ -29,6 +29,7 @@ from spandex.data import SynthesisSettings, build_embedded, read_audio, synthesi
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.data.catalog import source as published
 from spandex.data.download import fetch
+from spandex.data.folders import audio_files
 from spandex.data.public import prepare_corpus
 from spandex.deploy import Executor
 from spandex.deploy.codec import encode, framing
@@ -39,7 +40,6 @@ from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.network_file import MAX_DELAY
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
-from spandex.evaluation.pairs import SUFFIXES
 from spandex.files import write_json
 from spandex.params import mirror_in_use
 from spandex.result_log import ResultLog
@@ -150,9 +150,7 @@ def _write_clips(audio: Path | None, mirror: str | None, folder: Path, count: in
 def _cut(audio: Path, folder: Path, count: int) -> None:
     """Clips from files one after the other, over again if they do not suffice. They are scored against themselves
     backwards: the time that takes is the same against anything."""
-    files = sorted(file for file in audio.rglob("*") if file.suffix.lower() in SUFFIXES) if audio.is_dir() else [audio]
-    if not files:
-        raise SpandexError(f"{audio}: no audio files ({', '.join(SUFFIXES)})")
+    files = audio_files(audio, below=True) if audio.is_dir() else [audio]
     joined = np.concatenate([read_audio(file) for file in files])
     samples = round(CLIP_S * SAMPLE_RATE_HZ)
     for number in range(count):

@@ -102,8 +102,9 @@ def test_nothing_typed_shows_the_help():
             "spandex.cli, spandex.build, spandex.shards, spandex.steps.check",
             {"torch", "lava", "scipy", "numba", "requests", "mlflow"},
         ),
+        ("spandex.cli, spandex.steps.run", {"torch", "lava", "requests", "mlflow"}),
     ],
-    ids=["help", "rebuild, record"],
+    ids=["help", "rebuild, record", "run with the executor"],
 )
 def test_light_commands_do_not_wait_for_heavy_imports(modules, heavy):
     code = f"import sys, {modules}; print(*({heavy} & set(sys.modules)))"

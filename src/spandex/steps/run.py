@@ -1,15 +1,14 @@
 """A network on recorded inputs."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from lava.lib.dl.netx.blocks.process import Input
 
-from spandex.deploy import Executor, LayerActivity, Network
-from spandex.deploy.execution import processes_forgotten
-from spandex.deploy.executor import whole_numbers
-from spandex.deploy.lava_run import run_in_lava
+from spandex.deploy.executor import Executor, LayerActivity, whole_numbers
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, one_line
 from spandex.files import atomic_path, refuse_overwriting
@@ -38,20 +37,12 @@ def run(
         SpandexError: a file cannot be used.
     """
     refuse_overwriting([output], [net, inputs])
-    options = (net, parse_sparsity_map(sparsity_map), density_threshold)
-    data = _load(inputs)
-    with processes_forgotten():
-        kind = Executor if backend == "events" else Network
-        network = kind(*options, input_message_bits=input_message_bits)
-        try:
-            data = whole_numbers(data)
-            if _takes_spikes(network) and (graded := data[(data != 0) & (data != 1)]).size:
-                raise SpandexError(f"holds {graded[0]}, but without an input layer the network takes spikes, 0 and 1")
-            outputs, told = (
-                _run_events(network, data) if isinstance(network, Executor) else (run_in_lava(network, data), [])
-            )
-        except SpandexError as error:
-            raise SpandexError(f"{inputs}: {error}") from None
+    options = {
+        "sparsity_map": parse_sparsity_map(sparsity_map),
+        "density_threshold": density_threshold,
+        "input_message_bits": input_message_bits,
+    }
+    outputs, told = (_run_events if backend == "events" else _run_lava)(net, options, inputs)
     try:
         with atomic_path(output) as temporary, temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(outputs))
@@ -60,17 +51,13 @@ def run(
     print("\n".join([f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps", *told]))
 
 
-def _takes_spikes(network: Executor | Network) -> bool:
-    """Whether Lava takes whatever is not 0 in the inputs for 1."""
-    if isinstance(network, Executor):
-        first = network.layers[0].connections
-        return first is not None and not first.graded
-    return not isinstance(network.in_layer, Input) and not network.input_message_bits
-
-
-def _run_events(executor: Executor, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _run_events(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndarray, list[str]]:
     """The outputs, and a line for each layer on what left its range."""
-    result = executor.run(inputs)
+    data = _load(inputs)
+    executor = Executor(net, **options)
+    first = executor.layers[0].connections
+    with _named(inputs):
+        result = executor.run(_numbers(data, spikes=first is not None and not first.graded))
     for layer in result.activity:
         if layer.sums_beyond_32_bits:
             warnings.warn(
@@ -79,6 +66,39 @@ def _run_events(executor: Executor, inputs: np.ndarray) -> tuple[np.ndarray, lis
                 stacklevel=2,
             )
     return result.outputs, [_beyond(layer) for layer in result.activity]
+
+
+def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndarray, list[str]]:
+    """The outputs; Lava does not tell what left its range."""
+    from lava.lib.dl.netx.blocks.process import Input
+
+    from spandex.deploy.execution import processes_forgotten
+    from spandex.deploy.lava_run import run_in_lava
+    from spandex.deploy.netx import Network
+
+    data = _load(inputs)
+    with processes_forgotten():
+        network = Network(net, **options)
+        spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
+        with _named(inputs):
+            return run_in_lava(network, _numbers(data, spikes)), []
+
+
+@contextmanager
+def _named(inputs: Path) -> Iterator[None]:
+    """Errors within are about this file."""
+    try:
+        yield
+    except SpandexError as error:
+        raise SpandexError(f"{inputs}: {error}") from None
+
+
+def _numbers(data: np.ndarray, spikes: bool) -> np.ndarray:
+    """Whole numbers; only 0 and 1 where Lava takes whatever is not 0 for a spike."""
+    data = whole_numbers(data)
+    if spikes and (graded := data[(data != 0) & (data != 1)]).size:
+        raise SpandexError(f"holds {graded[0]}, but without an input layer the network takes spikes, 0 and 1")
+    return data
 
 
 def _beyond(layer: LayerActivity) -> str:

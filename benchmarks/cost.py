@@ -24,10 +24,10 @@ from spandex.evaluation.scores import deployed_scores, float_scores, input_score
 from spandex.files import write_json
 from spandex.kernels import accelerate
 from spandex.metrics.dnsmos import one_thread_an_operation
-from spandex.models import SDNN, denoise, istft, magnitudes, stft
-from spandex.models.files import export_hdf5
+from spandex.networks import SDNN, denoise, istft, magnitudes, stft
+from spandex.networks.files import export_hdf5
 from spandex.params import Params, load
-from spandex.provenance import tree_digest
+from spandex.pipeline.provenance import tree_digest
 from spandex.train.losses import denoising_loss
 
 CLIP_S = 30.0

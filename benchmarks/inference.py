@@ -37,12 +37,12 @@ from spandex.deploy.event_loops import collect
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.executor import CHUNK_STEPS, _no_events, _RunningLayer
 from spandex.deploy.lava_models import FAST_MODELS
-from spandex.deploy.network_file import MAX_DELAY
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
 from spandex.files import write_json
+from spandex.files.results import ResultLog
+from spandex.networks.hdf5 import MAX_DELAY
 from spandex.params import mirror_in_use
-from spandex.result_log import ResultLog
 
 CLIP_S = 30.0
 WARM_UP_STEPS = 10  # the first steps of a model lay out its weights

@@ -21,7 +21,7 @@ import torch
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_embedded, synthesize
 from spandex.files import write_json
 from spandex.kernels import accelerate
-from spandex.models import SDNN, istft, magnitudes, stft
+from spandex.networks import SDNN, istft, magnitudes, stft
 from spandex.train.losses import denoising_loss
 
 SEED = 1

@@ -19,7 +19,7 @@ import torch
 
 from spandex.files import write_json
 from spandex.kernels import accelerate, restore
-from spandex.models import SDNN, istft, magnitudes, stft
+from spandex.networks import SDNN, istft, magnitudes, stft
 from spandex.train.losses import denoising_loss
 
 RATE = 16000  # samples per second

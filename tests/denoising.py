@@ -6,7 +6,7 @@ import soundfile
 import soxr
 import torch
 
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 
 N_FFT, HOP = 32, 8
 

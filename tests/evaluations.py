@@ -4,8 +4,8 @@ from pathlib import Path
 
 from denoising import noisy_pair
 from spandex.data.audio import write_wav
+from spandex.files.text import read_json
 from spandex.steps.evaluate import evaluate
-from spandex.text_files import read_json
 
 
 def write_clips(folder: Path, count: int, samples: int = 480, first: int = 0) -> tuple[Path, Path]:

@@ -35,7 +35,7 @@ from inputs import write_corpus, write_inputs
 from spandex.cli import app
 from spandex.data.download import Retry
 from spandex.params import load
-from spandex.recipes import Record, Request
+from spandex.pipeline.recipes import Record, Request
 
 SPANDEX = Path(sys.executable).with_name("spandex")
 LONGEST_S, MOST_BYTES = 60, 2**30

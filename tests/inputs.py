@@ -11,7 +11,7 @@ from denoising import N_FFT, noisy_pair, small_network
 from spandex.data.audio import to_int16
 from spandex.data.corpus import SPLITS, Entry, write_manifest
 from spandex.files import sha256
-from spandex.models import SDNN, save_state
+from spandex.networks import SDNN, save_state
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 

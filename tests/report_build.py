@@ -12,11 +12,11 @@ from spandex.companions.denoiser import claims
 from spandex.companions.denoiser.runs import TITLE, by_repeat
 from spandex.companions.report import write_paper_report
 from spandex.files import write_json
-from spandex.models import save_state
+from spandex.networks import save_state
 from spandex.params import Params
 from spandex.steps import report as step
 from spandex.steps.common import new_network
-from spandex.steps.deploy import export
+from spandex.steps.export import export
 from spandex.steps.evaluate import evaluate
 from spandex.steps.results import network_scores
 

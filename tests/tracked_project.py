@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex import params
-from spandex.models import export_hdf5, save_state
+from spandex.networks import export_hdf5, save_state
 from spandex.params import Params
 from spandex.steps.common import new_network
 from spandex.steps.tracking import log_build

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from spandex.kernels import accelerate
-from spandex.models import SDNN, save_state
+from spandex.networks import SDNN, save_state
 from spandex.sparsify import GradualMagnitude
 from spandex.train import FitResult, TrainSettings, fit, torchrun_place
 from spandex.train.checkpoint import read_checkpoint

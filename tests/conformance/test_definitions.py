@@ -8,7 +8,7 @@ from torch.nn.utils import prune
 from denoising import real_pair
 from networks import prune_evaluate
 from spandex.metrics import EventCounter
-from spandex.models import load_network, stft
+from spandex.networks import load_network, stft
 from spandex.sparsify import GradualMagnitude, sparsity
 
 

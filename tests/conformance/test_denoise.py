@@ -13,7 +13,7 @@ from spandex.deploy.denoise import EventDenoiser, denoiser
 from spandex.deploy.executor import Executor
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
-from spandex.models import SDNN, denoise, from_hdf5, save_state
+from spandex.networks import SDNN, denoise, from_hdf5, save_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 

@@ -15,10 +15,10 @@ from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, encode
 from spandex.deploy.denoise import denoiser
 from spandex.deploy.execution import processes_forgotten
 from spandex.evaluation import evaluate, load_subject, pair_clips
+from spandex.files.results import ResultLog
 from spandex.metrics import Dnsmos, si_snr
-from spandex.models import denoise, export_hdf5, load_network
-from spandex.models.sdnn import INPUT_STEP
-from spandex.result_log import ResultLog
+from spandex.networks import denoise, export_hdf5, load_network
+from spandex.networks.sdnn import INPUT_STEP
 from stock_lava import model_spikes, stock_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 
 REPOSITORY = Path(__file__).parents[2]
 SHORT = ["--clips", "2", "--stock-steps", "5", "--lava-steps", "50", "--repeats", "1"]

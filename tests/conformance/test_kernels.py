@@ -15,7 +15,7 @@ import reference_sdnn
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate, restore
 from spandex.kernels.functions import Sigma, Synapse
-from spandex.models import SDNN, export_hdf5, load_network, save_state, stft
+from spandex.networks import SDNN, export_hdf5, load_network, save_state, stft
 
 sigma_delta = slayer.block.sigma_delta
 NEURON = {"threshold": 0.1, "tau_grad": 0.1, "scale_grad": 0.8, "activation": F.relu}

@@ -24,7 +24,7 @@ from spandex.deploy.execution import execution
 from spandex.deploy.processes import Encoder
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
-from spandex.models import denoise, from_hdf5
+from spandex.networks import denoise, from_hdf5
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 

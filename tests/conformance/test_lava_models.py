@@ -31,7 +31,7 @@ from scipy.sparse import csr_matrix, issparse
 from spandex.deploy import lava_loops, lava_models
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 
 STOCK_MODELS = {
     Sparse: PySparseModelBitAcc,

@@ -12,10 +12,11 @@ from lava.proc.io.source import RingBuffer
 from lava.proc.sdn.process import ActivationMode
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spandex.deploy import Network, deployed_weights
+from spandex.deploy import Network
 from spandex.deploy.execution import execution, processes_forgotten
-from spandex.deploy.network_file import held_weights
 from spandex.errors import SpandexError
+from spandex.networks import deployed_weights
+from spandex.networks.hdf5 import held_weights
 
 # Both signs, 9 bits, one sign, zeros
 EXACT = [[[3, -1], [0, 7]], [[129, -1], [-255, 3]], [[255, 0], [6, 7]], [[-3, -5], [-255, -7]], [[-6, 0], [-2, -5]]]

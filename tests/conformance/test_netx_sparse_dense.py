@@ -10,7 +10,7 @@ from lava.proc.dense.process import Dense as DenseSynapse
 from lava.proc.sparse.process import DelaySparse, Sparse
 
 from spandex.deploy import Network
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 from stock_lava import lava_spikes, stock_network
 
 INT32_LIMIT = 2**31

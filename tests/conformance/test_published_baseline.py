@@ -6,7 +6,7 @@ import torch
 from lava.lib.dl import slayer
 
 from networks import hdf5_content
-from spandex.models import denoise, export_hdf5, from_hdf5, load_network, save_state, stft
+from spandex.networks import denoise, export_hdf5, from_hdf5, load_network, save_state, stft
 
 
 def si_snr(estimate, target):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spandex.deploy import Executor
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 from spandex.sparsify import Cubic, NeuronPruner, shrink
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "howto" / "sparsify.md"

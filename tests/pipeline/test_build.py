@@ -14,8 +14,8 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from image_mirror import image_mirror
-from spandex.deploy.network_file import network_layers
-from spandex.text_files import read_json
+from spandex.files.text import read_json
+from spandex.networks.hdf5 import network_layers
 from toy_project import REPOSITORY, TOY, copied, environment, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import slurm_cluster
-from spandex.models import SDNN
+from spandex.networks import SDNN
 
 REPOSITORY = Path(__file__).parents[2]
 TOY = {

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from spandex import params
-from spandex.build import STAGES, clear_checkpoints, finished, lock, record
 from spandex.cli.builds import Target
 from spandex.errors import SpandexError
-from spandex.phases import products
-from spandex.recipes import Record, Request
+from spandex.pipeline.build import STAGES, clear_checkpoints, finished, lock, record
+from spandex.pipeline.phases import products
+from spandex.pipeline.recipes import Record, Request
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 PARAMS = params.load(FILE)

@@ -99,7 +99,7 @@ def test_nothing_typed_shows_the_help():
     [
         ("spandex.cli", {"torch", "lava", "scipy", "numba", "numpy", "requests"}),
         (
-            "spandex.cli, spandex.build, spandex.shards, spandex.steps.check",
+            "spandex.cli, spandex.pipeline.build, spandex.data.shards, spandex.steps.check",
             {"torch", "lava", "scipy", "numba", "requests", "mlflow"},
         ),
         ("spandex.cli, spandex.steps.run", {"torch", "lava", "requests", "mlflow"}),

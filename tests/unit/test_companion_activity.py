@@ -16,11 +16,11 @@ from spandex.companions.activity.conversion import normalised, simulate
 from spandex.companions.activity.experiment import measure_spiking, penalty, pull
 from spandex.companions.activity.networks import ReluNetwork, relu_network, weighted
 from spandex.companions.activity.operations import fan_out, operations, spike_fan_outs
-from spandex.companions.activity.settings import Activity
 from spandex.companions.training import Labelled
 from spandex.companions.work import Work
+from spandex.files.results import ResultLog
+from spandex.params.companions.activity import Activity
 from spandex.report.claims import Verdict
-from spandex.result_log import ResultLog
 from spandex.sparsify.activity import PSI
 
 

@@ -22,10 +22,10 @@ from spandex.companions.lyapunov.network import (
 )
 from spandex.companions.lyapunov.pruned_network import digest, pruned_network
 from spandex.companions.lyapunov.readout import Readout
-from spandex.companions.lyapunov.settings import Lyapunov, Network
 from spandex.companions.lyapunov.spectrum import Spectrum, flow_spectrum, map_spectrum
 from spandex.companions.lyapunov.variants import VARIANTS, any_of, most_active
 from spandex.companions.work import Work
+from spandex.params.companions.lyapunov import Lyapunov, Network
 from spandex.report.claims import Verdict
 
 NETWORK = companion_sizes.TOY["lyapunov"]["network"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from spandex import noise_rule
 from spandex.errors import SpandexError
+from spandex.sparsify import noise_rule
 
 
 def clustered_network(rng, clusters=4, size=25, leak=0.01):

@@ -13,10 +13,10 @@ from spandex.companions.masks import cifar10, claims
 from spandex.companions.masks.connections import costs, living_connections, operations
 from spandex.companions.masks.network import SpikingConvNet
 from spandex.companions.masks.search import Search, magnitude_pruning
-from spandex.companions.masks.settings import Masks
 from spandex.companions.work import Work
+from spandex.files.results import ResultLog
+from spandex.params.companions.masks import Masks
 from spandex.report.claims import Verdict
-from spandex.result_log import ResultLog
 
 TOY = Masks(**companion_sizes.TOY["masks"])
 

@@ -11,16 +11,17 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from spandex.companions.report import SCOPE, companion_sections, write_paper_report, write_summary
-from spandex.companions.results import Table, over_seeds, shown
-from spandex.companions.tabular import cell_text, to_csv, to_latex, to_markdown
+from spandex.companions.report import companion_sections, write_paper_report, write_summary
+from spandex.companions.results import over_seeds, shown
 from spandex.errors import SpandexError
 from spandex.files import write_json
+from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.page import Origin, Page, to_html
+from spandex.report.papers import SCOPE
+from spandex.report.tabular import Table, cell_text, to_csv, to_latex, to_markdown
 from spandex.report.wording import MINUS
-from spandex.text_files import read_json
 
 HOSTILE = "<script>alert('x')</script> & 50 % | $x_1$"
 RUNS = {"mnist": [{"accuracy": 0.5}, {"accuracy": 0.75}]}

@@ -14,11 +14,11 @@ from spandex.companions.vgg.cifar10 import METHODS, run
 from spandex.companions.vgg.fan_out import fan_out, synapses, traffic
 from spandex.companions.vgg.in_lava import run_image
 from spandex.companions.vgg.network import SpikingVgg, encode
-from spandex.companions.vgg.settings import Vgg
 from spandex.companions.work import Work
-from spandex.models.files import export_hdf5
+from spandex.files.results import ResultLog
+from spandex.networks.files import export_hdf5
+from spandex.params.companions.vgg import Vgg
 from spandex.report.claims import Verdict
-from spandex.result_log import ResultLog
 
 NEURON = companion_sizes.TOY["vgg"]["neuron"]
 SETTINGS = Vgg(**companion_sizes.TOY["vgg"])

@@ -14,14 +14,14 @@ from report_build import small_build, write_report
 from spandex import params as parameters
 from spandex.companions.denoiser import claims
 from spandex.companions.denoiser.runs import METRICS, by_repeat
-from spandex.companions.denoiser.variants import METHODS, variants
 from spandex.companions.papers import PAPERS, all_runs, paper
 from spandex.companions.results import over_seeds, percent_change, shown
 from spandex.companions.work import Work
 from spandex.errors import SpandexError
+from spandex.files.results import ResultLog
 from spandex.metrics.bootstrap import Interval
+from spandex.params.variants import METHODS, variants
 from spandex.report.claims import Verdict, judge
-from spandex.result_log import ResultLog
 
 TARGETS = (0.5, 0.75)
 

@@ -24,7 +24,7 @@ from spandex.deploy.denoise import EventDenoiser
 from spandex.deploy.executor import Executor
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 from spandex.steps import denoise as denoise_module
 from spandex.steps.denoise import denoise
 

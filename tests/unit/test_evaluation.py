@@ -16,10 +16,10 @@ from spandex.deploy.codec import encode
 from spandex.evaluation import Pair, evaluate, load_subject, pair_clips
 from spandex.evaluation.causes import loss_by_cause
 from spandex.evaluation.scores import float_audio
+from spandex.files.results import ResultLog
 from spandex.metrics import network_size, si_snr
 from spandex.metrics.bootstrap import confidence_intervals
-from spandex.models import denoise, from_hdf5, save_state
-from spandex.result_log import ResultLog
+from spandex.networks import denoise, from_hdf5, save_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 

@@ -15,21 +15,21 @@ from denoising import noisy_pair, small_network
 from evaluations import evaluated, write_clips
 from spandex.cli import app
 from spandex.data.audio import read_audio, write_flac, write_wav
+from spandex.data.shards import Shard
 from spandex.deploy import Executor
 from spandex.errors import SpandexError
 from spandex.evaluation import pair_clips
 from spandex.files import write_json
-from spandex.result_log import ResultLog
-from spandex.shards import Shard
+from spandex.files.results import ResultLog
+from spandex.files.text import read_json
 from spandex.steps.evaluate import evaluate
-from spandex.text_files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 
 KILLED_IN_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from spandex.result_log import ResultLog
+from spandex.files.results import ResultLog
 from spandex.steps.evaluate import evaluate
 
 def add(log, key, scores, whole=ResultLog.add):

@@ -11,7 +11,7 @@ from lava.proc.sdn.process import Delta, SigmaDelta
 from spandex.deploy import Executor
 from spandex.deploy.execution import processes_forgotten
 from spandex.errors import SpandexError
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 
 STEPS = 300
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from spandex import build, experiments, params
+from spandex import params
 from spandex.errors import SpandexError
-from spandex.recipes import Record, Request
+from spandex.pipeline import build, dvc
+from spandex.pipeline.recipes import Record, Request
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 OUT = Path("out.txt")
@@ -39,51 +40,51 @@ def committed(repository, tmp_path, monkeypatch) -> None:
 def became(monkeypatch) -> list[list[str]]:
     """Commands that the process would have become."""
     commands = []
-    monkeypatch.setattr(experiments.os, "execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr(dvc.os, "execv", lambda _, command: commands.append(command))
     return commands
 
 
 def test_committed_outs_let_dvc_run(became):
-    experiments.exp(["run", "-S", "train.lr=0.002"], PARAMS)
+    dvc.exp(["run", "-S", "train.lr=0.002"], PARAMS)
     assert became == [[sys.executable, "-m", "dvc", "exp", "run", "-S", "train.lr=0.002"]]
 
 
-@pytest.mark.parametrize("part", experiments.WRITING)
+@pytest.mark.parametrize("part", dvc.WRITING)
 def test_changed_out_is_named_and_kept(became, part):
     OUT.write_text("by hand\n")
     with pytest.raises(SpandexError, match=rf"out\.txt: not as dvc\.lock .* dvc exp {part} would discard that"):
-        experiments.exp([part], PARAMS)
+        dvc.exp([part], PARAMS)
     assert became == [] and OUT.read_text() == "by hand\n"
 
 
 def test_out_that_was_never_committed_is_named(became):
     Path("dvc.lock").unlink()
     with pytest.raises(SpandexError, match=r"out\.txt"):
-        experiments.exp(["run"], PARAMS)
+        dvc.exp(["run"], PARAMS)
 
 
 def test_missing_out_is_no_loss(became):
     OUT.unlink()
-    experiments.exp(["run"], PARAMS)
+    dvc.exp(["run"], PARAMS)
     assert len(became) == 1
 
 
 def test_looking_at_experiments_is_never_refused(became):
     OUT.write_text("by hand\n")
-    experiments.exp(["show"], PARAMS)
+    dvc.exp(["show"], PARAMS)
     assert len(became) == 1
 
 
 def test_options_before_the_part_do_not_hide_it(became):
     OUT.write_text("by hand\n")
     with pytest.raises(SpandexError, match=r"out\.txt"):
-        experiments.exp(["-q", "run"], PARAMS)
+        dvc.exp(["-q", "run"], PARAMS)
 
 
 def test_running_build_is_not_disturbed(became):
     build.lock()
     with pytest.raises(SpandexError, match="another build runs in this folder"):
-        experiments.exp(["run"], PARAMS)
+        dvc.exp(["run"], PARAMS)
     assert became == []
 
 
@@ -99,4 +100,4 @@ def test_changed_file_that_dvc_does_not_know_is_named(became, monkeypatch, tmp_p
     with pytest.raises(
         SpandexError, match=r"network\.pt: factory was .*, which DVC does not see; make builds it again"
     ):
-        experiments.exp(["run"], own)
+        dvc.exp(["run"], own)

@@ -5,8 +5,8 @@ import torch
 
 import own_network
 from spandex.errors import SpandexError
-from spandex.models import export_hdf5, from_factory, from_hdf5
-from spandex.references import source_file
+from spandex.networks import export_hdf5, from_factory, from_hdf5
+from spandex.networks.references import source_file
 
 
 @pytest.mark.parametrize("name", ["own_network:two_layers", "own_network:Module"])

@@ -24,7 +24,7 @@ from pathlib import Path
 from spandex.cli.app import app, command
 from spandex.data.workers import parallel
 from spandex.files import atomic_path
-from spandex.threads import map_in_order
+from spandex.data.threads import map_in_order
 
 def job(number):
     with atomic_path(f"{number}.wav") as temporary:

@@ -6,7 +6,7 @@ import torch
 
 from spandex.metrics import codec_latency_s
 from spandex.metrics.latency import buffer_latency_s, network_latency_s
-from spandex.models import istft, stft
+from spandex.networks import istft, stft
 
 
 def test_buffer_latency_is_one_frame():

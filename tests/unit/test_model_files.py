@@ -6,7 +6,7 @@ from torch.nn.utils import prune
 from networks import hdf5_content
 from spandex.errors import SpandexError
 from spandex.evaluation import load_subject
-from spandex.models import SDNN, export_hdf5, from_hdf5, load_network, load_state, save_state
+from spandex.networks import SDNN, export_hdf5, from_hdf5, load_network, load_state, save_state
 from spandex.steps.own import starting_network
 
 

@@ -4,11 +4,12 @@ import h5py
 import numpy as np
 import pytest
 
-from spandex.deploy import Executor, Network, deployed_weights
-from spandex.deploy.network_file import network_layers
+from spandex.deploy import Executor, Network
 from spandex.deploy.survey import survey
 from spandex.errors import SpandexError
 from spandex.metrics import network_size
+from spandex.networks import deployed_weights
+from spandex.networks.hdf5 import network_layers
 from spandex.steps.info import info
 
 READERS = [Network, deployed_weights, network_layers, network_size, info]

@@ -7,9 +7,10 @@ from lava.proc.dense.process import DelayDense
 from lava.proc.dense.process import Dense as DenseSynapse
 from lava.proc.sparse.process import DelaySparse, Sparse
 
-from spandex.deploy import Network, deployed_weights
+from spandex.deploy import Network
 from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map
 from spandex.errors import SpandexError
+from spandex.networks import deployed_weights
 
 DENSITIES = {1: 0.9, 2: 0.5, 3: 0.1}
 

@@ -6,8 +6,8 @@ import torch
 from scipy.linalg import solve_continuous_lyapunov
 from tests.chains import Chain, convolutional_sdnn, dense_sdnn, exported
 
-from spandex import noise_rule
 from spandex.errors import SpandexError
+from spandex.sparsify import noise_rule
 from spandex.sparsify.noise import NoisePruner, chain_covariance, chain_importance
 from spandex.sparsify.weights import sparsity
 

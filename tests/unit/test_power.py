@@ -7,7 +7,7 @@ from networks import prune_evaluate
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate
 from spandex.metrics import EventCounter, pdp_proxy, power_proxy
-from spandex.models import SDNN, load_network
+from spandex.networks import SDNN, load_network
 
 NEURON = {"threshold": 0.1, "activation": torch.relu}
 

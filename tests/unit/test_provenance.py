@@ -6,7 +6,7 @@ import pytest
 
 from spandex import params
 from spandex.checkout import main_checkout
-from spandex.provenance import _digest_below, code_digest, dirty, produced_by, revision, tree_digest
+from spandex.pipeline.provenance import _digest_below, code_digest, dirty, produced_by, revision, tree_digest
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 

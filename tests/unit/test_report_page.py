@@ -13,6 +13,7 @@ import yaml
 from report_build import TEAM, small_build, write_report
 from spandex.errors import SpandexError
 from spandex.files import write_json
+from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Pruning
 from spandex.report import charts, published_rows
@@ -24,7 +25,6 @@ from spandex.report.origin import times
 from spandex.report.side_by_side import columns, lines
 from spandex.report.table import Row
 from spandex.report.wording import number
-from spandex.text_files import read_json
 
 REFERENCE = Path(__file__).parents[2] / "reports/reference"
 

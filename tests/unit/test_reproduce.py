@@ -3,8 +3,8 @@ import subprocess
 import pytest
 
 from spandex.errors import SpandexError
+from spandex.pipeline.reproduce import TOLERANCES, compare, reproduce
 from spandex.report.numbers import MEASURES
-from spandex.reproduce import TOLERANCES, compare, reproduce
 
 RECORDED = {"dense": {"si_snr_db": 12.0, "params": 1000, "mos_ovrl": 2.5}}
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lava.lib.dl import slayer
 
-from spandex.models import SDNN, denoise, istft, magnitudes, stft
+from spandex.networks import SDNN, denoise, istft, magnitudes, stft
 
 
 def test_same_seed_builds_the_same_network_and_another_seed_another():

@@ -1,4 +1,4 @@
-from spandex.shards import reopen
+from spandex.data.shards import reopen
 
 
 def test_markers_of_an_unfinished_build_are_removed_and_what_shards_made_is_kept(tmp_path):

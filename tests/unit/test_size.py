@@ -7,7 +7,7 @@ import torch
 
 from spandex.errors import SpandexError
 from spandex.metrics import network_size
-from spandex.models import SDNN, export_hdf5
+from spandex.networks import SDNN, export_hdf5
 
 
 def write_network(path: Path, *layers: dict[str, np.ndarray], kind: str = "dense") -> Path:

@@ -12,7 +12,7 @@ from tests.chains import CUBA, SDNN_NEURON, Chain, complex_rf, convolutional_sdn
 
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate
-from spandex.models import SDNN
+from spandex.networks import SDNN
 from spandex.sparsify import Cubic, Linear, NeuronPruner, OneShot, Pruner, make_schedule, shrink, sparsity
 
 sigma_delta, cuba = slayer.block.sigma_delta, slayer.block.cuba

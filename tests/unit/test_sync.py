@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from spandex import params, recipes
+from spandex import params
 from spandex.errors import SpandexError
 from spandex.params import Params
-from spandex.recipes import Record, Request, sidecar
-from spandex.sync import sync
+from spandex.pipeline import recipes
+from spandex.pipeline.recipes import Record, Request, sidecar
+from spandex.pipeline.sync import sync
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 BASELINE = Path("models/embedded/baseline/network.pt")
@@ -99,10 +100,10 @@ def test_changed_input_makes_a_product_stale():
 
 def test_changed_code_makes_a_product_stale(monkeypatch, tmp_path):
     recipe = json.loads(sidecar(PRUNED).read_text())
-    assert "sync.py" in recipe["code"]
-    recipe["code"]["sync.py"] = "another"
+    assert "checkout.py" in recipe["code"]
+    recipe["code"]["checkout.py"] = "another"
     sidecar(PRUNED).write_text(json.dumps(recipe))
-    assert removed()[PRUNED] == "the code of sync.py changed"
+    assert removed()[PRUNED] == "the code of checkout.py changed"
     assert files() == {CLIPS, BASELINE}
 
 

@@ -16,6 +16,7 @@ import soundfile
 from spandex.data.audio import read_audio
 from spandex.data.corpus import Entry, write_manifest
 from spandex.data.dataset import NoisySpeech
+from spandex.data.shards import Shard
 from spandex.data.synthesis import (
     Sources,
     SynthesisSettings,
@@ -28,7 +29,6 @@ from spandex.data.synthesis import (
     synthesize_shard,
 )
 from spandex.errors import SpandexError
-from spandex.shards import Shard
 
 RATE = 16000
 SETTINGS = SynthesisSettings()

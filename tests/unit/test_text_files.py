@@ -3,7 +3,7 @@ import json
 import pytest
 
 from spandex.errors import SpandexError
-from spandex.text_files import parse_yaml, read_csv, read_json, read_numbers
+from spandex.files.text import parse_yaml, read_csv, read_json, read_numbers
 
 TABLE = "name,value\nspeech,1\nné,2\n"
 ROWS = [{"name": "speech", "value": "1"}, {"name": "né", "value": "2"}]

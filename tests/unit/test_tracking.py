@@ -197,7 +197,7 @@ def test_a_build_goes_on_with_its_run_until_parameters_or_code_change(client, mo
     assert second.info.run_id != first.info.run_id
     closed = client.get_run(first.info.run_id)
     assert closed.info.status == "KILLED"  # it was stopped and will not go on
-    monkeypatch.setattr("spandex.provenance.code_digest", lambda root=".": "changed")
+    monkeypatch.setattr("spandex.pipeline.provenance.code_digest", lambda root=".": "changed")
     track(tiny_params("train.lr=0.002"), RUN)
     assert build_run(client).info.run_id not in (first.info.run_id, second.info.run_id)
     client.delete_run(build_run(client).info.run_id)

@@ -8,8 +8,8 @@ import soundfile
 import torch
 
 from commands import refusal, spandex
-from spandex.deploy.network_file import deployed_weights
-from spandex.models import SDNN, load_network, save_state
+from spandex.networks import SDNN, load_network, save_state
+from spandex.networks.hdf5 import deployed_weights
 
 SHORT = ["--batch-size", 2, "--segment-s", 0.5, "--threads", 1, "--device", "cpu"]
 

@@ -10,7 +10,7 @@ import torch
 from spandex.errors import SpandexError, Stopped
 from spandex.kernels import accelerate
 from spandex.metrics import si_snr
-from spandex.models import denoise
+from spandex.networks import denoise
 from spandex.sparsify import GradualMagnitude, sparsity
 from spandex.train import TrainingError, choose_device, fit
 from training import SETTINGS, VALIDATION, Broken, Clip, Restless, Tones, network, products, rows, train

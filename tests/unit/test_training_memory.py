@@ -13,7 +13,7 @@ PROGRAM = """
 import resource, sys
 from spandex.data import NoisySpeech, SegmentBatches
 from spandex.kernels import accelerate
-from spandex.models import SDNN
+from spandex.networks import SDNN
 from spandex.train import TrainSettings, fit
 clips = NoisySpeech(sys.argv[1])
 settings = TrainSettings(epochs=1, batch_size=16, segment_s=30.0, threads=2, validation_limit=4)

@@ -237,7 +237,7 @@ NETWORK = """
 import sys, torch
 from spandex.kernels import accelerate, cpu, functions
 from spandex.kernels import triton as kernels
-from spandex.models import SDNN
+from spandex.networks import SDNN
 kernels.CHUNK = 4
 functions.kernels = lambda device: kernels
 for name in ("delta", "sigma_relu_delta", "sigma_relu_delta_backward", "cumulative_sum"):

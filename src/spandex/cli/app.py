@@ -19,7 +19,7 @@ from spandex.checkout import run_code_of
 from spandex.cli.interrupts import STOPPED, stoppable
 from spandex.errors import SpandexError, Stopped, one_line
 from spandex.params import Params
-from spandex.recipes import Record, Request
+from spandex.pipeline.recipes import Record, Request
 
 
 class Commands(TyperGroup):

@@ -9,7 +9,7 @@ import typer
 from spandex.cli.app import command, params_of
 from spandex.errors import SpandexError
 from spandex.params import Params, assignments
-from spandex.section import MOST_THREADS
+from spandex.params.section import MOST_THREADS
 
 build = command("Builds")
 
@@ -46,8 +46,8 @@ def rebuild(
     ] = "default",
 ) -> None:
     """Check the parameters, remove what is stale (see sync), and bring a target up to date."""
-    from spandex import build
-    from spandex.shards import reopen
+    from spandex.data.shards import reopen
+    from spandex.pipeline import build
     from spandex.steps.check import check_build, check_clips
 
     params = params_of(context)
@@ -70,7 +70,7 @@ def sync(
 
     What is left gets times in the order of its making, so that snakemake -n plans nothing that is there.
     """
-    from spandex.build import lock
+    from spandex.pipeline.build import lock
 
     if not dry_run:
         lock()
@@ -80,7 +80,7 @@ def sync(
 @build
 def record(context: Context) -> None:
     """Commit finished stages to DVC if params.yaml alone says how they were made; clear checkpoints of what is done."""
-    from spandex import build
+    from spandex.pipeline import build
     from spandex.steps.check import check_clips
 
     params = params_of(context)
@@ -96,7 +96,7 @@ def summary(
     part: Annotated[str, typer.Argument(help="ablation, companions, or nothing for the paper's table.")] = "",
 ) -> None:
     """Print the table of the last build and where its report is."""
-    from spandex import build
+    from spandex.pipeline import build
 
     print(build.summary(params_of(context), part))
 
@@ -110,7 +110,7 @@ def exp(context: Context) -> None:
       spandex exp run -S train.lr=0.002
       spandex exp show
     """
-    from spandex.experiments import exp
+    from spandex.pipeline.dvc import exp
 
     exp(context.args, params_of(context))
 
@@ -122,7 +122,7 @@ def reproduce(
     cores: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="All if not given.")] = None,
 ) -> None:
     """Rebuild a revision in a temporary clone; compare every number with what it recorded. Status 1 if one differs."""
-    from spandex.reproduce import reproduce
+    from spandex.pipeline.reproduce import reproduce
 
     comparisons = reproduce(revision, cores)
     for line in comparisons:
@@ -136,7 +136,7 @@ def reproduce(
 
 
 def _sync(params: Params, dry_run: bool = False) -> None:
-    from spandex.sync import sync
+    from spandex.pipeline.sync import sync
 
     changes = sync(params, dry_run)
     for (path, *more), reason in changes.removed:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command, params_of
-from spandex.section import MOST_THREADS
+from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
 
 network = command("Networks")
 
@@ -49,7 +49,7 @@ def info(
     net: Net,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     sparsity_map: SparsityMap = "auto",
-    density_threshold: DensityThreshold = 0.5,
+    density_threshold: DensityThreshold = DENSITY_THRESHOLD,
 ) -> None:
     """Layers, sparsity, delays and size of a network as Lava deploys it.
 
@@ -70,7 +70,7 @@ def run(
     output: Annotated[Path, typer.Option(help="NumPy file to write, int32 (outputs, steps).")],
     backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = ExactBackend.EVENTS,
     sparsity_map: SparsityMap = "auto",
-    density_threshold: DensityThreshold = 0.5,
+    density_threshold: DensityThreshold = DENSITY_THRESHOLD,
     input_message_bits: Annotated[
         int | None,
         typer.Option(min=0, max=32, help="Of what arrives at a network without an input layer; 0 for spikes."),
@@ -102,7 +102,7 @@ def denoise(
     ] = False,
     workers: Workers = None,
     sparsity_map: SparsityMap = "auto",
-    density_threshold: DensityThreshold = 0.5,
+    density_threshold: DensityThreshold = DENSITY_THRESHOLD,
 ) -> None:
     """Denoise audio: WAV, FLAC or OGG of any rate, number of channels and length, which come out as they went in.
 
@@ -146,7 +146,7 @@ def evaluate(
     workers: Workers = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     sparsity_map: SparsityMap = "auto",
-    density_threshold: DensityThreshold = 0.5,
+    density_threshold: DensityThreshold = DENSITY_THRESHOLD,
     shard: Annotated[
         str | None,
         typer.Option(help="Score only this share of the clips, such as 3-of-16, for the same command without it."),
@@ -163,7 +163,7 @@ def evaluate(
       spandex evaluate --net a.net b.net --noisy noisy --clean clean --json b.json
       spandex evaluate --net dense=a.net --noisy noisy --clean clean --json c.json
     """
-    from spandex.shards import Shard
+    from spandex.data.shards import Shard
     from spandex.steps import evaluate as steps
 
     if more and net and len(net) > 1:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command, params_of
-from spandex.section import MOST_THREADS
+from spandex.params.section import MOST_THREADS
 
 step = command("Steps of the pipeline")
 
@@ -43,7 +43,7 @@ def synthesize(
     ] = None,
 ) -> None:
     """Noisy clips of one split, with their clean speech and noise."""
-    from spandex.shards import Shard
+    from spandex.data.shards import Shard
     from spandex.steps import data
 
     data.synthesize(params_of(context), manifest, split, output, workers, shard and Shard.parse(shard))
@@ -91,17 +91,17 @@ def export(
     ] = False,
 ) -> None:
     """The network as lava-dl HDF5, as netx deploys it."""
-    from spandex.steps import deploy
+    from spandex.steps.export import export
 
-    deploy.export(params_of(context), float_network, output, without_idle)
+    export(params_of(context), float_network, output, without_idle)
 
 
 @step
 def infer(context: Context, network: Network, clips: Clips, output: Output) -> None:
     """Real clips through the whole chain of Lava processes, which must give the bits of the executor."""
-    from spandex.steps import deploy
+    from spandex.steps.infer import lava_inference
 
-    deploy.lava_inference(params_of(context), network, clips, output)
+    lava_inference(params_of(context), network, clips, output)
 
 
 @step

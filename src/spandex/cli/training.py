@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command
-from spandex.section import MOST_THREADS
+from spandex.params.section import MOST_THREADS
 
 training = command("Training")
 

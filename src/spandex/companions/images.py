@@ -17,7 +17,7 @@ from spandex.checkout import downloads
 from spandex.data.catalog import Source, source
 from spandex.data.download import DownloadError, fetch, is_address
 from spandex.errors import SpandexError, one_line
-from spandex.tracking.locking import locked
+from spandex.files.locking import locked
 
 logger = logging.getLogger(__name__)
 

@@ -1,66 +1,24 @@
 """What the companion papers came to, as files: verdicts, tables, figures, and one summary of all that have run."""
 
-import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 from spandex.companions.papers import PAPERS
-from spandex.companions.results import Runs, Table
-from spandex.companions.tabular import Cell, to_csv, to_latex, to_markdown
+from spandex.companions.results import Runs
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, write_json
+from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict
-from spandex.text_files import read_json
+from spandex.report.papers import SCOPE, Section
+from spandex.report.tabular import Cell, Table, to_csv, to_latex, to_markdown
 
 VERDICTS = "verdicts.json"
-SCOPE = (
-    "Each paper is tried at a small scale, on MNIST, CIFAR-10, Lorenz's system and the denoiser. "
-    "Experiments on DVS-CIFAR10, ImageNet and CIFAR-100 are out of scope."
-)
 ORDER = ("denoiser", *PAPERS)
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure: what it shows in a few words, and its PNG as a data address."""
-
-    caption: str
-    address: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """What one paper came to.
-
-    Attributes:
-        name: of its folder.
-        title: for people.
-        findings: its claims.
-        tables: its tables.
-        figures: PNG files.
-    """
-
-    name: str
-    title: str
-    findings: Sequence[Finding]
-    tables: Sequence[Table]
-    figures: Sequence[Path]
-
-    @property
-    def pictures(self) -> list[Picture]:
-        """The figures as a page holds them."""
-        return [
-            Picture(
-                path.stem.replace("_", " ").replace("-", " "),
-                "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
-            )
-            for path in self.figures
-        ]
 
 
 def write_paper_report(

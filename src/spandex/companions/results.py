@@ -1,7 +1,6 @@
 """What the runs of a paper came to: intervals over seeds, verdicts and tables."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import exp, inf, isinf, sqrt
 from typing import Any
 
@@ -12,23 +11,6 @@ from spandex.metrics.bootstrap import Interval
 from spandex.report import wording
 
 Runs = Sequence[Mapping[str, Any]]  # what ``run`` of an experiment gave, one a seed
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for people, and as CSV.
-
-    Attributes:
-        name: of its file, without suffix.
-        caption: one line.
-        headings: of the columns, with units; the first is text.
-        rows: text or numbers, or None for what is not known.
-    """
-
-    name: str
-    caption: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str | float | Interval | None]]
 
 
 def over_seeds(runs: Runs, value: Callable[[Mapping[str, Any]], float], level: float = 0.95) -> Interval:

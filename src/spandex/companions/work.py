@@ -9,7 +9,7 @@ import torch
 
 from spandex.companions import images
 from spandex.companions.images import Images
-from spandex.result_log import ResultLog
+from spandex.files.results import ResultLog
 
 
 @dataclass(frozen=True)

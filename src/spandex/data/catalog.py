@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from spandex.errors import SpandexError
-from spandex.text_files import parse_yaml
+from spandex.files.text import parse_yaml
 
 DIGEST_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
-from spandex.text_files import read_csv
+from spandex.files.text import read_csv
 
 KINDS = ("speech", "noise")
 SPLITS = ("train", "validation", "test")

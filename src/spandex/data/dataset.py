@@ -14,9 +14,9 @@ from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, Recording, open_audio
 from spandex.data.folders import paired_files
 from spandex.data.listing import READ, Listing
 from spandex.data.synthesis import SynthesisSettings
+from spandex.data.threads import map_in_order
 from spandex.errors import SpandexError
-from spandex.text_files import read_json
-from spandex.threads import map_in_order
+from spandex.files.text import read_json
 
 SNR = re.compile(r"_snr(-?\d+)_tl")
 

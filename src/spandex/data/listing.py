@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from spandex.data.audio import AudioError
+from spandex.data.threads import map_in_order
 from spandex.errors import SpandexError
 from spandex.files import sha256
-from spandex.text_files import read_json
-from spandex.threads import map_in_order
+from spandex.files.text import read_json
 
 LIST = "clips.json"
 FOLDERS = ("noisy", "clean", "noise")

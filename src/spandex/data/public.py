@@ -22,7 +22,7 @@ from spandex.data.download import RefusedError, Retry, fetch, is_address
 from spandex.data.unpack import read_sha1_list, unpack
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, sha256
-from spandex.text_files import read_csv
+from spandex.files.text import read_csv
 
 logger = logging.getLogger(__name__)
 

@@ -32,12 +32,12 @@ from spandex.data.audio import (
 )
 from spandex.data.corpus import Entry, read_manifest
 from spandex.data.listing import Listing
+from spandex.data.shards import FOLDER as SHARDS
+from spandex.data.shards import Shard
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, write_json
-from spandex.shards import FOLDER as SHARDS
-from spandex.shards import Shard
-from spandex.text_files import read_json
+from spandex.files.text import read_json
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")  # that samples pass through
 NAME_LENGTH = 100  # bytes of a clip's name for its speech files, and for its noise files

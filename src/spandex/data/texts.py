@@ -5,7 +5,7 @@ from importlib import resources
 
 import numpy as np
 
-from spandex.text_files import parse_yaml
+from spandex.files.text import parse_yaml
 
 # An English speaker has one of several accents; the other languages are spoken as espeak-ng speaks them.
 ACCENTS = {

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from spandex.data.catalog import Source
 from spandex.errors import SpandexError, one_line
 from spandex.files import write_json
-from spandex.text_files import read_json
+from spandex.files.text import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import IO
 from spandex.data.split_zip import open_split_zip
 from spandex.errors import SpandexError
 from spandex.files import sha256, write_json
-from spandex.text_files import read_json
+from spandex.files.text import read_json
 
 logger = logging.getLogger(__name__)
 

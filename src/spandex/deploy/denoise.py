@@ -24,6 +24,7 @@ from spandex.deploy.executor import Executor
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import State
 from spandex.errors import SpandexError
+from spandex.params.section import DENSITY_THRESHOLD
 
 Backend = Literal["events", "lava", "torch"]
 
@@ -82,7 +83,7 @@ def denoiser(
     path: str | os.PathLike,
     backend: Backend = "events",
     sparsity_map: SparsityMap = "auto",
-    density_threshold: float = 0.5,
+    density_threshold: float = DENSITY_THRESHOLD,
 ) -> Denoiser:
     """The denoiser of a network file.
 
@@ -146,7 +147,9 @@ class EventDenoiser(InBlocks):
 
     concurrent = True
 
-    def __init__(self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5):
+    def __init__(
+        self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = DENSITY_THRESHOLD
+    ):
         self._executor = Executor(path, sparsity_map, density_threshold)
         self.n_fft, self.hop = framing(self._executor.inputs, self._executor.outputs, path)
         self.delay = delay_steps(self.n_fft, self.hop) * self.hop

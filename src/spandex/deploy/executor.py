@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from spandex.data.threads import map_in_order
 from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, NeuronState, collect, run_input, run_layer
 from spandex.deploy.layers import Layer, file_layers
 from spandex.deploy.layout import ArrangedLayer, arrange
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
 from spandex.errors import SpandexError
-from spandex.threads import map_in_order
+from spandex.params.section import DENSITY_THRESHOLD
 
 if TYPE_CHECKING:
     from lava.lib.dl.netx import hdf5
@@ -99,7 +100,7 @@ class Executor:
         self,
         network: "str | os.PathLike | hdf5.Network",
         sparsity_map: SparsityMap = "auto",
-        density_threshold: float = 0.5,
+        density_threshold: float = DENSITY_THRESHOLD,
         **options: Any,
     ):
         layers = None

@@ -1,4 +1,4 @@
-"""Denoising by the float network, in blocks: what ``spandex.models.denoise`` computes of the whole."""
+"""Denoising by the float network, in blocks: what ``spandex.networks.denoise`` computes of the whole."""
 
 import copy
 import os
@@ -9,8 +9,8 @@ import torch
 
 from spandex.deploy.codec import CountedBlocks, framing, put_back
 from spandex.deploy.denoise import InBlocks
-from spandex.models import MaskNetwork, load_network
-from spandex.models.spectrum import frames_of, overlap_add, spectrum_of
+from spandex.networks import MaskNetwork, load_network
+from spandex.networks.spectrum import frames_of, overlap_add, spectrum_of
 
 GRAIN = 2**15  # elements that torch's loops leave to one thread
 ALIGNED_FRAMES = 16  # so many of any size fill the vectors of torch's loops, whose last elements are rounded otherwise
@@ -30,8 +30,8 @@ class FloatDenoiser(InBlocks):
     def blocks(self, audio: Iterable[np.ndarray], name: str | os.PathLike = "audio") -> Iterator[np.ndarray]:
         """See ``Denoiser``; clips shorter than a frame are followed by silence.
 
-        The bits are those of ``spandex.models.denoise`` on one thread: where more share a clip, torch rounds the phase
-        of some samples at the border of their shares otherwise.
+        The bits are those of ``spandex.networks.denoise`` on one thread: where more share a clip, torch rounds the
+        phase of some samples at the border of their shares otherwise.
         """
         n_fft, hop = self._network.n_fft, self._network.hop
         counted = CountedBlocks(audio, name)

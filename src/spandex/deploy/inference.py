@@ -28,6 +28,7 @@ from spandex.deploy.processes import AudioReceiver, AudioSource, Decoder, Delay,
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
+from spandex.params.section import DENSITY_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def infer(
     network_path: str | os.PathLike,
     clips: Sequence[tuple[np.ndarray, np.ndarray, str]],
     sparsity_map: SparsityMap = "auto",
-    density_threshold: float = 0.5,
+    density_threshold: float = DENSITY_THRESHOLD,
     run_config: Literal["sim", "loihi2"] = "sim",
     max_seconds: float | None = None,
     hop: int | None = None,

@@ -21,6 +21,7 @@ from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.netx import Network
 from spandex.deploy.processes import Decoder, Delay, Encoder, Feed, Outlet
 from spandex.deploy.sparsity_map import SparsityMap
+from spandex.params.section import DENSITY_THRESHOLD
 
 HOPS_AT_ONCE = 128  # that wait in the channels to and from Lava
 
@@ -30,7 +31,9 @@ class LavaDenoiser(InBlocks):
 
     concurrent = False  # Lava makes operating system processes of its own
 
-    def __init__(self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5):
+    def __init__(
+        self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = DENSITY_THRESHOLD
+    ):
         self._network = path, sparsity_map, density_threshold
         with processes_forgotten():
             self.n_fft, self.hop = network_framing(Network(*self._network))  # refused here rather than with a clip

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spandex.deploy.event_loops import Neurons
-from spandex.deploy.network_file import MAX_DELAY, STATE_SCALE, NetworkLayer, network_layers
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
+from spandex.networks.hdf5 import MAX_DELAY, STATE_SCALE, NetworkLayer, network_layers
+from spandex.params.section import DENSITY_THRESHOLD
 
 STATE_BITS = STATE_SCALE.bit_length() - 1  # by which an input is moved up
 SPIKE_BITS = 6  # by which a spike is moved down (netx's state_exp)
@@ -56,7 +57,7 @@ class Layer:
 
 
 def file_layers(
-    path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = 0.5
+    path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = DENSITY_THRESHOLD
 ) -> list[Layer] | None:
     """The layers of a network file as netx builds them, without Lava; None if there are others than those here.
 

@@ -14,9 +14,10 @@ from lava.lib.dl.netx.utils import NetDict
 from lava.magma.core.decorator import implements
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from spandex.deploy.network_file import DeployedLayer, network_layers, without_message_bits
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
 from spandex.errors import SpandexError, one_line
+from spandex.networks.hdf5 import DeployedLayer, network_layers, without_message_bits
+from spandex.params.section import DENSITY_THRESHOLD
 
 
 class Network(hdf5.Network):
@@ -53,7 +54,7 @@ class Network(hdf5.Network):
         self,
         path: str | os.PathLike,
         sparsity_map: SparsityMap = "auto",
-        density_threshold: float = 0.5,
+        density_threshold: float = DENSITY_THRESHOLD,
         **options: Any,
     ):
         if "sparse_fc_layer" in options:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spandex.deploy.network_file import MAX_DELAY, DeployedLayer
 from spandex.errors import SpandexError
+from spandex.networks.hdf5 import MAX_DELAY, DeployedLayer
 
 SparsityMap = bool | str | Sequence[bool] | Mapping[int, bool]
 

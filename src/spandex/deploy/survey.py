@@ -9,7 +9,8 @@ from typing import TypeVar
 import h5py
 import numpy as np
 
-from spandex.deploy.network_file import (
+from spandex.errors import SpandexError
+from spandex.networks.hdf5 import (
     UNREADABLE,
     NetworkLayer,
     Shape,
@@ -22,7 +23,6 @@ from spandex.deploy.network_file import (
     text,
     threshold_of,
 )
-from spandex.errors import SpandexError
 
 CONNECTED = ("dense", "dense_rec")  # whose weights netx takes as a matrix
 WEIGHTS = ("weight", "weight/real", "weight/imag", "weight_rec")

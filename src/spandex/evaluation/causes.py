@@ -13,11 +13,11 @@ import torch
 from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode, within_range
 from spandex.deploy.executor import Executor
 from spandex.deploy.fixed_point import Layer
-from spandex.deploy.network_file import MAX_DELAY
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
-from spandex.models import MaskNetwork
+from spandex.networks import MaskNetwork
+from spandex.networks.hdf5 import MAX_DELAY
 
 CAUSES = ("framing", "delay_clamp", "rounding", "exponents", "output_wrap")
 

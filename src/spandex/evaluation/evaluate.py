@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from spandex.data.audio import SAMPLE_RATE_HZ
+from spandex.data.threads import map_in_order
 from spandex.deploy.codec import encode
 from spandex.errors import SpandexError
 from spandex.evaluation.causes import CAUSES, loss_by_cause
@@ -16,11 +17,10 @@ from spandex.evaluation.pairs import Clip, Pair
 from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores
 from spandex.evaluation.subject import Subject
 from spandex.evaluation.summary import differences, summarise
+from spandex.files.results import ResultLog
 from spandex.metrics import Dnsmos
 from spandex.metrics.dnsmos import one_thread_an_operation
 from spandex.metrics.latency import buffer_latency_s
-from spandex.result_log import ResultLog
-from spandex.threads import map_in_order
 
 EXPLAINED_LOSS_DB = 0.05  # a larger loss of fixed point against float is reported by cause
 

@@ -15,7 +15,7 @@ from spandex.evaluation.subject import Subject
 from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
 from spandex.metrics.dnsmos import mean_score
 from spandex.metrics.latency import buffer_latency_s, network_latency_s
-from spandex.models import MaskNetwork, denoise
+from spandex.networks import MaskNetwork, denoise
 
 ALL_HOPS = "_all_hops"  # ends the name of a MOS that is not over the challenge's hops alone
 

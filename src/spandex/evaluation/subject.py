@@ -11,7 +11,8 @@ from spandex.deploy.sparsity_map import SparsityMap
 from spandex.files import sha256
 from spandex.kernels import accelerate
 from spandex.metrics import NetworkSize, network_size
-from spandex.models import MaskNetwork, from_hdf5, load_state
+from spandex.networks import MaskNetwork, from_hdf5, load_state
+from spandex.params.section import DENSITY_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def load_subject(
     float_network: MaskNetwork | None = None,
     float_path: str | os.PathLike | None = None,
     sparsity_map: SparsityMap = "auto",
-    density_threshold: float = 0.5,
+    density_threshold: float = DENSITY_THRESHOLD,
     hop: int | None = None,
 ) -> Subject:
     """Load a network.

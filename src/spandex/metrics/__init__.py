@@ -1,19 +1,8 @@
-"""What a denoiser is judged by: SI-SNR, DNSMOS, events and power proxy, latency, size."""
+"""What a denoiser is judged by: SI-SNR, DNSMOS, events and power proxy, latency, size.
 
-from spandex.metrics.dnsmos import Dnsmos, DnsmosScore
-from spandex.metrics.latency import codec_latency_s
-from spandex.metrics.power import EventCounter, pdp_proxy, power_proxy
-from spandex.metrics.si_snr import si_snr
-from spandex.metrics.size import NetworkSize, network_size
+Modules are loaded when something of theirs is first asked for, as ``__init__.pyi`` says.
+"""
 
-__all__ = [
-    "Dnsmos",
-    "DnsmosScore",
-    "EventCounter",
-    "NetworkSize",
-    "codec_latency_s",
-    "network_size",
-    "pdp_proxy",
-    "power_proxy",
-    "si_snr",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -99,7 +99,7 @@ def network_size(path: str | os.PathLike) -> NetworkSize:
     Raises:
         SpandexError: the file is no network that Lava runs, or has weights that are not of dense layers.
     """
-    from spandex.deploy.network_file import network_layers  # deploy itself measures, so it cannot be imported first
+    from spandex.networks.hdf5 import network_layers  # deploy itself measures, so it cannot be imported first
 
     layers = network_layers(path)
     for layer in layers:

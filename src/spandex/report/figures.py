@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from spandex.files import atomic_path
-from spandex.text_files import read_numbers
+from spandex.files.text import read_numbers
 
 FORMATS = {
     "png": {"Software": None},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spandex.deploy.network_file import deployed_weights
+from spandex.networks.hdf5 import deployed_weights
 
 LARGEST = 256  # Lava holds -256 to 254
 BIN_WIDTH = 8  # of a histogram, at least; quantisation and netx, which fills 8 bits, may leave wider steps

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.files import atomic_path, write_json
-from spandex.text_files import read_csv
+from spandex.files.text import read_csv
 
 # short name of a metric: key in the scores of spandex.evaluation, factor to its unit, decimals; fewer decimals than an
 # order of summation decides

@@ -11,15 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from spandex.companions.report import SCOPE, Section
-from spandex.companions.tabular import cell_parts, cell_text, cell_value, numeric_columns
 from spandex.files import atomic_path
 from spandex.report.charts import Chart
 from spandex.report.claims import Finding, Verdict
 from spandex.report.clips import Example
 from spandex.report.comparison import Significance
 from spandex.report.origin import Time
+from spandex.report.papers import SCOPE, Section
 from spandex.report.side_by_side import Line, columns, heading
+from spandex.report.tabular import cell_parts, cell_text, cell_value, numeric_columns
 from spandex.report.wording import number
 
 SYMBOLS = {Significance.BETTER: "✓", Significance.WORSE: "✗", Significance.OPEN: "≈"}

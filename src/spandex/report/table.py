@@ -14,8 +14,8 @@ from typing import Any
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
+from spandex.files.text import read_csv
 from spandex.report.tex import escape
-from spandex.text_files import read_csv
 
 Metrics = Mapping[str, Any]
 

@@ -2,8 +2,9 @@
 
 Source: the synapse rule of Chakraborty, Kang, Kumar and Mukhopadhyay, "Sparse spiking neural network: exploiting
 heterogeneity in timescales for pruning recurrent SNN", ICLR 2024, after Moore and Chaudhuri, "Using noise to probe
-recurrent neural network structure and prune synapses", NeurIPS 2020; see ``spandex.noise_rule``. Their Lyapunov
-exponents, betweenness and time constants say nothing of a feed-forward network: docs/explanation/lyapunov_pruning.md.
+recurrent neural network structure and prune synapses", NeurIPS 2020; see ``spandex.sparsify.noise_rule``. Their
+Lyapunov exponents, betweenness and time constants say nothing of a feed-forward network; see
+docs/explanation/lyapunov_pruning.md.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from spandex import noise_rule
 from spandex.errors import SpandexError
 from spandex.metrics.weights import nonzero
+from spandex.sparsify import noise_rule
 from spandex.sparsify.chain import Link, chain
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.pruner import share

@@ -72,7 +72,7 @@ def _missing_audio_gb(params: Params, data: Path) -> float:
 
 def _check_network(params: Params) -> None:
     from spandex.deploy.sparsity_map import resolve_sparsity_map
-    from spandex.models import load_state
+    from spandex.networks import load_state
     from spandex.steps.common import new_network
 
     network = new_network(params)

@@ -3,7 +3,7 @@
 import torch
 
 from spandex.errors import SpandexError
-from spandex.models import SDNN, MaskNetwork, from_factory
+from spandex.networks import SDNN, MaskNetwork, from_factory
 from spandex.params import Params
 
 

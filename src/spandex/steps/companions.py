@@ -8,10 +8,10 @@ from spandex.companions.denoiser import claims as denoiser_claims
 from spandex.companions.denoiser.runs import TITLE, by_repeat
 from spandex.companions.papers import paper
 from spandex.companions.report import write_paper_report
+from spandex.files.text import read_json
 from spandex.params import Params
 from spandex.steps.results import network_scores
 from spandex.steps.tracking import log_companions, log_paper
-from spandex.text_files import read_json
 
 
 def companion_report(params: Params, name: str, runs: Sequence[Path], run: Path, output: Path) -> None:

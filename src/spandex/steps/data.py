@@ -11,10 +11,10 @@ from spandex import data
 from spandex.checkout import resolved_mirror
 from spandex.data.listing import list_files
 from spandex.data.public import find_test_set, prepare_corpus
+from spandex.data.shards import Shard
 from spandex.files import write_json
 from spandex.params import Params
-from spandex.provenance import produced_by
-from spandex.shards import Shard
+from spandex.pipeline.provenance import produced_by
 
 
 def corpus(params: Params, manifest: Path, workers: int) -> None:

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from spandex.data.audio import SAMPLE_RATE_HZ, format_of, open_audio, read_blocks, resampled, write_channels
 from spandex.data.folders import CONTAINERS, audio_files
+from spandex.data.threads import map_in_order
 from spandex.deploy.denoise import Backend, Denoiser, EventDenoiser, denoiser
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.deploy.stream import stream
 from spandex.errors import SpandexError, Stopped
 from spandex.files import refuse_overwriting
-from spandex.threads import map_in_order
+from spandex.params.section import DENSITY_THRESHOLD
 
 PROGRESS = "{l_bar}{bar}| {n:.2f}/{total} files [{elapsed}<{remaining}]"
 
@@ -29,7 +30,7 @@ def denoise(
     net: Path,
     backend: Backend = "events",
     sparsity_map: str = "auto",
-    density_threshold: float = 0.5,
+    density_threshold: float = DENSITY_THRESHOLD,
     workers: int | None = None,
 ) -> None:
     """Denoise a file, or every WAV, FLAC and OGG file of a folder and the folders within it.
@@ -91,7 +92,7 @@ def denoise(
     print(f"denoised {audio_s:.1f} s of audio in {seconds:.1f} s, {len(pairs)} file(s): {output}")
 
 
-def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: float = 0.5) -> None:
+def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD) -> None:
     """Denoise standard input to standard output, raw 16 kHz mono audio of 16-bit little-endian samples, as it comes.
 
     Raises:

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from spandex import metrics
 from spandex.data import NoisySpeech
+from spandex.data.shards import FOLDER as SHARDS
+from spandex.data.shards import Shard
 from spandex.deploy.codec import HOPS_PER_FRAME
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError
@@ -18,14 +20,13 @@ from spandex.evaluation import evaluate as evaluate_pairs
 from spandex.evaluation import known_inputs, load_subject, pair_clips
 from spandex.evaluation.summary import CONFIDENCE
 from spandex.files import PARTIAL, refuse_overwriting, write_json
-from spandex.models import istft, stft
+from spandex.files.results import ResultLog
+from spandex.files.text import read_json
+from spandex.networks import istft, stft
 from spandex.params import Params
-from spandex.provenance import code_digest, produced_by
-from spandex.result_log import ResultLog
-from spandex.shards import FOLDER as SHARDS
-from spandex.shards import Shard
+from spandex.params.section import DENSITY_THRESHOLD
+from spandex.pipeline.provenance import code_digest, produced_by
 from spandex.steps.common import new_network
-from spandex.text_files import read_json
 
 SHOWN_FAILURES = 5  # in the error message; JSON has all
 
@@ -44,7 +45,7 @@ def evaluate(
     workers: int | None = None,
     hop: int | None = None,
     sparsity_map: str = "auto",
-    density_threshold: float = 0.5,
+    density_threshold: float = DENSITY_THRESHOLD,
     params: Params | None = None,
     shard: Shard | None = None,
 ) -> None:

@@ -8,9 +8,9 @@ from spandex.checkout import resolved_mirror
 from spandex.companions.papers import paper
 from spandex.companions.work import Work
 from spandex.files import PARTIAL, write_json
+from spandex.files.results import ResultLog
 from spandex.params import Params
-from spandex.provenance import code_digest, produced_by
-from spandex.result_log import ResultLog
+from spandex.pipeline.provenance import code_digest, produced_by
 from spandex.train import choose_device
 from spandex.train.reproducible import reproducible
 

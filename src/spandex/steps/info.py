@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from spandex.deploy.network_file import DeployedLayer, without_message_bits
 from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
 from spandex.deploy.survey import SurveyedLayer, survey
 from spandex.errors import SpandexError
 from spandex.metrics.size import LayerSize, deployed_size
+from spandex.networks.hdf5 import DeployedLayer, without_message_bits
+from spandex.params.section import DENSITY_THRESHOLD
 
 COLUMNS = {  # heading of the table: what describe() calls it
     "layer": "index",
@@ -33,7 +34,9 @@ COLUMNS = {  # heading of the table: what describe() calls it
 MESSAGE_BITS = {"SDNN": 16}  # that netx gives the neurons' messages, sign included; all others send 1 or nothing
 
 
-def info(net: Path, as_json: bool = False, sparsity_map: str = "auto", density_threshold: float = 0.5) -> None:
+def info(
+    net: Path, as_json: bool = False, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD
+) -> None:
     """Print ``describe``: a table with the totals below, or JSON.
 
     Raises:
@@ -43,7 +46,7 @@ def info(net: Path, as_json: bool = False, sparsity_map: str = "auto", density_t
     print(json.dumps(found, indent=2) if as_json else "\n".join(_text(found)))
 
 
-def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = 0.5) -> dict[str, Any]:
+def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD) -> dict[str, Any]:
     """Layers and size of a network file, and what runs them, as JSON can hold it; warns of delays that get clamped.
 
     Args:

@@ -12,11 +12,11 @@ import torch
 from spandex.data import NoisySpeech
 from spandex.errors import SpandexError
 from spandex.files import refuse_overwriting
-from spandex.models import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
-from spandex.references import source_digest
+from spandex.files.text import parse_yaml
+from spandex.networks import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
+from spandex.networks.references import source_digest
 from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, shrink, sparsity
 from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
-from spandex.text_files import parse_yaml
 from spandex.train import TrainSettings, choose_device
 
 NETWORK_FILES = ("network.pt", "network.net")

@@ -8,8 +8,9 @@ from typing import Any
 from spandex.companions.report import companion_sections
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.evaluation import differences, load_subject
+from spandex.files.text import read_csv
 from spandex.params import Params
-from spandex.provenance import dirty, produced_by, revision
+from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.report import charts, claims, clips, origin, side_by_side, table
 from spandex.report.comparison import Differences
 from spandex.report.figures import KneePoint, knee_point
@@ -19,7 +20,6 @@ from spandex.report.numbers import CURVE_COLUMNS
 from spandex.report.page import Highlight, Origin, Page
 from spandex.report.wording import interval, number
 from spandex.steps.results import network_scores
-from spandex.text_files import read_csv
 
 BOARD = "ndns_track1_test_set_1.csv"
 Metrics = Mapping[str, Any]

@@ -7,6 +7,7 @@ from typing import Any
 from spandex.companions.report import write_summary
 from spandex.evaluation import differences
 from spandex.files import atomic_path
+from spandex.files.text import read_json
 from spandex.params import Params
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence, findings
@@ -17,7 +18,6 @@ from spandex.report.page import write_page
 from spandex.steps.page import page_of
 from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_build
-from spandex.text_files import read_json
 
 REFERENCE = Path("reports/reference")
 FIGURES = (

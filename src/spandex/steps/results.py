@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from spandex.models import load_state
+from spandex.files.text import read_json
+from spandex.networks import load_state
 from spandex.params import Params
 from spandex.sparsify import sparsity
 from spandex.steps.common import new_network
-from spandex.text_files import read_json
 
 
 def noisy_scores(reports: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from spandex.deploy.executor import Executor, LayerActivity, whole_numbers
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, one_line
 from spandex.files import atomic_path, refuse_overwriting
+from spandex.params.section import DENSITY_THRESHOLD
 
 
 def run(
@@ -20,7 +21,7 @@ def run(
     output: Path,
     backend: str = "events",
     sparsity_map: str = "auto",
-    density_threshold: float = 0.5,
+    density_threshold: float = DENSITY_THRESHOLD,
     input_message_bits: int | None = None,
 ) -> None:
     """Run ``net`` on a NumPy file of whole numbers (inputs, steps) and write int32 (outputs, steps).

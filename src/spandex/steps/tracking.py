@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from spandex.errors import SpandexError
 from spandex.files import sha256
+from spandex.files.text import read_json, read_numbers
 from spandex.params import Params
-from spandex.provenance import dirty, produced_by, revision
-from spandex.text_files import read_json, read_numbers
+from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.tracking.build import Build, Report, TrackingError, default_uri, is_server, local_uri, sqlite_file
 from spandex.tracking.client import check_file
 from spandex.tracking.fallback import log_report, start_locally

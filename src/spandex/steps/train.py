@@ -9,10 +9,10 @@ from spandex.data import NoisySpeech, SegmentBatches
 from spandex.data.catalog import source
 from spandex.data.download import fetch
 from spandex.files import sha256
-from spandex.models import MaskNetwork, load_state, save_state
+from spandex.networks import MaskNetwork, load_state, save_state
+from spandex.networks.references import source_digest
 from spandex.params import Params
-from spandex.provenance import code_digest
-from spandex.references import source_digest
+from spandex.pipeline.provenance import code_digest
 from spandex.sparsify import Sparsifier
 from spandex.steps.common import new_network
 from spandex.steps.fitting import fit_accelerated, own_batches

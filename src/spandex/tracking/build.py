@@ -8,7 +8,7 @@ from typing import Any
 from spandex.checkout import main_checkout
 from spandex.errors import SpandexError
 from spandex.files import write_json
-from spandex.text_files import read_json
+from spandex.files.text import read_json
 
 
 class TrackingError(SpandexError):

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from mlflow.tracking import MlflowClient
 
+from spandex.files.locking import locked
 from spandex.tracking.build import Build, Report, TrackingError, is_server, local_uri
 from spandex.tracking.client import reach
-from spandex.tracking.locking import locked
 from spandex.tracking.runs import alive, model_run, start_build
 from spandex.tracking.store import Row, log_rows
 
@@ -97,11 +97,11 @@ def log_report(path: Path, report: Report, operation: Callable[[MlflowClient, Bu
         _open_again(path)
         log_to_build(path, operation)
     except TrackingError as error:
-        with locked(path):
+        with locked(path, TrackingError):
             build = Build.load(path)
             replace(build, unlogged=build.unlogged | {key: asdict(report)}, problem=str(error)).save(path)
         raise
-    with locked(path):
+    with locked(path, TrackingError):
         build = Build.load(path)
         left = {other: fields for other, fields in build.unlogged.items() if other != key}
         replace(build, unlogged=left).save(path)
@@ -109,7 +109,7 @@ def log_report(path: Path, report: Report, operation: Callable[[MlflowClient, Bu
 
 def _open_again(path: Path) -> None:
     """Start the run of a local build anew where the store could not be used before, or has been replaced."""
-    with locked(path):
+    with locked(path, TrackingError):
         build = Build.load(path)
         if is_server(build.tracking_uri) or alive(build):
             return
@@ -119,7 +119,7 @@ def _open_again(path: Path) -> None:
 
 def _go_local(path: Path, why: Exception) -> Build:
     """Open the build of a file in the local store, unless another process has done so."""
-    with locked(path):
+    with locked(path, TrackingError):
         build = Build.load(path)
         if is_server(build.tracking_uri):
             build = start_locally(build.tracking_uri, build.name, build.params, build.tags, why, build.run_id)

@@ -13,10 +13,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.time import get_current_time_millis
 
 from spandex.errors import SpandexError
+from spandex.files.locking import locked
 from spandex.params import flatten
-from spandex.tracking.build import sqlite_file
+from spandex.tracking.build import TrackingError, sqlite_file
 from spandex.tracking.client import reach
-from spandex.tracking.locking import locked
 
 EXPERIMENT = "spandex"
 MAX_PARAM_LENGTH = 6000  # characters; MLflow refuses longer values
@@ -61,7 +61,7 @@ def create_store(uri: str, experiment: str = EXPERIMENT) -> str:
         return client.create_experiment(experiment, artifact_location=_artifact_location(uri))
 
     file = sqlite_file(uri)
-    with contextlib.nullcontext() if file is None else locked(file):
+    with contextlib.nullcontext() if file is None else locked(file, TrackingError):
         return reach(uri, create)
 
 

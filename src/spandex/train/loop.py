@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from spandex.errors import SpandexError, Stopped
-from spandex.models import MaskNetwork, denoise, istft, magnitudes, stft
+from spandex.networks import MaskNetwork, denoise, istft, magnitudes, stft
 from spandex.sparsify import Sparsifier, sparsity
 from spandex.train.checkpoint import Checkpoints
 from spandex.train.logs import CsvLog, Row
@@ -116,7 +116,7 @@ def fit(
 
     Args:
         network: magnitude (batch, bins, steps) -> denoised magnitude, with attributes ``n_fft`` and ``hop`` in
-            samples, such as ``spandex.models.SDNN``; on ``device`` already if there is a pruner.
+            samples, such as ``spandex.networks.SDNN``; on ``device`` already if there is a pruner.
         train_batches: training batches at 16 kHz.
         validation_clips: whole clips to validate on after each epoch.
         settings: what decides the run; ``batch_size`` is that of all processes together.

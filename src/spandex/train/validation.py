@@ -9,7 +9,7 @@ import torch
 
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
-from spandex.models import denoise
+from spandex.networks import denoise
 from spandex.train.losses import audible
 from spandex.train.world import World
 

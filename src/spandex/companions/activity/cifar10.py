@@ -3,8 +3,8 @@
 from typing import Any
 
 from spandex.companions.activity.experiment import Experiment
-from spandex.companions.activity.settings import Activity
 from spandex.companions.work import Work
+from spandex.params.companions.activity import Activity
 
 
 def run(settings: Activity, work: Work) -> dict[str, Any]:

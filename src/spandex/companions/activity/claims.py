@@ -19,11 +19,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from spandex.companions.activity.settings import Activity
-from spandex.companions.results import Runs, Table, over_seeds, shown
+from spandex.companions.results import Runs, over_seeds, shown
 from spandex.metrics.bootstrap import Interval
+from spandex.params.companions.activity import Activity
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.figures import STYLE, save_figure
+from spandex.report.tabular import Table
 from spandex.report.wording import number
 
 Run = Mapping[str, Any]

@@ -23,11 +23,11 @@ import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from spandex.companions.activity.conversion import normalised, simulate
 from spandex.companions.activity.networks import ReluNetwork, relu_network
 from spandex.companions.activity.operations import operations, spike_fan_outs
-from spandex.companions.activity.settings import Activity, Network
 from spandex.companions.images import SETS
 from spandex.companions.training import Labelled, accuracy, prepare, train
 from spandex.companions.work import Work
 from spandex.errors import SpandexError
+from spandex.params.companions.activity import Activity, Network
 from spandex.sparsify.activity import PSI, Psi
 from spandex.train.checkpoint import read_checkpoint, write_checkpoint
 

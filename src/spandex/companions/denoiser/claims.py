@@ -8,12 +8,13 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from spandex.companions.denoiser.variants import DENSE, METHODS, Variant
-from spandex.companions.results import Runs, Table, error_bars, over_seeds, percent_change, shown
+from spandex.companions.results import Runs, error_bars, over_seeds, percent_change, shown
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Sparsify
+from spandex.params.variants import DENSE, METHODS, Variant
 from spandex.report.claims import Finding, judge
 from spandex.report.figures import STYLE, save_figure
+from spandex.report.tabular import Table
 
 EQUAL_DB = 0.1  # SI-SNR that counts as equal: a fifth of what the write-up lost at 75 %
 LABELS = {

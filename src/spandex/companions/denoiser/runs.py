@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from spandex.companions.denoiser.variants import variants
+from spandex.params.variants import variants
 
 TITLE = "Every method on the denoiser"
 METRICS = (

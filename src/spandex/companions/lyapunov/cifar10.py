@@ -14,9 +14,9 @@ import torch
 from spandex.companions.images import Images
 from spandex.companions.lyapunov.network import Recurrent, Simulation, input_weights
 from spandex.companions.lyapunov.readout import Readout
-from spandex.companions.lyapunov.settings import Cifar10, Lyapunov
 from spandex.companions.lyapunov.variants import run_variants
 from spandex.companions.work import Work
+from spandex.params.companions.lyapunov import Cifar10, Lyapunov
 
 CLASSES = 10
 BATCH = 500  # images at a time

@@ -12,12 +12,13 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from spandex.companions.lyapunov.settings import Lyapunov
 from spandex.companions.lyapunov.variants import ACTIVITY, KINDS, PRUNED, RANDOM_PEER, VARIANTS
-from spandex.companions.results import Runs, Table, error_bars, over_seeds, percent_change, shown
+from spandex.companions.results import Runs, error_bars, over_seeds, percent_change, shown
 from spandex.metrics.bootstrap import Interval
+from spandex.params.companions.lyapunov import Lyapunov
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.figures import STYLE, save_figure
+from spandex.report.tabular import Table
 
 EQUAL_PERCENT = 10.0  # of an RMSE
 EQUAL_POINTS = 2.0  # of an accuracy

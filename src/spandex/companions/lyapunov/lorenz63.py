@@ -9,9 +9,9 @@ import torch
 from spandex.companions.lyapunov import attractor
 from spandex.companions.lyapunov.network import Recurrent, Simulation, input_weights
 from spandex.companions.lyapunov.readout import Readout
-from spandex.companions.lyapunov.settings import Lorenz63, Lyapunov
 from spandex.companions.lyapunov.variants import run_variants
 from spandex.companions.work import Work
+from spandex.params.companions.lyapunov import Lorenz63, Lyapunov
 
 TRACE = 5.0  # steps, time constant of the filter through which the readout sees spikes
 INPUTS, TRAJECTORY, TEST = 11, 12, 13  # offsets of seeds

@@ -28,7 +28,7 @@ import snntorch
 import torch
 from scipy import stats
 
-from spandex.companions.lyapunov.settings import Network
+from spandex.params.companions.lyapunov import Network
 
 STEEPNESS = 2.0  # of the surrogate; with it its derivative has the integral 1
 THRESHOLD = 1.0

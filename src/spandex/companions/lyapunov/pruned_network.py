@@ -5,11 +5,11 @@ import zlib
 import numpy as np
 import torch
 
-from spandex import noise_rule
 from spandex.companions.lyapunov import pruning
 from spandex.companions.lyapunov.network import Activity, Recurrent, make_network
-from spandex.companions.lyapunov.settings import Lyapunov, Pruning
 from spandex.companions.lyapunov.spectrum import Spectrum
+from spandex.params.companions.lyapunov import Lyapunov, Pruning
+from spandex.sparsify import noise_rule
 
 NOISE, SEARCH, DRAWS = 1, 2, 3  # offsets of seeds
 

@@ -5,10 +5,10 @@ import numpy as np
 import optuna
 import torch
 
-from spandex import noise_rule
 from spandex.companions.lyapunov.network import THRESHOLD, Activity, Recurrent, jacobians, noise_driven
-from spandex.companions.lyapunov.settings import Pruning
 from spandex.companions.lyapunov.spectrum import Spectrum, map_spectrum
+from spandex.params.companions.lyapunov import Pruning
+from spandex.sparsify import noise_rule
 
 STABILITY = 0.1  # of the mean leak, how far the noise-driven linear network is kept from instability
 RANGE = 2.0  # time constants and shapes are searched between those before over this and times this

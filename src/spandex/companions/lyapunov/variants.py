@@ -5,11 +5,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from spandex import noise_rule
 from spandex.companions.lyapunov.network import Recurrent
 from spandex.companions.lyapunov.pruned_network import dense_network, digest, pruned_network
-from spandex.companions.lyapunov.settings import Lyapunov
 from spandex.companions.work import Work
+from spandex.params.companions.lyapunov import Lyapunov
+from spandex.sparsify import noise_rule
 
 RANDOM = 4  # offset of the seed
 KINDS = {"heterogeneous": True, "homogeneous": False}

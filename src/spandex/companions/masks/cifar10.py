@@ -12,9 +12,9 @@ from spandex.companions.masks.connections import costs, living_connections, oper
 from spandex.companions.masks.mask import Mask
 from spandex.companions.masks.network import SpikingConvNet
 from spandex.companions.masks.search import Search, magnitude_pruning
-from spandex.companions.masks.settings import Masks
 from spandex.companions.training import Labelled
 from spandex.companions.work import Work
+from spandex.params.companions.masks import Masks
 from spandex.train.checkpoint import read_checkpoint, write_checkpoint
 
 SEARCHES = {  # what has scores, by name of the variant

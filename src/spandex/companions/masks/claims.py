@@ -25,11 +25,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from spandex.companions.masks.settings import Masks
-from spandex.companions.results import Runs, Table, over_seeds, shown
+from spandex.companions.results import Runs, over_seeds, shown
 from spandex.metrics.bootstrap import Interval
+from spandex.params.companions.masks import Masks
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.figures import STYLE, save_figure
+from spandex.report.tabular import Table
 
 LABELS = {
     "dense": "dense",

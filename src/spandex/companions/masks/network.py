@@ -12,7 +12,7 @@ from snntorch import surrogate
 from torch.func import functional_call
 
 from spandex.companions.masks.mask import Mask
-from spandex.companions.masks.settings import Masks
+from spandex.params.companions.masks import Masks
 
 CLASSES = 10
 STAGES = 2

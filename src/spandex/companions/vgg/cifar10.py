@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from spandex.companions.training import Labelled, accuracy, prepare, train
+from spandex.companions.vgg import PRUNED
 from spandex.companions.vgg.fan_out import synapses, traffic
 from spandex.companions.vgg.in_lava import run_image
 from spandex.companions.vgg.network import SpikingVgg
-from spandex.companions.vgg.settings import PRUNED, Vgg
 from spandex.companions.work import Work
-from spandex.deploy.network_file import deployed_weights
-from spandex.models.files import export_hdf5, load_state, save_state
+from spandex.networks.files import export_hdf5, load_state, save_state
+from spandex.networks.hdf5 import deployed_weights
+from spandex.params.companions.vgg import Vgg
 from spandex.sparsify import Iterative, NeuronPruner, Pruner, shrink
 from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.together import Together

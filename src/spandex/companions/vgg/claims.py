@@ -8,11 +8,13 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from spandex.companions.results import Runs, Table, over_seeds, percent_change, shown
-from spandex.companions.vgg.settings import PRUNED, Vgg
+from spandex.companions.results import Runs, over_seeds, percent_change, shown
+from spandex.companions.vgg import PRUNED
 from spandex.metrics.bootstrap import Interval
+from spandex.params.companions.vgg import Vgg
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.figures import STYLE, save_figure
+from spandex.report.tabular import Table
 
 PUBLISHED = "no number at hand"
 POINTS = 3.0  # of accuracy: Shi et al. 2024 call 2.19 points a small loss for a network with 0.6 % of its connections

@@ -4,7 +4,7 @@ import torch
 from lava.lib.dl import slayer
 
 from spandex.companions.images import CLASSES
-from spandex.companions.vgg.settings import Vgg
+from spandex.params.companions.vgg import Vgg
 
 CLIP = 2.0  # standard deviations from the mean at which a pixel spikes at every step
 

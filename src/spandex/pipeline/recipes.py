@@ -19,14 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 from spandex.checkout import PACKAGE, package_files, resolved_mirror
 from spandex.errors import SpandexError
 from spandex.files import sha256, write_json
+from spandex.files.text import read_json
+from spandex.networks.references import source_digest
 from spandex.params import Params, flatten
-from spandex.references import source_digest
-from spandex.text_files import read_json
 
 SUFFIX = ".recipe.json"
 MARK = ".begun.json"  # in place of it while a command is at work
-NO_PART = ("spandex.cli", "spandex.tracking", "spandex.steps.tracking")  # in the results: arguments, and logging
-TYPED = ".settings"  # ends the name of a module that types parameters, whose values are recorded themselves
+# of the results: arguments, the types of parameters, whose values are recorded themselves, sidecars, and logging
+NO_PART = ("spandex.cli", "spandex.params", "spandex.pipeline", "spandex.tracking", "spandex.steps.tracking")
 UNSEEN = "unseen"
 LIBRARIES = {
     "espeakng_loader": "espeakng-loader",
@@ -260,14 +260,10 @@ def _loaded(files: Iterable[Path]) -> set[Path]:
     modules = {
         Path(module.__file__).resolve()
         for name, module in sys.modules.items()
-        if f"{name}.".startswith("spandex.") and not _no_part(name) and getattr(module, "__file__", None)
+        if f"{name}.".startswith("spandex.") and not name.startswith(NO_PART) and getattr(module, "__file__", None)
     }
     folders = {module.parent for module in modules}
     return {file for file in files if file in modules or (file.suffix != ".py" and _package_of(file) in folders)}
-
-
-def _no_part(module: str) -> bool:
-    return module.startswith(NO_PART) or (module.startswith("spandex.companions.") and module.endswith(TYPED))
 
 
 def _package_of(file: Path) -> Path:

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from spandex.section import Count, Fraction, Positive, Section
+from spandex.params.section import Count, Fraction, Positive, Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

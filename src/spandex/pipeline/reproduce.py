@@ -13,7 +13,7 @@ from typing import NamedTuple
 from spandex import params as parameters
 from spandex.checkout import EXPERIMENTS, main_checkout
 from spandex.errors import SpandexError, one_line
-from spandex.text_files import read_json
+from spandex.files.text import read_json
 
 LOCK_FILE = "requirements.lock"
 Numbers = Mapping[str, Mapping[str, float]]

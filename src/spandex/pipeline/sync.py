@@ -14,8 +14,8 @@ from typing import NamedTuple
 from spandex.errors import SpandexError
 from spandex.files import PARTIAL
 from spandex.params import Params
-from spandex.phases import products, written
-from spandex.recipes import MARK, SUFFIX, Recipe, claimed, mark, sidecar
+from spandex.pipeline.phases import products, written
+from spandex.pipeline.recipes import MARK, SUFFIX, Recipe, claimed, mark, sidecar
 
 Claims = Mapping[Path, list[Path]]  # outputs by the sidecar or mark that names them
 CLOCK_SKEW_S = 2.0  # between the clocks of machines with a common disk

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from spandex.build import lock
 from spandex.errors import SpandexError, one_line
 from spandex.params import Params
-from spandex.sync import sync
+from spandex.pipeline.build import lock
+from spandex.pipeline.sync import sync
 
 DVC = (sys.executable, "-m", "dvc")
 WRITING = ("apply", "run")  # the parts of dvc exp that overwrite the workspace's outs

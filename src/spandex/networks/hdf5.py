@@ -16,8 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spandex.deploy.storage import check_storage
 from spandex.errors import SpandexError
+from spandex.networks.storage import check_storage
 
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
 RUNNABLE_LAYERS = ("input", "flatten", "dense", "dense_rec", "conv")  # that netx of lava-dl 0.6 builds

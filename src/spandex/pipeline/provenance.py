@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from spandex.checkout import PACKAGE
 from spandex.files import sha256
 from spandex.params import Params
 
@@ -30,7 +31,7 @@ def _digest_below(root: Path) -> str:
     digest = hashlib.sha256()
     parts = CODE
     if not Path(root, "src", "spandex").is_dir():
-        root, parts = Path(__file__).parents[1], ("spandex",)
+        root, parts = PACKAGE.parent, (PACKAGE.name,)
     for part in parts:
         path = Path(root, part)
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

@@ -4,9 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from spandex.section import Count, Fraction, Positive, Section
-
-PRUNED = "neurons and weights"  # the variant that is the write-up's
+from spandex.params.section import Count, Fraction, Positive, Section
 
 
 class Neuron(Section):

@@ -11,11 +11,11 @@ from typing import NoReturn
 
 from spandex.errors import SpandexError, one_line
 from spandex.params import Params
-from spandex.phases import products
-from spandex.provenance import is_repository
-from spandex.recipes import is_made
+from spandex.pipeline.phases import products
+from spandex.pipeline.provenance import is_repository
+from spandex.pipeline.recipes import is_made
+from spandex.pipeline.sync import sync
 from spandex.report.terminal import fitted
-from spandex.sync import sync
 from spandex.tracking import notice
 
 STAGES = ("data", "baseline", "sparsify", "export", "infer", "evaluate", "report")  # of dvc.yaml

@@ -9,9 +9,9 @@ import torch
 from lava.lib.dl.slayer.block import sigma_delta
 
 from spandex.errors import SpandexError, one_line
-from spandex.models.files import export_hdf5
-from spandex.models.sdnn import MaskNetwork
-from spandex.references import resolve
+from spandex.networks.files import export_hdf5
+from spandex.networks.references import resolve
+from spandex.networks.sdnn import MaskNetwork
 
 
 def from_factory(name: str, arguments: Mapping[str, Any], n_fft: int, hop: int) -> MaskNetwork:
@@ -72,7 +72,7 @@ def _check(name: str, blocks: list[Any]) -> None:
 
 def _check_deployable(network: MaskNetwork) -> None:
     """Export once and read it, so that what cannot be deployed is refused before it is trained."""
-    from spandex.deploy.network_file import network_layers  # deploy needs this package
+    from spandex.networks.hdf5 import network_layers  # deploy needs this package
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.net"

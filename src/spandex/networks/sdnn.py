@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from lava.lib.dl import slayer
 
-from spandex.models.spectrum import istft, stft
+from spandex.networks.spectrum import istft, stft
 
 MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before quantisation (challenge baseline: stft_mean)
 INPUT_STEP = 1 / 64  # quantisation step of the network's input (challenge baseline: input_quantizer)

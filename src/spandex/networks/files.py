@@ -17,7 +17,7 @@ import torch
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
-from spandex.models.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
+from spandex.networks.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
 
 ORIGINAL, MASK = "_orig", "_mask"  # what torch.nn.utils.prune adds to the name of a pruned parameter
 
@@ -104,7 +104,7 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
         SpandexError: the file is missing, is no network that Lava could run, or no mask network: dense sigma-delta
             layers after an input layer, without bias, that end with as many neurons as they begin with.
     """
-    from spandex.deploy.network_file import network_layers  # deploy needs this package
+    from spandex.networks.hdf5 import network_layers  # deploy needs this package
 
     found = network_layers(path)  # refuses what cannot be right
     types = [layer.type for layer in found]

@@ -1,4 +1,4 @@
-"""Networks as Lava processes."""
+"""Real clips through the chain of Lava processes."""
 
 from pathlib import Path
 
@@ -8,20 +8,9 @@ from spandex.data import NoisySpeech
 from spandex.deploy import Executor, infer
 from spandex.deploy.codec import decode, encode
 from spandex.errors import SpandexError
-from spandex.files import refuse_overwriting, write_json
-from spandex.models import export_hdf5, load_state
+from spandex.files import write_json
 from spandex.params import Params
-from spandex.provenance import produced_by
-from spandex.sparsify import shrink
-from spandex.steps.common import new_network
-
-
-def export(params: Params, network_file: Path, output: Path, without_idle: bool = False) -> None:
-    """Write a network as lava-dl HDF5; ``without_idle``: without the neurons that nothing listens to."""
-    refuse_overwriting([output], [network_file])
-    network = new_network(params)
-    load_state(network, network_file)
-    export_hdf5(shrink(network) if without_idle else network, output)
+from spandex.pipeline.provenance import produced_by
 
 
 def lava_inference(params: Params, network_file: Path, clips: Path, output: Path) -> None:

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spandex.companions.activity.settings import Activity
-from spandex.companions.denoiser.settings import Denoiser
-from spandex.companions.lyapunov.settings import Lyapunov
-from spandex.companions.masks.settings import Masks
-from spandex.companions.vgg.settings import Vgg
-from spandex.section import Section
+from spandex.params.companions.activity import Activity
+from spandex.params.companions.denoiser import Denoiser
+from spandex.params.companions.lyapunov import Lyapunov
+from spandex.params.companions.masks import Masks
+from spandex.params.companions.vgg import Vgg
+from spandex.params.section import Section
 
 
 class Experiments(Section):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from spandex.section import Count, Fraction, Positive, Section
+from spandex.params.section import Count, Fraction, Positive, Section
 
 Sweep = Annotated[list[Positive], Field(min_length=1)]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spandex.section import Positive, Section
+from spandex.params.section import Positive, Section
 
 
 class Events(Section):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+DENSITY_THRESHOLD = 0.9  # up to which a layer is made sparse; that of params.yaml, where no parameters are read
 MOST_THREADS = 1024  # more than any one machine has a use for; systems fail at tens of thousands
 
 

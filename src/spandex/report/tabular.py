@@ -3,9 +3,9 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import floor, isfinite, log10
 
-from spandex.companions.results import Table
 from spandex.metrics.bootstrap import Interval
 from spandex.report.tex import escape
 from spandex.report.wording import number
@@ -15,6 +15,23 @@ MOST_DECIMALS = 6
 CSV_DIGITS = 9  # more than people see, fewer than the last bits that an order of summation decides
 
 Cell = str | float | Interval | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people, and as CSV.
+
+    Attributes:
+        name: of its file, without suffix.
+        caption: one line.
+        headings: of the columns, with units; the first is text.
+        rows: text or numbers, or None for what is not known.
+    """
+
+    name: str
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str | float | Interval | None]]
 
 
 def cell_parts(cell: Cell) -> tuple[str, str]:

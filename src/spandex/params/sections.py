@@ -1,0 +1,163 @@
+"""The sections of params.yaml, but for those of the companion papers."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from spandex.params.section import Count, Fraction, Positive, Section
+
+PUBLISHED_STATES = ("ndns-baseline-pt",)  # state dicts of the catalogue's networks
+
+
+class Minutes(Section):
+    """Speech to synthesise for each split, in minutes."""
+
+    train: Positive
+    validation: Positive
+    test: Positive
+
+
+class Clips(Section):
+    """Number of noisy clips in each split."""
+
+    train: Count
+    validation: Count
+    test: Count
+
+
+class Data(Section):
+    """Speech, noise, and how they are mixed (the challenge's noisyspeech_synthesizer)."""
+
+    source: Literal["embedded", "mini", "dns4"]
+    corpus_minutes: Minutes | None = None  # embedded only
+    noise_share: Positive = 0.5  # minutes of noise for each minute of speech, embedded only
+    archives: list[str] = Field(default=["*"])  # DNS-4 archives by name, pattern or language
+    skip_missing: bool = False  # go on without files that a mirror's corpus.csv lists and the mirror lacks, mini only
+    clips: Clips
+    sample_rate_hz: Literal[16000]
+    clip_s: Annotated[float, Field(ge=1)]
+    silence_s: Annotated[float, Field(ge=0)]  # between joined utterances
+    snr_db: tuple[int, int]  # integers drawn from [low, high)
+    level_dbfs: tuple[int, int]  # integers drawn from [low, high)
+    speech_level_dbfs: Annotated[float, Field(lt=0)]
+    level_windows: Literal["all", "active"]  # that the levels of speech and noise are over
+    peak: Annotated[float, Field(gt=0, le=1)]
+    min_activity: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("snr_db", "level_dbfs"):
+            low, high = getattr(self, name)
+            if low >= high:
+                raise ValueError(f"{name}: [{low}, {high}) is empty")
+        if self.source == "embedded" and self.corpus_minutes is None:
+            raise ValueError("corpus_minutes: the embedded corpus needs a size")
+        return self
+
+    def is_linked(self, split: str) -> bool:
+        """Whether the clips of a split come as they are: those of DNS-4 to test with are the challenge's."""
+        return (self.source, split) == ("dns4", "test")
+
+
+class Model(Section):
+    """The SDNN, or a network of one's own, and what it starts from."""
+
+    n_fft: Count  # samples
+    hop: Count  # samples
+    factory: str | None = None  # package.module:callable that makes other blocks, see spandex.networks.from_factory
+    arguments: dict[str, Any] = Field(default={})  # of the factory; the keys below are those of the SDNN
+    hidden: Count  # neurons
+    threshold: Positive
+    tau_grad: Positive
+    scale_grad: Positive
+    max_delay: Annotated[int, Field(ge=0)]  # steps
+    pretrained: str | None  # a network of the catalogue, a network.pt, or null for random weights
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pretrained and self.pretrained_file is None and self.pretrained not in PUBLISHED_STATES:
+            known = ", ".join(PUBLISHED_STATES)
+            raise ValueError(f"pretrained: {self.pretrained!r} is neither a state dict's file nor one of {known}")
+        return self
+
+    @property
+    def pretrained_file(self) -> Path | None:
+        """The state dict that ``pretrained`` names by its path."""
+        return Path(self.pretrained) if self.pretrained and Path(self.pretrained).suffix else None
+
+
+class Train(Section):
+    """Baseline training; fine-tuning uses the same optimiser, batches and loss."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    epoch_batches: Count | None  # batches in an epoch; null: as many as pass over all clips
+    batch_size: Count
+    segment_s: Positive
+    lr: Positive
+    lam: Annotated[float, Field(ge=0)]  # weight of the magnitude error in the loss
+    weight_decay: Annotated[float, Field(ge=0)]
+    mask_limit: Positive | None  # of the network's outputs, in units of the mask; beyond it they are penalised
+    gradient_clip: Positive
+    skip_nonfinite: Annotated[int, Field(ge=0)]  # batches of non-finite loss or gradient passed over before it stops
+    checkpoint_minutes: Positive
+    gradient_dtype: Literal["float32", "bfloat16"]  # of the factors of the products that give gradients
+    device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
+
+
+Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
+Targets = Annotated[list[Fraction], Field(min_length=1)]
+
+
+class Sparsify(Section):
+    """Magnitude pruning while fine-tuning, and its dense control; see spandex.sparsify."""
+
+    targets: Targets
+    schedule: Schedule
+    scope: Literal["global", "layer"]
+    epochs: Count
+    pruning_epochs: Count
+    frequency: Count  # iterations between two pruning steps, cubic and linear only
+    rounds: Annotated[int, Field(ge=2)]  # of pruning and retraining, iterative only
+    lr_factor: Positive  # on the learning rate once pruning is over
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pruning_epochs > self.epochs:
+            raise ValueError(f"pruning_epochs: {self.pruning_epochs} is more than epochs: {self.epochs}")
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets: {self.targets} names one twice")
+        return self
+
+
+class Ablation(Section):
+    """What ``make ablation`` compares: schedules, and one schedule over the range of sparsity."""
+
+    schedules: Annotated[list[Schedule], Field(min_length=1)]
+    targets: Targets
+    knee: Targets
+
+
+class Deploy(Section):
+    """Conversion to Lava and inference there."""
+
+    run_config: Literal["sim", "loihi2"]  # fixed point on the CPU, or the chip
+    sparsity_map: Literal["auto"] | bool | list[bool]
+    density_threshold: Fraction  # non-zero weights up to which "auto" makes a layer sparse
+    clips: Count
+    clip_s: Positive  # from the start of each clip
+
+    @property
+    def sparsity_text(self) -> str:
+        """``sparsity_map`` as typed on the command line."""
+        if isinstance(self.sparsity_map, bool):
+            return "sparse" if self.sparsity_map else "dense"
+        return self.sparsity_map if isinstance(self.sparsity_map, str) else ",".join(map(str, self.sparsity_map))
+
+
+class Evaluate(Section):
+    mos: bool  # DNSMOS takes most of the evaluation's time
+
+
+class Report(Section):
+    team: str

@@ -1,0 +1,52 @@
+"""What companion papers came to, as a page shows it."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spandex.report.claims import Finding
+from spandex.report.tabular import Table
+
+SCOPE = (
+    "Each paper is tried at a small scale, on MNIST, CIFAR-10, Lorenz's system and the denoiser. "
+    "Experiments on DVS-CIFAR10, ImageNet and CIFAR-100 are out of scope."
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: what it shows in a few words, and its PNG as a data address."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one paper came to.
+
+    Attributes:
+        name: of its folder.
+        title: for people.
+        findings: its claims.
+        tables: its tables.
+        figures: PNG files.
+    """
+
+    name: str
+    title: str
+    findings: Sequence[Finding]
+    tables: Sequence[Table]
+    figures: Sequence[Path]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """The figures as a page holds them."""
+        return [
+            Picture(
+                path.stem.replace("_", " ").replace("-", " "),
+                "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
+            )
+            for path in self.figures
+        ]

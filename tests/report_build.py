@@ -16,8 +16,8 @@ from spandex.networks import save_state
 from spandex.params import Params
 from spandex.steps import report as step
 from spandex.steps.common import new_network
-from spandex.steps.export import export
 from spandex.steps.evaluate import evaluate
+from spandex.steps.export import export
 from spandex.steps.results import network_scores
 
 REPOSITORY = Path(__file__).parents[1]

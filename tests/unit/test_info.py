@@ -74,7 +74,7 @@ def test_json_holds_the_numbers_of_a_small_network(path, capsys):
         None,
         0,
         0.25,
-        False,
+        True,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = [*sorted(REPOSITORY.glob("tools/*")), REPOSITORY / ".ci/run", *REPOSITORY.glob("workflow/envs/*.sh")]
+SCRIPTS = [*sorted(REPOSITORY.glob("tools/*[!.py]")), REPOSITORY / ".ci/run", *REPOSITORY.glob("workflow/envs/*.sh")]
 RULES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 MAKEFILE = REPOSITORY / "Makefile"
 INSTALLED = ["--old-file=setup", "CORES=3"]

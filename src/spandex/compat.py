@@ -136,11 +136,15 @@ _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
     "lava.lib.dl.slayer": _silent,
     "lava.lib.dl.slayer.object_detection": _silent,
-    "matplotlib.pyplot": contextlib.nullcontext,
-    "scipy.signal": contextlib.nullcontext,
-    "scipy.stats": contextlib.nullcontext,
 }
-_DEFERRED = {"lava.lib.dl.slayer.object_detection", "matplotlib.pyplot", "scipy.signal", "scipy.stats"}
+_DEFERRED = {
+    "lava.lib.dl.slayer.object_detection",
+    "matplotlib",
+    "matplotlib.animation",
+    "matplotlib.pyplot",
+    "scipy.signal",
+    "scipy.stats",
+}
 
 
 _EXECUTING = threading.RLock()
@@ -175,8 +179,8 @@ class _Deferred(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__all__":
-            raise AttributeError(name)
+        if (name.startswith("__") and name != "__all__") or f"{self.__name__}.{name}" in _DEFERRED:
+            raise AttributeError(name)  # a module of its own is then imported as such
         with _EXECUTING:
             if self.__spec__.loader_state is _WAITING:
                 self.__spec__.loader_state = None
@@ -194,9 +198,9 @@ class _Deferred(ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path, target=None):
-        around = _AROUND_IMPORT.get(fullname)
-        if around is None:
+        if fullname not in _AROUND_IMPORT and fullname not in _DEFERRED:
             return None
+        around = _AROUND_IMPORT.get(fullname, contextlib.nullcontext)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, around, fullname in _DEFERRED)

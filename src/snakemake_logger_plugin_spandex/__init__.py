@@ -23,7 +23,11 @@ from snakemake_logger_plugin_spandex.estimate import remaining_s, seconds_by_rul
 __all__ = ["LogHandler"]
 
 SHOWN_LINES = 30  # of a failed step's log
-TOLD = ("Nothing to be done", "Trying to restart", "Terminating processes")  # of what Snakemake tells in passing
+TOLD = ("Nothing to be done", "Trying to restart")  # of what Snakemake tells in passing
+STOPPING = {  # what it says on a signal, and what that means
+    "Terminating processes": "stopping: running steps keep what they can go on from",
+    "Will exit after": "stopping when the running steps are done",
+}
 LEFT_OUT = ("At least one job did not complete", "Exiting because a job execution failed")  # said in the last line
 
 
@@ -64,6 +68,7 @@ class LogHandler(LogHandlerBase):
         self._before: dict[str, float] = {}
         self._folders: set[Path] = set()
         self._failed: set[int] = set()
+        self._stopping = False
         self._start: float | None = None
         self._over = threading.Event()
         if self._live:
@@ -83,6 +88,10 @@ class LogHandler(LogHandlerBase):
                 self._plain.handle(record)
             elif follow is not None:
                 follow(record.__dict__)
+            elif said := next((said for start, said in STOPPING.items() if record.getMessage().startswith(start)), ""):
+                self._stop(said)
+            elif self._stopping:
+                pass  # how the steps ended that were stopped
             elif record.levelno >= logging.WARNING or event is None:
                 text = record.getMessage()
                 told = record.levelno >= logging.WARNING or text.startswith(TOLD)
@@ -98,7 +107,9 @@ class LogHandler(LogHandlerBase):
             if self._start is not None:
                 elapsed = clock(time.monotonic() - self._start)
                 total = sum(self._to_do.values())
-                if self._failed:
+                if self._stopping:
+                    self._print(f"stopped after {self._count} of {total} steps in {elapsed}; make goes on from there")
+                elif self._failed:
                     self._print(f"{self._count} of {total} steps in {elapsed}; {len(self._failed)} failed")
                 else:
                     self._print(f"{self._count} of {total} steps in {elapsed}")
@@ -136,8 +147,15 @@ class LogHandler(LogHandlerBase):
             left = self._left(now)
             self._print(f"{place}  {clock(now - self._start)}  {step.name} ({clock(now - step.start)}){left}")
 
+    def _stop(self, said: str) -> None:
+        if not self._stopping:
+            self._print(said)
+        self._stopping = True
+
     def _fail(self, about: dict[str, Any]) -> None:
         step = self._running.pop(about["jobid"], None)
+        if self._stopping:
+            return
         self._failed.add(about["jobid"])
         name = step.name if step else about["rule_name"]
         lines = [f"failed: {name}"]

@@ -3,9 +3,11 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -125,6 +127,30 @@ def test_failure_is_shown_with_the_end_of_its_log(folder):
     assert "failed: sum\n  logs/sum.log, last 30 of 100 lines:\n    step 71\n" in errors
     assert "    step 100\n" in errors and "step 70\n" not in errors
     assert re.fullmatch(r"2 of 4 steps in 0:0\d; 1 failed", errors.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGINT, 1, "stopping: running steps keep what they can go on from"),
+        (signal.SIGTERM, 1, "stopping when the running steps are done"),
+    ],
+)
+def test_signal_is_told_in_two_lines(folder, number, status, said):
+    (folder / "Snakefile").write_text(SNAKEFILE.replace("EXIT", "touch begun; sleep 5; false"))
+    build = subprocess.Popen(
+        [sys.executable, *COMMAND], cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not (folder / "begun").exists():
+        assert build.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(build.pid, number) if number == signal.SIGINT else os.kill(build.pid, number)
+    _, errors = build.communicate(timeout=60)
+    *_, first, last = errors.splitlines()
+    assert build.returncode == status and first == said
+    assert re.fullmatch(r"stopped after 2 of 4 steps in 0:0\d; make goes on from there", last)
+    assert errors.count("\n") == 4  # two steps before
 
 
 def test_step_that_succeeds_when_tried_again_is_no_failure(folder):

@@ -64,7 +64,7 @@ def check_file(uri: str) -> None:
     if file is None:
         return
     try:
-        with contextlib.closing(sqlite3.connect(file, PATIENCE_S, isolation_level=None)) as connection:
+        with contextlib.closing(sqlite3.connect(file, timeout=PATIENCE_S, isolation_level=None)) as connection:
             for statement in ("BEGIN IMMEDIATE", "CREATE TABLE spandex_check (x)", "ROLLBACK"):
                 connection.execute(statement)
     except sqlite3.Error as error:

@@ -188,6 +188,29 @@ def evaluate(
     )
 
 
+@network
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of denoised clips, 16 kHz mono.")],
+    clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
+    noisy: Annotated[Path | None, typer.Option(help="Folder of the noisy clips, for improvements.")] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="File to write.")] = None,
+    name: Annotated[str | None, typer.Option(help="The folder's if not given.")] = None,
+    align: Annotated[bool, typer.Option("--align", help="Take a lag away before SI-SNR.")] = False,
+    mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
+    workers: Workers = None,
+) -> None:
+    """Quality of clips that anything has denoised, with the table's metrics; the files are taken as they are.
+
+    \b
+    Examples:
+      spandex score denoised --clean clean
+      spandex score denoised --clean clean --noisy noisy --json denoised.json
+    """
+    from spandex.steps import score as steps
+
+    steps.score(folder, clean, noisy, output, name=name, align=align, mos=mos, workers=workers)
+
+
 def _named(nets: list[Path], names: list[str] | None) -> tuple[list[str] | None, list[Path]]:
     """The names and files of networks given as files or as NAME=FILE; None if there are no names."""
     pairs = [(None, net) if net.exists() else _split(net) for net in nets]

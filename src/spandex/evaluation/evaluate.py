@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from spandex.data.audio import SAMPLE_RATE_HZ
+from spandex.data.audio import SAMPLE_RATE_HZ, AudioError
 from spandex.data.threads import map_in_order
 from spandex.deploy.codec import encode
 from spandex.errors import SpandexError
 from spandex.evaluation.causes import CAUSES, loss_by_cause
 from spandex.evaluation.pairs import Clip, Pair
-from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores
+from spandex.evaluation.recordings import Recordings
+from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores, recorded_scores
 from spandex.evaluation.subject import Subject
 from spandex.evaluation.summary import differences, summarise
 from spandex.files.results import ResultLog
@@ -30,8 +31,8 @@ class Evaluation:
     """Scores of networks on clips.
 
     Attributes:
-        noisy, clean: summary of the input and of the target.
-        networks: summaries by name.
+        noisy, clean: summary of the input and of the target; empty where they are not judged.
+        networks: summaries by name, of networks and of what was denoised elsewhere.
         differences: between any two networks.
         failed: an error for every clip that could not be used.
     """
@@ -44,7 +45,7 @@ class Evaluation:
 
 
 def evaluate(
-    subjects: Sequence[Subject],
+    subjects: Sequence[Subject | Recordings],
     pairs: Sequence[Pair],
     dnsmos: Dnsmos | None,
     log: ResultLog,
@@ -52,13 +53,14 @@ def evaluate(
     workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
     frame: tuple[int, int] = (512, 128),
+    judge_inputs: bool = True,
 ) -> Evaluation:
-    """Score every network on every clip.
+    """Score every network, or what was denoised elsewhere, on every clip.
 
     Memory is bounded by the clips in work, two a worker; of those done only the scores are kept.
 
     Args:
-        subjects: networks, each under a name of its own.
+        subjects: networks and recordings, each under a name of its own.
         pairs: clips.
         dnsmos: None leaves MOS out.
         log: scores known from a run that was stopped; new ones are added.
@@ -66,6 +68,7 @@ def evaluate(
         workers: clips in work at once, a thread each; they do not change the scores.
         progress: called with 1 after every clip.
         frame: samples of a frame and a hop of the encoder where there is no network to tell.
+        judge_inputs: score noisy and clean audio too, without which there are no improvements.
 
     Raises:
         SpandexError: no clip could be used, or two networks have one name, or one has that of the clips.
@@ -76,7 +79,7 @@ def evaluate(
             raise SpandexError(f"a network is called {name!r}, as the clips themselves are; give it another name")
         if names.count(name) > 1:
             raise SpandexError(f"two networks are called {name!r}; give each a name of its own")
-    job = _Job(subjects, dnsmos, log, known or {}, frame)
+    job = _Job(subjects, dnsmos, log, known or {}, frame, judge_inputs)
     inputs: dict[str, list[dict[str, Any]]] = {"noisy": [], "clean": []}
     networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     used: list[Pair] = []
@@ -93,9 +96,9 @@ def evaluate(
                 for name in names:
                     networks[name].append(identity | result["networks"][name])
             progress(1)
-    if not inputs["noisy"]:
+    if not used:
         raise failed[0] if failed else SpandexError("no clips to evaluate")
-    summaries = {subject.name: _network_summary(subject, networks[subject.name]) for subject in subjects}
+    summaries = {subject.name: _summary(subject, networks[subject.name]) for subject in subjects}
     for subject in subjects:
         if summaries[subject.name].get("fixed_minus_float_db", 0.0) < -EXPLAINED_LOSS_DB:
             with one_thread_an_operation():
@@ -103,8 +106,8 @@ def evaluate(
             means = {cause: float(np.mean([loss[cause] for loss in losses])) for cause in CAUSES}
             summaries[subject.name]["fixed_minus_float_db_by_cause"] = means
     return Evaluation(
-        noisy=summarise(inputs["noisy"]),
-        clean=summarise(inputs["clean"]),
+        noisy=summarise(inputs["noisy"]) if judge_inputs else {},
+        clean=summarise(inputs["clean"]) if judge_inputs else {},
         networks=summaries,
         differences=differences(summaries),
         failed=failed,
@@ -137,17 +140,20 @@ class _Job:
 
     def __init__(
         self,
-        subjects: Sequence[Subject],
+        subjects: Sequence[Subject | Recordings],
         dnsmos: Dnsmos | None,
         log: ResultLog,
         known: Mapping[str, Mapping[str, Any]],
         frame: tuple[int, int],
+        judge_inputs: bool,
     ):
         self._subjects = subjects
         self._dnsmos = dnsmos
         self._log = log
         self._known = known
-        self._frame = (subjects[0].n_fft, subjects[0].hop) if subjects else frame
+        frames = [(subject.n_fft, subject.hop) for subject in subjects if isinstance(subject, Subject)]
+        self._frame = [*frames, frame][0]
+        self._judge_inputs = judge_inputs
         self._writing, self._float_pass = threading.Lock(), threading.Lock()
 
     def __call__(self, pair: Pair) -> dict[str, Any] | SpandexError:
@@ -156,14 +162,25 @@ class _Job:
         except SpandexError as error:
             return error
         encoded = functools.cache(functools.partial(encode, clip.noisy))  # once for all networks with these frames
-        inputs = self._known.get(clip.digest) or self._logged(
-            f"input {self._frame}", clip, lambda: input_scores(clip, encoded(*self._frame), *self._frame, self._dnsmos)
-        )
+        inputs = self._known.get(clip.digest) or self._input_scores(clip, encoded)
         networks = {}
-        for subject in self._subjects:
-            score = functools.partial(self._network_scores, clip, encoded, subject, inputs["noisy"])
-            networks[subject.name] = self._logged(subject.digest, clip, score)
+        try:
+            for subject in self._subjects:
+                if isinstance(subject, Recordings):
+                    arguments = pair, clip, subject, inputs["noisy"], self._dnsmos
+                    score = functools.partial(recorded_scores, *arguments)
+                else:
+                    score = functools.partial(self._network_scores, clip, encoded, subject, inputs["noisy"])
+                networks[subject.name] = self._logged(subject.digest, clip, score)
+        except AudioError as error:
+            return error
         return {"digest": clip.digest, **inputs, "networks": networks}
+
+    def _input_scores(self, clip: Clip, encoded: Callable[[int, int], Encoded]) -> dict[str, Any]:
+        if not self._judge_inputs:
+            return {"noisy": {}, "clean": {}}
+        frame = self._frame
+        return self._logged(f"input {frame}", clip, lambda: input_scores(clip, encoded(*frame), *frame, self._dnsmos))
 
     def loss_by_cause(self, subject: Subject) -> Callable[[Pair], dict[str, float]]:
         """What gives the loss of a network on one pair; called from several threads."""
@@ -193,11 +210,13 @@ class _Job:
         return scores
 
 
-def _network_summary(subject: Subject, per_clip: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _summary(subject: Subject | Recordings, per_clip: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    quality = {"clips": len(per_clip), **summarise(per_clip)}
+    if isinstance(subject, Recordings):
+        return quality
     size = subject.size
     return {
-        "clips": len(per_clip),
-        **summarise(per_clip),
+        **quality,
         "latency_buffer_ms": 1e3 * buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ),
         "nonzero_weights": size.nonzero_weights,
         "nonzero_delays": size.nonzero_delays,

@@ -55,9 +55,8 @@ class Pair:
         """
         for file in (self.noisy, self.clean):
             self.listing.check(file)
-        noisy, clean = _read(self.noisy), _read(self.clean)
-        if len(noisy) != len(clean):
-            raise AudioError(self.noisy, f"{len(noisy)} samples, but {self.clean.name} has {len(clean)}")
+        clean = _read(self.clean)
+        noisy = read_partner(self.noisy, self.clean, clean)
         if np.ptp(clean) <= SILENCE_RANGE:
             raise AudioError(self.clean, "silent (nothing above -80 dBFS)")
         return Clip(noisy, clean, hashlib.sha256(noisy.tobytes() + clean.tobytes()).hexdigest()[:16])
@@ -74,6 +73,18 @@ def pair_clips(noisy: str | os.PathLike, clean: str | os.PathLike) -> tuple[list
         listing.look(READ)
     files, alone = paired_files(noisy, clean)
     return [Pair(*pair, listing) for pair in files], alone
+
+
+def read_partner(file: Path, clean_file: Path, clean: np.ndarray) -> np.ndarray:
+    """Audio float32 (samples,) that belongs to a clean clip.
+
+    Raises:
+        AudioError: see ``Pair.read``.
+    """
+    audio = _read(file)
+    if len(audio) != len(clean):
+        raise AudioError(file, f"{len(audio)} samples, but {clean_file.name} has {len(clean)}")
+    return audio
 
 
 def _read(file: Path) -> np.ndarray:

@@ -10,7 +10,8 @@ import torch
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.deploy.codec import count_wrapped, decode, within_range
 from spandex.deploy.executor import BEYOND, Run
-from spandex.evaluation.pairs import Clip
+from spandex.evaluation.pairs import Clip, Pair, read_partner
+from spandex.evaluation.recordings import Recordings, lag_samples, without_lag
 from spandex.evaluation.subject import Subject
 from spandex.metrics import Dnsmos, EventCounter, pdp_proxy, power_proxy, si_snr
 from spandex.metrics.dnsmos import mean_score
@@ -66,14 +67,37 @@ def deployed_scores(
     wrap_db = score - si_snr_db(decoded(within_range(run.outputs)), clip.clean) if wrapped else 0.0
     return {
         "si_snr_db": score,
-        "si_snri_db": score - noisy["si_snr_db"],
-        "si_snri_enc_dec_db": score - noisy["si_snr_enc_dec_db"],
+        **_improvements(score, noisy),
         **_mos(dnsmos, audio),
         **_cost(run, subject, network_latency_s(clip.noisy, audio, SAMPLE_RATE_HZ)),
         "wrapped_outputs": wrapped,
         "output_wrap_db": wrap_db,
         **{name: [layer.beyond[name] for layer in run.activity] for name in BEYOND},
     }
+
+
+def recorded_scores(
+    pair: Pair, clip: Clip, recordings: Recordings, noisy: Mapping[str, Any], dnsmos: Dnsmos | None
+) -> Scores:
+    """Scores of a clip that was denoised elsewhere.
+
+    Args:
+        pair, clip: the noisy and the clean one.
+        recordings: hold the denoised one.
+        noisy: of the same clip, from ``input_scores``; empty without noisy audio.
+        dnsmos: None leaves MOS out.
+
+    Returns:
+        Of ``deployed_scores`` those of quality, improvements only beside noisy audio, and ``lag_samples``, by which the
+        denoised clip is late.
+
+    Raises:
+        AudioError: the file cannot be used.
+    """
+    audio = read_partner(recordings.files[pair.clean], pair.clean, clip.clean)
+    lag = lag_samples(audio, clip.clean)
+    score = si_snr_db(*without_lag(audio, clip.clean, lag if recordings.align else 0))
+    return {"si_snr_db": score, **_improvements(score, noisy), **_mos(dnsmos, audio), "lag_samples": lag}
 
 
 def float_scores(
@@ -115,6 +139,12 @@ def float_scores(
         **changes,
         **operations,
     }
+
+
+def _improvements(score: float, noisy: Mapping[str, Any]) -> Scores:
+    """SI-SNR above that of the noisy audio as it is, and through encoder and decoder; nothing where it is not known."""
+    names = {"si_snri_db": "si_snr_db", "si_snri_enc_dec_db": "si_snr_enc_dec_db"}
+    return {name: score - noisy[before] for name, before in names.items() if before in noisy}
 
 
 def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:

@@ -208,6 +208,16 @@ def to_latex(rows: Sequence[Row]) -> str:
     return "".join(f"{line}\n" for line in [*lines, "\\bottomrule", "\\end{tabular}"])
 
 
+def quality_rows(scores: Mapping[str, Metrics]) -> tuple[list[Row], list[Column]]:
+    """Rows by name, and those columns of quality that any of them has."""
+    values = {
+        name: {key: known[source] for key, (source, _) in SCORES.items() if source in known}
+        for name, known in scores.items()
+    }
+    columns = [column for column in QUALITY if any(column.key in row for row in values.values())]
+    return [Row("here", name, row) for name, row in values.items()], columns
+
+
 def printed_table(rows: Iterable[Row]) -> str:
     """The table for terminal and summary, as Markdown, with latency where rows have it (see ``with_latency``)."""
     return to_markdown(rows, QUALITY + LATENCY + COST)

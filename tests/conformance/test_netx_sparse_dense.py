@@ -82,7 +82,7 @@ def test_published_network_spikes_alike_on_speech(mirror, name, automatic):
     assert all(layer.any() for layer in dense)
     assert_same_spikes(dense, lava_spikes(Network(path, True), inputs))
     assert_same_spikes(dense, lava_spikes(stock_network(path, sparse_fc_layer=True), inputs))
-    mixed = Network(path, "auto")
+    mixed = Network(path, "auto", density_threshold=0.5)
     assert [type(layer.synapse) for layer in mixed.layers[1:]] == automatic
     assert_same_spikes([layer[:, :60] for layer in dense], lava_spikes(mixed, inputs[:, :60]))
 

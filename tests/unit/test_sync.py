@@ -75,6 +75,20 @@ def test_changed_parameter_removes_what_depends_on_it_and_says_why():
     assert list(Path("models").rglob("*.json")) == []
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"psi": "l1"}, 'pruning.prune50.psi was "l1", is null'),
+        ({"events": {}}, "pruning.prune50.events was {}, is null"),
+    ],
+)
+def test_setting_that_is_gone_makes_a_product_stale(more, told):
+    recipe = json.loads(sidecar(PRUNED).read_text())
+    recipe["params"]["pruning.prune50"] |= more
+    sidecar(PRUNED).write_text(json.dumps(recipe))
+    assert removed()[PRUNED] == told
+
+
 def test_parameter_of_no_product_removes_nothing():
     assert removed("report.team=other data.clips.train=7") == {}
 

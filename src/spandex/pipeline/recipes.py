@@ -122,11 +122,10 @@ class Recipe:
             wanted = used(params, self.params, self.without)
         except SpandexError as error:
             return str(error)
-        recorded = flatten(self.params)
-        for key, value in flatten(wanted).items():
-            before = recorded.get(key)
-            if before != value and value != UNSEEN:
-                return f"{key} was {json.dumps(before)}, is {json.dumps(value)}"
+        before, now = flatten(self.params), flatten(wanted)
+        for key in now | before:
+            if before.get(key) != now.get(key) and now.get(key) != UNSEEN:
+                return f"{key} was {json.dumps(before.get(key))}, is {json.dumps(now.get(key))}"
         if wanted.keys() != self.params.keys():
             return "it was made with other parameters"
         for path, digest in (self.inputs | self.outputs).items():

@@ -103,8 +103,10 @@ def test_nothing_typed_shows_the_help():
             {"torch", "lava", "scipy", "numba", "requests", "mlflow"},
         ),
         ("spandex.cli, spandex.steps.run", {"torch", "lava", "requests", "mlflow"}),
+        ("spandex.cli, spandex.steps.info", {"torch", "lava", "numba", "requests", "mlflow"}),
+        ("spandex.cli, spandex.steps.export", {"lava.lib.dl.netx", "requests", "mlflow"}),
     ],
-    ids=["help", "rebuild, record", "run with the executor"],
+    ids=["help", "rebuild, record", "run with the executor", "info", "export"],
 )
 def test_light_commands_do_not_wait_for_heavy_imports(modules, heavy):
     code = f"import sys, {modules}; print(*({heavy} & set(sys.modules)))"

@@ -10,7 +10,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from commands import spandex
-from spandex.files import sha256
+from spandex.files import sha256, write_json
 from toy_project import commit, copied, git, link_environment, make, new_project, output, plan, run
 
 pytestmark = pytest.mark.slow
@@ -192,7 +192,7 @@ def test_revision_whose_numbers_differ_is_told_by_the_exit_status(project, monke
         """What a build leaves, with one number that is another."""
         numbers = json.loads((project / METRICS).read_text())
         numbers["dense"]["si_snr_db"] += 1
-        (clone / METRICS).write_text(json.dumps(numbers))
+        write_json(clone / METRICS, numbers)
 
     monkeypatch.chdir(project)
     monkeypatch.setattr("spandex.pipeline.reproduce._build", rebuild)

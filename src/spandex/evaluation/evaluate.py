@@ -167,8 +167,7 @@ class _Job:
         try:
             for subject in self._subjects:
                 if isinstance(subject, Recordings):
-                    arguments = pair, clip, subject, inputs["noisy"], self._dnsmos
-                    score = functools.partial(recorded_scores, *arguments)
+                    score = functools.partial(recorded_scores, pair, clip, subject, inputs["noisy"], self._dnsmos)
                 else:
                     score = functools.partial(self._network_scores, clip, encoded, subject, inputs["noisy"])
                 networks[subject.name] = self._logged(subject.digest, clip, score)

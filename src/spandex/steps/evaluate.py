@@ -16,8 +16,8 @@ from spandex.data.shards import Shard
 from spandex.deploy.codec import HOPS_PER_FRAME
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError
+from spandex.evaluation import Evaluation, known_inputs, load_subject, pair_clips
 from spandex.evaluation import evaluate as evaluate_pairs
-from spandex.evaluation import known_inputs, load_subject, pair_clips
 from spandex.evaluation.summary import CONFIDENCE
 from spandex.files import PARTIAL, refuse_overwriting, write_json
 from spandex.files.results import ResultLog
@@ -116,17 +116,9 @@ def evaluate(
         log.close()
         return
     failed = [*failed, *result.failed]
-    write_json(
-        output,
-        {key: value for key, value in asdict(result).items() if key != "failed"}
-        | {
-            "clips": len(pairs) - len(result.failed),
-            "confidence": CONFIDENCE,
-            "failed": [str(error) for error in failed],
-            "settings": {"hop": hop, "sparsity_map": sparsity_map, "density_threshold": density_threshold, "mos": mos},
-            "produced_by": produced_by([*nets, *(float_nets or [])], params),
-        },
-    )
+    settings = {"hop": hop, "sparsity_map": sparsity_map, "density_threshold": density_threshold, "mos": mos}
+    origin = produced_by([*nets, *(float_nets or [])], params)
+    write_scores(output, result, len(pairs) - len(result.failed), failed, settings, origin)
     log.close()
     for name, scores in ({"noisy": result.noisy} | result.networks).items():
         print(f"{name}: {_in_short(scores)}")
@@ -138,6 +130,34 @@ def evaluate(
         count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
         more = [f"{len(failed) - SHOWN_FAILURES} more, see {output}"] if len(failed) > SHOWN_FAILURES else []
         raise SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
+
+
+def write_scores(
+    output: Path,
+    result: Evaluation,
+    clips: int,
+    failed: Sequence[SpandexError],
+    settings: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> None:
+    """Write an evaluation as JSON.
+
+    Args:
+        output: file.
+        result: scores.
+        clips: how many were scored.
+        failed: an error for every file that could not be used.
+        settings: what was asked for.
+        origin: see ``produced_by``.
+    """
+    more = {
+        "clips": clips,
+        "confidence": CONFIDENCE,
+        "failed": list(map(str, failed)),
+        "settings": settings,
+        "produced_by": origin,
+    }
+    write_json(output, asdict(result) | more)
 
 
 def _in_short(scores: Mapping[str, Any]) -> str:

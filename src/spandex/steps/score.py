@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, pair_clips
 from spandex.evaluation.recordings import find_recordings
-from spandex.evaluation.summary import CONFIDENCE
-from spandex.files import PARTIAL, refuse_overwriting, write_json
+from spandex.files import PARTIAL, refuse_overwriting
 from spandex.files.results import ResultLog
 from spandex.metrics import Dnsmos
 from spandex.pipeline.provenance import code_digest, produced_by
 from spandex.report.table import quality_rows, to_markdown
 from spandex.report.terminal import fitted
+from spandex.steps.evaluate import write_scores
 
 
 def score(
@@ -68,18 +67,12 @@ def score(
                 judge_inputs=noisy is not None,
             )
         if output is not None:
-            write_json(
-                output,
-                {key: value for key, value in asdict(result).items() if key != "failed" and value}
-                | {
-                    "clips": len(pairs) - len(result.failed),
-                    "confidence": CONFIDENCE,
-                    "failed": [str(error) for error in result.failed],
-                    "settings": {"align": align, "mos": mos},
-                    "produced_by": produced_by(files),
-                },
-            )
-        log.close() if result.failed else log.remove()
+            settings = {"align": align, "mos": mos}
+            write_scores(output, result, len(pairs) - len(result.failed), result.failed, settings, produced_by(files))
+        if result.failed:
+            log.close()
+        else:
+            log.remove()
     shown = result.networks | ({"noisy": result.noisy} if result.noisy else {})
     print(fitted(to_markdown(*quality_rows(shown))))
     print(_lags(result.networks[recordings.name]["per_clip"], align))

@@ -75,7 +75,7 @@ lock: $(UV)
 	    --output-file requirements-uv.lock -
 
 # what the command line changed; every command of spandex reads it
-export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS)))$(if $(SET), $(SET))
+export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS) reports.denoiser.seeds=$(SEEDS)))$(if $(SET), $(SET))
 export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 
 # after a build: what it has finished is recorded even if it failed, its table printed even if nothing can be recorded
@@ -85,13 +85,15 @@ finish = built=$$?; $(BIN)/spandex record; recorded=$$?; \
 rebuild: setup
 	@$(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); $(call finish)
 
-ablation: setup
-	@$(BIN)/spandex rebuild ablation --cores $(CORES) --executor $(EXECUTOR); $(call finish,ablation)
+# what is made on request, and then the table's report, which includes it
+made = $(BIN)/spandex rebuild $(1) --cores $(CORES) --executor $(EXECUTOR) && \
+    $(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR)
 
-# the report once more at the end, which then includes them
+ablation: setup
+	@$(call made,schedules knee); $(call finish,schedules knee)
+
 companions: setup
-	@$(BIN)/spandex rebuild $(or $(PAPER),companions) --cores $(CORES) --executor $(EXECUTOR) && \
-	    $(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); $(call finish,companions)
+	@$(call made,$(or $(PAPER),companions)); $(call finish,companions)
 
 ui: setup
 	@$(BIN)/spandex ui

@@ -7,7 +7,6 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/deploy.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/ablation.smk"
 include: "workflow/rules/companions.smk"
 
 
@@ -54,14 +53,12 @@ rule evaluate:
         rules.latency.output,
 
 
-rule ablation:
-    input:
-        rules.ablation_report.output,
-
-
 rule companions:
     input:
-        [results_of(paper) for paper in [*PAPERS, "denoiser"]],
+        [results_of(paper) for paper in PAPERS],
+        expand(
+            rules.compare.output, report=[name for name, report in PARAMS.reports.comparisons.items() if report.claims]
+        ),
 
 
 rule activity:
@@ -82,8 +79,3 @@ rule lyapunov:
 rule vgg:
     input:
         results_of("vgg"),
-
-
-rule denoiser:
-    input:
-        results_of("denoiser"),

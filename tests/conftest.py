@@ -1,3 +1,5 @@
+import fcntl
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +8,7 @@ import pytest
 
 import spandex  # noqa: F401  installs the hook that lets lava import
 from spandex.params import mirror_in_use
+from toy_project import commit, make, new_project
 
 # a shell that starts us in the background has it ignored, and the processes that tests interrupt would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,3 +33,23 @@ def mirror(named_mirror) -> Path:
     if not (path / "corpus.csv").is_file():
         pytest.skip(f"no local mirror of public data at {path}; name one with MIRROR")
     return path
+
+
+@pytest.fixture(scope="session")
+def toy_build(tmp_path_factory) -> Path:
+    """A toy that make has built and git has committed, one for all tests and their processes: copy it to change it.
+
+    Its folder has a name that shells, addresses and pages have to quote; beside it lies what make said.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    project, said = folder / 'my "best" folder (1) & é', folder / "said.txt"
+    with (folder / "toy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.is_file():
+            new_project(project)
+            done = make(project)
+            assert done.returncode == 0, done.stdout + done.stderr
+            commit(project, "Build")
+            said.write_text(done.stdout)
+    return project

@@ -1,24 +1,26 @@
 """The files of a finished build, small and made by the real steps in seconds, as tests of the report need them."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import torch
 
 from evaluations import write_clips
 from spandex import params as parameters
-from spandex.companions.denoiser import claims
-from spandex.companions.denoiser.runs import TITLE, by_repeat
-from spandex.companions.report import write_paper_report
 from spandex.files import write_json
 from spandex.networks import save_state
-from spandex.params import Params
+from spandex.params import Network, Params
+from spandex.pipeline.recipes import sidecar
+from spandex.sparsify.methods import check
+from spandex.steps import compare
 from spandex.steps import report as step
 from spandex.steps.common import new_network
 from spandex.steps.evaluate import evaluate
 from spandex.steps.export import export
-from spandex.steps.results import network_scores
+from tables import pruned_rows
 
 REPOSITORY = Path(__file__).parents[1]
 CLIPS, SAMPLES = 5, 24_000
@@ -37,41 +39,48 @@ class Build(NamedTuple):
 
 
 def small_build(
-    folder: Path, targets: str = "[0.5,0.75,0.9]", ablation: bool = False, companions: bool = False
+    folder: Path, targets: tuple[float, ...] = (0.5, 0.75, 0.9), ablation: bool = False, companions: bool = False
 ) -> Build:
     """Everything that the report of a build reads; with ``ablation`` and ``companions`` the results of those, too."""
-    settings = f"model.hidden=16 model.n_fft=64 model.hop=16 evaluate.mos=false sparsify.targets={targets}"
-    settings += " companions.seeds=1 ablation.knee=[0.3] ablation.targets=[0.5] ablation.schedules=[cubic]"
-    params = parameters.load(REPOSITORY / "params.yaml", {"set": settings, "report": {"team": TEAM}})
+    settings = f"model.hidden=16 model.n_fft=64 model.hop=16 evaluate.mos=false {pruned_rows(*targets)}"
+    settings += " reports.denoiser.seeds=1 reports.knee.networks=[dense,prune50,knee] grids.knee.from=baseline"
+    settings += " grids.knee.over.magnitude.target=[0.3]"
+    if targets == (0.5,):
+        settings += " grids.masks.over.masks.target=[0.5] grids.noise.over.noise.target=[0.5]"
+        settings += " grids.events.over.magnitude.target=[null,0.5]"
+        settings += " reports.denoiser.networks=[dense,prune50,events,masks,noise]"
+    params = parameters.load(REPOSITORY / "params.yaml", {"set": settings, "report": {"team": TEAM}}, check)
     models, reports = folder / "models/embedded", folder / "reports/embedded"
     test = folder / "data/embedded/test"
     write_clips(test, CLIPS, SAMPLES)
     write_json(test / "clips.json", {"clips": sorted(file.name for file in (test / "noisy").iterdir())})
     shutil.copytree(REPOSITORY / "reports/reference", folder / "reports/reference")
     evaluate([], test / "noisy", test / "clean", reports / "evaluate/noisy.json", mos=False, workers=1, hop=16)
-    more = [*(params.variants if ablation else ()), *(params.companion_variants if companions else ())]
-    for number, model in enumerate([*params.models, *more]):
-        trained, part = models / params.folder(model), params.part(model)
-        deployed_alone = part == "companions"
-        exported = models / (part or "exported") / model / "network.net"
-        _network(params, model, trained / "network.pt", number)
+    asked = [report for report, wanted in (("knee", ablation), ("denoiser", companions)) if wanted]
+    shown = params.table + [network for report in asked for network in params.compared(report)[0]]
+    for number, network in enumerate({network.name: network for network in shown}.values()):
+        trained, exported = models / network.folder, models / "exported" / network.name / "network.net"
+        scores = reports / f"evaluate/{network.name}.json"
+        _network(params, network, trained / "network.pt", number)
         export(params, trained / "network.pt", exported)
         evaluate(
             [exported],
             test / "noisy",
             test / "clean",
-            reports / part / f"evaluate/{model}.json",
-            names=[model],
+            scores,
+            names=[network.name],
             mos=False,
-            with_float=not deployed_alone,
-            float_nets=None if deployed_alone else [trained / "network.pt"],
+            with_float=True,
+            float_nets=[trained / "network.pt"],
             workers=1,
             hop=16,
             params=params,
         )
-        _logs(trained, number, trained=model != "baseline")
-    if companions:
-        _compare(params, models, reports)
+        sidecar(scores).touch()
+        _logs(trained, number, trained=network.is_trained)
+    with contextlib.chdir(folder):
+        for report in asked:
+            _compare(params, report)
     write_json(reports / "latency/latency.json", {"latency_enc_dec_ms": 0.01})
     times = reports / "times"
     times.mkdir()
@@ -80,12 +89,12 @@ def small_build(
     return Build(params, folder)
 
 
-def _compare(params: Params, models: Path, reports: Path) -> None:
-    names = [*params.fine_tuned, *params.companion_variants]
-    runs = by_repeat(
-        {name: network_scores(params, models, reports, name) for name in names}, params.sparsify.targets, 1
-    )
-    write_paper_report(TITLE, claims, {"denoiser": runs}, params.sparsify, reports / "companions/denoiser")
+def _compare(params: Params, report: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "log_comparison", lambda *arguments: None)
+        folders = Path("models", params.profile), Path("reports", params.profile)
+        compare.compare(params, report, *folders, Path("build.json"))
+    sidecar(Path("reports", params.profile, "comparisons", report, "table.csv")).touch()
 
 
 def write_report(build: Build, monkeypatch) -> Path:
@@ -98,19 +107,18 @@ def write_report(build: Build, monkeypatch) -> Path:
     return build.reports
 
 
-def _network(params: Params, model: str, path: Path, seed: int) -> None:
-    """A random network, its smallest weights zero as far as the model's target asks."""
+def _network(params: Params, network: Network, path: Path, seed: int) -> None:
+    """A random network, its smallest weights zero as far as its target asks."""
     torch.manual_seed(seed)
-    network = new_network(params)
-    pruning = params.prunings.get(model)
+    made = new_network(params)
     with torch.no_grad():
-        for block in network.blocks[1:]:
+        for block in made.blocks[1:]:
             weight = block.synapse.weight
             weight *= 2
-            if pruning is not None:
-                weight[weight.abs() < weight.abs().quantile(pruning.target)] = 0
+            if network.target is not None:
+                weight[weight.abs() < weight.abs().quantile(network.target)] = 0
     path.parent.mkdir(parents=True)
-    save_state(network, path)
+    save_state(made, path)
 
 
 def _logs(folder: Path, number: int, trained: bool) -> None:

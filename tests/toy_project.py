@@ -23,7 +23,23 @@ TOY = {
     "sparsify": {"epochs": 6, "pruning_epochs": 2},
     "deploy": {"clips": 1, "clip_s": 1.0},
 }
-ABLATION = {"schedules": ["cubic", "one-shot"], "targets": [0.5], "knee": [0.9]}
+GRIDS = {
+    "events": {"from": "baseline", "events": {}, "over": {"magnitude": {"target": [None, 0.5]}}},
+    "masks": {"from": "baseline", "shrink": True, "over": {"masks": {"target": [0.5]}}},
+    "noise": {"from": "baseline", "over": {"noise": {"target": [0.5]}}},
+    "prune": {"from": "baseline", "over": {"magnitude": {"target": [0.9]}}},
+    "one-shot": {"from": "baseline", "magnitude": {"schedule": "one-shot"}, "over": {"magnitude": {"target": [0.5]}}},
+}
+REPORTS = {
+    "schedules": {"networks": ["dense", "prune50", "one-shot"], "figures": ["curves"]},
+    "denoiser": {
+        "networks": ["dense", "prune50", "events", "masks", "noise"],
+        "figures": ["plane"],
+        "seeds": 1,
+        "claims": True,
+    },
+    "knee": {"networks": ["dense", "prune50", "prune75", "prune"], "figures": ["knee"]},
+}
 
 
 def new_project(folder: Path, **sections: dict) -> Path:
@@ -43,18 +59,28 @@ def new_project(folder: Path, **sections: dict) -> Path:
     params["profiles"]["embedded"]["data"]["source"] = "embedded"
     params["data"]["clip_s"] = 4.0
     params["model"]["hidden"] = 32
-    params["ablation"] = ABLATION
-    params["sparsify"]["frequency"] = 2
+    params["grids"] |= {"linear": None, "iterative": None, **GRIDS}
+    params["reports"] |= REPORTS
+    params["sparsify"]["magnitude"]["frequency"] = 2
     params["companions"]["small"] = companion_sizes.TOY
     for section, values in sections.items():
         params[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    write_params(folder, params)
     link_environment(folder)
     git(folder, "init", "--quiet")
     git(folder, "config", "user.name", "A researcher")
     git(folder, "config", "user.email", "researcher@example.org")
     commit(folder, "Start")
     return folder
+
+
+def params_of(folder: Path) -> dict:
+    """What a project's params.yaml holds."""
+    return yaml.safe_load((folder / "params.yaml").read_text())
+
+
+def write_params(folder: Path, params: dict) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def link_environment(folder: Path) -> None:
@@ -65,9 +91,9 @@ def link_environment(folder: Path) -> None:
             (folder / ".venv" / part.name).symlink_to(part)
 
 
-def copied(project: Path, folder: Path) -> Path:
+def copied(project: Path, folder: Path, name: str = "project") -> Path:
     """A copy of a project with all that it has built."""
-    return Path(shutil.copytree(project, folder / "project", symlinks=True))
+    return Path(shutil.copytree(project, folder / name, symlinks=True))
 
 
 def environment(project: Path) -> dict[str, str]:

@@ -9,9 +9,10 @@ from spandex.networks import export_hdf5, save_state
 from spandex.params import Params
 from spandex.steps.common import new_network
 from spandex.steps.tracking import log_build
+from tables import pruned_rows
 
 PARAMS_FILE = Path(__file__).parent.parent / "params.yaml"
-TINY = "model.hidden=4 sparsify.targets=[0.5] train.epochs=2"
+TINY = f"model.hidden=4 {pruned_rows(0.5)} train.epochs=2"
 MODELS = ("baseline", "dense", "prune50")
 EPOCHS = """iteration,epoch,train_loss,validation_si_snr_db,sparsity,lr
 30,1,95.5,4.25,0.25,0.001
@@ -41,7 +42,7 @@ def write_build(folder: Path) -> None:
 
 def write_network(folder: Path, model: str, seed: int) -> None:
     """Write a network drawn with a seed, with its training log."""
-    place = tiny_params().folder(model)
+    place = tiny_params().network(model).folder
     network = new_network(tiny_params(f"seed={seed}"))
     trained, exported = folder / "models/embedded" / place, folder / "models/embedded/exported" / model
     trained.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
 from spandex.data import read_manifest
-from toy_project import TOY, commit, new_project
+from toy_project import TOY, commit, copied, new_project, params_of, write_params
 
 FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
 LONG = {"docs/tutorial/index.md", "docs/howto/reruns.md"}  # many builds
@@ -29,16 +28,15 @@ OTHERS = {
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
-def toy(folder: Path) -> Path:
-    """A clone whose builds take a minute, with the environment of these tests as its own."""
-    new_project(folder, evaluate={"mos": False})
+def completed(folder: Path) -> Path:
+    """A project with the files beside it that a reader has or adds."""
     for file in ("pyproject.toml", "requirements-uv.lock", "README.md"):
         shutil.copy(REPOSITORY / file, folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = params_of(folder)
     for profile, sections in OTHERS.items():
         for section, values in sections.items():
             params["profiles"][profile][section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    write_params(folder, params)
     for block in (block for page in PAGES for block in blocks(page) if block.title):
         (folder / block.title).write_text(block.text)
     commit(folder, "What readers add")
@@ -118,15 +116,14 @@ def place_readers_files(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    return toy(tmp_path_factory.mktemp("clone") / "spandex")
+    """A clone whose builds take a minute, with the environment of these tests as its own."""
+    return completed(new_project(tmp_path_factory.mktemp("clone") / "spandex", evaluate={"mos": False}))
 
 
 @pytest.fixture(scope="module")
-def built(clone, tmp_path_factory) -> Path:
-    """A copy of the clone with a finished build and the reader's files."""
-    folder = tmp_path_factory.mktemp("built") / "spandex"
-    run(["cp", "--archive", str(clone), str(folder)], clone)
-    run(["make"], folder)
+def built(toy_build, tmp_path_factory) -> Path:
+    """A clone with a finished build and the reader's files."""
+    folder = completed(copied(toy_build, tmp_path_factory.mktemp("built"), "spandex"))
     place_readers_files(folder)
     return folder
 
@@ -148,8 +145,8 @@ def sweep_ran(folder: Path) -> None:
     """All six experiments of the tutorial's sweep are there, each with its own values and results."""
     shown = csv.DictReader(io.StringIO(run(["dvc", "exp", "show", "--csv"], folder)))
     rows = [row for row in shown if row["Experiment"] and row["dense.si_snr_db"]]
-    swept = {(float(row["train.lr"]), row["sparsify.targets"]) for row in rows}
-    assert {(rate, targets) for rate in (0.0005, 0.001, 0.002) for targets in ("[0.5]", "[0.75]")} <= swept
+    swept = {(float(row["train.lr"]), float(row["networks.prune75.magnitude.target"])) for row in rows}
+    assert {(rate, target) for rate in (0.0005, 0.001, 0.002) for target in (0.75, 0.85)} <= swept
 
 
 AFTERWARDS = {"docs/tutorial/index.md": sweep_ran}

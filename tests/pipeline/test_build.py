@@ -2,7 +2,9 @@
 
 import contextlib
 import csv
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +34,7 @@ def products(project: Path) -> dict[str, bytes]:
     """What equal parameters must make equal, by path."""
     patterns = ["data/**/*.wav", "data/**/*.flac", "models/**/network.*", TABLE]
     files = sorted(file for pattern in patterns for file in project.glob(pattern))
-    return {file.relative_to(project).as_posix(): file.read_bytes() for file in files if "ablation" not in file.parts}
+    return {file.relative_to(project).as_posix(): file.read_bytes() for file in files}
 
 
 def modified(project: Path) -> dict[Path, int]:
@@ -41,23 +43,17 @@ def modified(project: Path) -> dict[Path, int]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """In a folder whose name shells, addresses and page have to quote."""
-    return new_project(tmp_path_factory.mktemp("build") / 'my "best" folder (1) & é')
+def project(toy_build, tmp_path_factory) -> Path:
+    """A copy of the finished build, in a folder whose name shells, addresses and pages have to quote."""
+    return copied(toy_build, tmp_path_factory.mktemp("build"), toy_build.name)
 
 
-@pytest.fixture(scope="module")
-def built(project) -> subprocess.CompletedProcess:
-    done = make(project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def test_make_prints_the_table_and_where_the_report_is(built, project):
-    assert "All columns: reports/embedded/summary.md\nThe report is in reports/embedded" in built.stdout
+def test_make_prints_the_table_and_where_the_report_is(toy_build, project):
+    said = (toy_build.parent / "said.txt").read_text()
+    assert "All columns: reports/embedded/summary.md\nThe report is in reports/embedded" in said
     for model in ["noisy", *MODELS, "50% Sparse SDNN"]:
-        assert f"\n{model} " in built.stdout
-    assert max(map(len, built.stdout.splitlines())) <= 100
+        assert f"\n{model} " in said
+    assert max(map(len, said.splitlines())) <= 100
     rows = our_rows(project / "reports/embedded/table.csv")
     assert [row["model"] for row in rows] == ["noisy", *MODELS]
     assert [float(row["sparsity_percent"]) for row in rows[1:]] == pytest.approx([0, 0, 50, 75], abs=0.1)
@@ -69,7 +65,7 @@ def test_make_prints_the_table_and_where_the_report_is(built, project):
         assert float(row["float_power_proxy_mops_per_s"]) > 0 < float(row["deployed_power_proxy_mops_per_s"])
 
 
-def test_report_folder_is_complete(built, project):
+def test_report_folder_is_complete(project):
     folder = project / "reports/embedded"
     names = ["table.csv", "table.md", "table.tex", "summary.md", "intervals.md", "metricsboard_track_1_test.yml"]
     names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
@@ -79,7 +75,7 @@ def test_report_folder_is_complete(built, project):
     ] == MODELS
 
 
-def test_models_are_child_runs_of_one_build_in_mlflow(built, project):
+def test_models_are_child_runs_of_one_build_in_mlflow(project):
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("spandex").experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -94,7 +90,7 @@ def test_models_are_child_runs_of_one_build_in_mlflow(built, project):
     assert {"network.pt", "network.net"} <= names
 
 
-def test_second_make_has_nothing_to_do(built, project):
+def test_second_make_has_nothing_to_do(project):
     before = modified(project)
     again = make(project)
     assert again.returncode == 0
@@ -102,12 +98,12 @@ def test_second_make_has_nothing_to_do(built, project):
     assert modified(project) == before
 
 
-def test_dvc_has_nothing_to_do_after_make(built, project):
+def test_dvc_has_nothing_to_do_after_make(project):
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert "Running stage" not in output(project, "dvc", "repro")
 
 
-def test_impossible_value_is_one_line_and_loses_nothing(built, project):
+def test_impossible_value_is_one_line_and_loses_nothing(project):
     before = modified(project)
     done = make(project, "SET=train.lrr=1")
     assert done.returncode != 0
@@ -117,33 +113,118 @@ def test_impossible_value_is_one_line_and_loses_nothing(built, project):
 
 
 @pytest.mark.slow
-def test_ablation_compares_schedules_and_trains_only_what_is_new(built, project):
+def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_path):
+    project = copied(project, tmp_path)
     before = modified(project)
     done = make(project, target="ablation")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\ncubic 50 % " in done.stdout and "\none-shot 50 % " in done.stdout
+    assert "\nprune90 " in done.stdout and "\none-shot50 " in done.stdout
+    assert "The sparsest network whose SI-SNR is not below that of dense" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
-    folder = project / "reports/embedded/ablation"
-    assert [row["model"] for row in our_rows(folder / "table.csv")] == ["noisy", "dense", "cubic 50 %", "one-shot 50 %"]
-    knee = our_rows(folder / "knee.csv")
-    assert [row["model"] for row in knee] == ["dense", "cubic 50 %", "cubic 75 %", "cubic 90 %"]
+    folder = project / "reports/embedded/comparisons"
+    rows = our_rows(folder / "schedules/table.csv")
+    assert [row["model"] for row in rows] == ["noisy", "dense", "prune50", "one-shot50"]
+    knee = our_rows(folder / "knee/table.csv")[1:]
+    assert [row["model"] for row in knee] == ["dense", "prune50", "prune75", "prune90"]
     assert [float(row["sparsity_percent"]) for row in knee] == pytest.approx([0, 50, 75, 90], abs=0.1)
     powers = [float(row["deployed_power_proxy_mops_per_s"]) for row in knee]
     assert powers == sorted(powers, reverse=True)
-    for figure in ("schedules", "knee"):
-        assert all((folder / f"figures/{figure}.{suffix}").stat().st_size > 1000 for suffix in ("png", "pdf"))
+    for figure in ("schedules/figures/curves", "knee/figures/knee"):
+        assert all((folder / f"{figure}.{suffix}").stat().st_size > 1000 for suffix in ("png", "pdf"))
+    table = {row["model"]: row for row in our_rows(project / TABLE)}
+    assert all(row == table[row["model"]] for row in (*rows, *knee) if row["model"] in table)
+    assert 'id="knee"' in (project / "reports/embedded/index.html").read_text()
     after = modified(project)
     assert all(after[path] == before[path] for path in before)
     new = {path.relative_to(project).parts[3] for path in after.keys() - before.keys()}
     assert new == {"one-shot50", "prune90"}
     runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
     assert {"one-shot50", "prune90"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
+    assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert "Nothing to be done" in (again := make(project)).stdout + again.stderr
+    moved = "grids.prune=null networks.prune90.from=baseline networks.prune90.magnitude.target=0.9"
+    assert trained(project, moved) == set()
+    assert not {"export_network", "evaluate_network"} & set(re.findall(r"rule (\w+):", plan(project, moved)))
+
+
+def trained(project: Path, settings: str) -> set[str]:
+    """The networks that a build with these settings would train."""
+    output(project, "spandex", "--set", settings, "sync")
+    return set(re.findall(r"rule fine_tune:.*?wildcards: model=([\w-]+)", plan(project, settings), re.DOTALL))
+
+
+CHAIN = "networks.child.from=prune50"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (CHAIN, {"child"}),
+        ("networks.prune75.magnitude.scope=layer", {"prune75"}),
+        ("networks.prune75.events.weight=0.1", {"prune75"}),
+        (f"{CHAIN} networks.prune50.magnitude=null", {"prune50", "child"}),
+        (f"{CHAIN} networks.prune50.magnitude.target=0.6", {"prune50", "child"}),
+        ("networks.prune75.from=dense", {"prune75"}),
+        ("sparsify.magnitude.frequency=1", {"prune50", "prune75"}),
+        ("sparsify.events.weight=0.3 sparsify.magnitude.rounds=7", set()),
+        ("networks.prune75.label=sparsest reports.knee.networks=[dense] networks.dense.shrink=true", set()),
+        ("networks.prune50=null", set()),
+    ],
+)
+def test_change_of_an_entry_trains_that_network_and_what_starts_from_it(project, tmp_path, settings, expected):
+    assert trained(copied(project, tmp_path), settings) == expected
+
+
+@pytest.mark.slow
+def test_change_of_a_methods_file_trains_the_networks_of_that_method(project, tmp_path):
+    project = copied(project, tmp_path)
+    for name, expected in (("events", set()), ("magnitude", {"prune50", "prune75"})):
+        with (project / f"src/spandex/sparsify/methods/{name}.py").open("a") as file:
+            file.write("\n# another version\n")
+        assert trained(project, "") == expected
+
+
+METHOD = '''
+"""Weights below a size are zero from the first iteration on."""
+
+from spandex.params.section import Positive, Section
+
+
+class Settings(Section):
+    size: Positive
+
+
+def make(network, settings, iterations, seed):
+    from spandex.sparsify import MaskedWeights, OneShot
+    from spandex.sparsify.weights import synapse_weights
+
+    class Small(MaskedWeights):
+        def choose(self, sparsity):
+            return {name: value.abs() >= settings.size for name, value in self.values().items()}
+
+    return Small(synapse_weights(network), OneShot(0.5, steps=0), {"the network": 0.0})
+'''
+
+
+@pytest.mark.slow
+def test_method_is_one_file_more(project, tmp_path):
+    project = copied(project, tmp_path)
+    (project / "src/spandex/sparsify/methods/small.py").write_text(METHOD)
+    setting = "networks.mine.from=baseline networks.mine.small.size"
+    refused = make(project, f"SET={setting}=-1")
+    assert "spandex rebuild: params.yaml: networks.mine.small.size: Input should be greater than 0" in refused.stderr
+    assert trained(project, f"{setting}=0.02") == {"mine"}
+    output(project, "spandex", "--set", f"{setting}=0.02", "rebuild", "sparsify")
+    log = (project / "models/embedded/sparsified/mine/log.csv").read_text()
+    assert float(log.splitlines()[-1].split(",")[4]) > 0.05
+    code = json.loads((project / "models/embedded/sparsified/mine/network.pt.recipe.json").read_text())["code"]
+    assert [name for name in code if "/methods/" in name][1:] == ["sparsify/methods/small.py"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_companions_run_on_request_and_join_the_report(built, project, tmp_path):
+def test_companions_run_on_request_and_join_the_report(project, tmp_path):
     project = copied(project, tmp_path)  # the others compare its report
     reports = project / "reports/embedded"
     assert not (reports / "companions").exists()
@@ -151,13 +232,14 @@ def test_companions_run_on_request_and_join_the_report(built, project, tmp_path)
     arguments = [f"MIRROR={image_mirror(tmp_path)}", "SEEDS=1"]
     done = make(project, *arguments, target="companions")
     assert done.returncode == 0, done.stdout + done.stderr
-    for paper in ("activity", "masks", "lyapunov", "vgg", "denoiser"):
-        found = read_json(reports / "companions" / paper / "verdicts.json")
+    papers = [f"companions/{paper}" for paper in ("activity", "masks", "lyapunov", "vgg")]
+    for place in ("comparisons/denoiser", *papers):
+        found = read_json(reports / place / "verdicts.json")
         assert found["findings"] and found["tables"] and found["figures"]
         assert found["title"] in " ".join(done.stdout.split())
     assert max(map(len, done.stdout.split("# Companion papers")[1].splitlines())) <= 100
     rows = {row["model"]: row for row in our_rows(reports / "table.csv")}
-    for model, percent in {"events75": 75, "masks50": 50, "masks75": 75, "noise75": 75}.items():
+    for model, percent in {"events50": 50, "masks50": 50, "noise50": 50}.items():
         assert float(rows[model]["sparsity_percent"]) == pytest.approx(percent, abs=0.1)
         assert rows[model]["si_snr_db"] and rows[model]["deployed_power_proxy_mops_per_s"]
     assert "Companion papers" in (reports / "index.html").read_text()
@@ -165,7 +247,7 @@ def test_companions_run_on_request_and_join_the_report(built, project, tmp_path)
     assert all(after[path] == before[path] for path in before)
     assert "Nothing to be done" in (again := make(project, *arguments, target="companions")).stdout + again.stderr
     runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
-    assert {"events50", "masks75"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
+    assert {"events50", "masks50"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
 
 
 @pytest.mark.slow
@@ -173,7 +255,7 @@ def test_network_of_ones_own_goes_through_every_phase_in_an_unpacked_archive(tmp
     project = new_project(tmp_path / "project", evaluate={"mos": False})
     shutil.rmtree(project / ".git")
     shutil.copy(REPOSITORY / "tests/own_network.py", project)
-    settings = "model.factory=own_network:two_layers model.arguments.hidden=6 sparsify.targets=[0.5]"
+    settings = "model.factory=own_network:two_layers model.arguments.hidden=6 networks.prune75=null"
     done = make(project, f"SET={settings}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing is recorded: no git repository here" in done.stdout and "\nprune50 " in done.stdout
@@ -192,9 +274,12 @@ def test_network_of_ones_own_goes_through_every_phase_in_an_unpacked_archive(tmp
 
 
 @pytest.mark.slow
-def test_build_stopped_twice_continues_to_the_same_bytes(built, project, tmp_path):
-    stopped = new_project(tmp_path / "stopped", sparsify={"targets": [0.5]})
+def test_build_stopped_twice_continues_to_the_same_bytes(project, tmp_path):
+    stopped = copied(project, tmp_path)
+    for made in ("models/embedded/sparsified", "models/embedded/exported", "reports/embedded/evaluate"):
+        shutil.rmtree(stopped / made)
     log = stopped / "reports/embedded/logs/fine_tune_prune50.log"
+    log.unlink()
     stop_while_pruning(stopped, signal.SIGKILL)
     assert "continuing after iteration" not in log.read_text()
     before = modified(stopped)
@@ -203,11 +288,7 @@ def test_build_stopped_twice_continues_to_the_same_bytes(built, project, tmp_pat
     again = make(stopped)
     assert again.returncode == 0, again.stderr
     assert "continuing after iteration" in log.read_text()
-    made, whole = products(stopped), products(project)
-    rows, others = our_rows(stopped / TABLE), our_rows(project / TABLE)
-    assert rows == [row for row in others if row["model"] != "prune75"]
-    assert made.keys() - {TABLE} == {name for name in whole.keys() - {TABLE} if "prune75" not in name}
-    assert all(made[name] == whole[name] for name in made.keys() - {TABLE})
+    assert products(stopped) == products(project)
     after = modified(stopped)
     finished = [path for path in before if {"data", "baseline"} & set(path.parts) and ".checkpoints" not in path.parts]
     assert finished and all(after[path] == before[path] for path in finished)
@@ -236,21 +317,19 @@ def is_training(checkpoints: Path, begin: float) -> bool:
 
 
 @pytest.mark.slow
-def test_other_values_build_completely_and_leave_dvc_lock_alone(built, project):
+def test_other_values_build_completely_and_leave_dvc_lock_alone(project, tmp_path):
+    project = copied(project, tmp_path)
     lock = (project / "dvc.lock").read_bytes()
     before = modified(project)
-    done = make(project, "SET=sparsify.targets=[0.9]")
+    done = make(project, "SET=networks.prune50=null networks.sparser.from=dense networks.sparser.magnitude.target=0.9")
     assert done.returncode == 0, done.stderr
     assert "dvc.lock is left alone" in done.stdout
-    assert "\nprune90 " in done.stdout and "\nprune50 " not in done.stdout
+    assert "\nsparser " in done.stdout and "\nprune50 " not in done.stdout
     assert (project / "dvc.lock").read_bytes() == lock
     folder = project / "models/embedded/sparsified"
-    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune90"}
-    dense = folder / "dense/network.pt"
-    assert dense.stat().st_mtime_ns == before[dense]
+    assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune50", "prune75", "sparser"}
     after = modified(project)
-    kept = [path for path in before if {"data", "baseline"} & set(path.relative_to(project).parts)]
-    assert kept and all(after[path] == before[path] for path in kept if "exported" not in path.parts)
+    assert all(after[path] == before[path] for path in before)  # what the command line alone leaves out stays
 
 
 @pytest.mark.slow

@@ -6,38 +6,26 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow.tracking import MlflowClient
 
 from commands import spandex
 from spandex.files import sha256, write_json
-from toy_project import commit, copied, git, link_environment, make, new_project, output, plan, run
+from toy_project import commit, copied, git, link_environment, make, output, params_of, plan, run, write_params
 
 pytestmark = pytest.mark.slow
 
 BASELINE = "models/embedded/baseline/network.pt"
 DENSE = "models/embedded/sparsified/dense/network.pt"
-PRUNED = {"fine_tune_prune90", "export_prune90", "infer_prune90", "evaluate_prune90"}
+SPARSER = "+networks.sparser={from: baseline, magnitude: {target: 0.9}}"
+ITS_STEPS = {"fine_tune_sparser", "export_sparser", "infer_sparser", "evaluate_sparser"}
 METRICS = "reports/embedded/metrics.json"
 NOTHING = "Nothing to be done"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """A project with one pruned network, built by make, its dvc.lock committed."""
-    project = new_project(
-        tmp_path_factory.mktemp("reruns") / "project", sparsify={"targets": [0.5]}, evaluate={"mos": False}
-    )
-    done = make(project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    commit(project, "Build")
-    return project
-
-
 @pytest.fixture
-def project(built, tmp_path) -> Path:
+def project(toy_build, tmp_path) -> Path:
     """A copy of the built project, MLflow store included."""
-    return copied(built, tmp_path)
+    return copied(toy_build, tmp_path)
 
 
 def measured(project: Path) -> dict[str, str]:
@@ -57,10 +45,10 @@ def exp_run(project: Path, *changes: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wider(built, tmp_path_factory) -> tuple[Path, set[str]]:
-    """A copy with an experiment of one target more, and the steps that it ran."""
-    project = copied(built, tmp_path_factory.mktemp("wider"))
-    return project, exp_run(project, "sparsify.targets=[0.5,0.9]")
+def wider(toy_build, tmp_path_factory) -> tuple[Path, set[str]]:
+    """A copy with an experiment of one row more, and the steps that it ran."""
+    project = copied(toy_build, tmp_path_factory.mktemp("wider"))
+    return project, exp_run(project, SPARSER)
 
 
 def test_make_leaves_dvc_with_nothing_to_do(project):
@@ -69,22 +57,23 @@ def test_make_leaves_dvc_with_nothing_to_do(project):
     assert ran(project, "dvc", "repro") == set()
 
 
-def test_new_target_trains_deploys_and_judges_that_network_alone(built, wider):
+def test_new_row_trains_deploys_and_judges_that_network_alone(toy_build, wider):
     project, steps = wider
-    assert steps == PRUNED | {"report"}
-    assert sha256(project / DENSE) == sha256(built / DENSE)
+    assert steps == ITS_STEPS | {"report"}
+    assert sha256(project / DENSE) == sha256(toy_build / DENSE)
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert NOTHING in plan(project)
     changes = json.loads(output(project, "dvc", "params", "diff", "--json"))
-    assert changes["params.yaml"]["sparsify.targets"] == {"old": "[0.5]", "new": "[0.5, 0.9]"}
+    assert changes["params.yaml"]["networks.sparser.magnitude.target"] == {"old": None, "new": 0.9}
     metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["reports/embedded/metrics.json"]
-    assert {name.split(".")[0] for name in metrics} == {"prune90"}
+    assert {name.split(".")[0] for name in metrics} == {"sparser"}
 
 
-def test_dropped_target_removes_its_network_and_renews_the_report_alone(wider, tmp_path):
+def test_dropped_row_removes_its_network_and_renews_the_report_alone(wider, tmp_path):
     project = copied(wider[0], tmp_path)
-    assert exp_run(project, "sparsify.targets=[0.9]") == {"report"}
-    assert {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")} == {"dense", "prune90"}
+    assert exp_run(project, "~networks.prune50") == {"report"}
+    kept = {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")}
+    assert kept == {"dense", "prune75", "sparser"}
 
 
 def test_changed_report_is_the_only_thing_made_again(project):
@@ -110,7 +99,9 @@ def test_changed_learning_rate_redoes_training_and_after_but_no_data(project):
 def test_temporary_run_changes_networks_there_and_logs_here(project):
     networks, revision = listed(project / "models/embedded"), git(project, "rev-parse", "HEAD")
     runs = {run.info.run_id for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])}
-    output(project, "spandex", "exp", "run", "--temp", "--name", "sparser", "-S", "sparsify.targets=[0.9]")
+    output(
+        project, "spandex", "exp", "run", "--temp", "--name", "sparser", "-S", "networks.prune75.magnitude.target=0.9"
+    )
     assert listed(project / "models/embedded") == networks
     assert git(project, "rev-parse", "HEAD") == revision
     new = [
@@ -118,14 +109,13 @@ def test_temporary_run_changes_networks_there_and_logs_here(project):
         for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])
         if run.info.run_id not in runs and "mlflow.parentRunId" not in run.data.tags
     ]
-    assert [json.loads(run.data.params["sparsify.targets"]) for run in new] == [[0.9]]
+    assert [run.data.params["networks.prune75.magnitude.target"] for run in new] == ["0.9"]
     output(project, "spandex", "exp", "apply", "sparser")
     output(project, "dvc", "checkout")
     output(project, "spandex", "sync")
     applied = listed(project / "models/embedded")
-    assert {path.parent.name for path in applied} == {"baseline", "dense", "prune90"}
-    dense = project / DENSE
-    assert applied[dense] == networks[dense]
+    other = {path.parent.name for path in networks if applied[path] != networks[path]}
+    assert (applied.keys(), other) == (networks.keys(), {"prune75"})
     assert NOTHING in plan(project)
 
 
@@ -136,13 +126,13 @@ def listed(folder: Path) -> dict[Path, str]:
 
 def test_checkout_of_another_revision_plans_nothing_that_is_there(wider, tmp_path):
     project = copied(wider[0], tmp_path)
-    commit(project, "Another target")
+    commit(project, "Another row")
     for revision in ("HEAD~1", "-"):
         git(project, "checkout", "--quiet", revision)
         output(project, "dvc", "checkout")
         output(project, "spandex", "sync")
         assert NOTHING in plan(project)
-    assert (project / "models/embedded/sparsified/prune90/network.pt").is_file()
+    assert (project / "models/embedded/sparsified/sparser/network.pt").is_file()
 
 
 def test_second_clone_pulls_everything_and_make_checks_it_only(project, tmp_path):
@@ -162,9 +152,10 @@ def test_second_clone_pulls_everything_and_make_checks_it_only(project, tmp_path
 
 
 def test_failing_build_records_the_stages_that_it_finished(project):
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params["sparsify"]["lr_factor"], params["deploy"]["run_config"] = 0.5, "loihi2"
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    params = params_of(project)
+    params["networks"]["prune75"]["magnitude"]["target"] = 0.8
+    params["deploy"]["run_config"] = "loihi2"
+    write_params(project, params)
     done = make(project)
     assert done.returncode != 0
     assert "dvc.lock is up to date as far as export" in done.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from report_build import small_build, write_report
+from tables import pruned_rows
 
 REPOSITORY = Path(__file__).parents[2]
 REPORTED = ("table.csv", "index.html", "figures/figure1.png", "figures/learning_curves.png")
@@ -16,13 +17,13 @@ REPORTED = ("table.csv", "index.html", "figures/figure1.png", "figures/learning_
 
 @pytest.mark.slow
 def test_snakemake_reports_results_with_captions(tmp_path, monkeypatch):
-    build = small_build(tmp_path, "[0.5]")
+    build = small_build(tmp_path, (0.5,))
     write_report(build, monkeypatch)
     for name in ("Snakefile", "params.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copytree(REPOSITORY / "workflow", tmp_path / "workflow")
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--report", "report.zip"]
-    done = subprocess.run([*command, "--config", "set=sparsify.targets=[0.5]"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--config", f"set={pruned_rows(0.5)}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(tmp_path / "report.zip") as archive:
         contents = {Path(name).name: archive.read(name) for name in archive.namelist()}

@@ -7,9 +7,8 @@ import pytest
 import yaml
 
 from spandex import params
-from spandex.cli.builds import Target
 from spandex.errors import SpandexError
-from spandex.pipeline.build import STAGES, clear_checkpoints, finished, lock, record
+from spandex.pipeline.build import STAGES, TARGETS, clear_checkpoints, files_of, finished, lock, record
 from spandex.pipeline.phases import products
 from spandex.pipeline.recipes import Record, Request
 
@@ -38,7 +37,22 @@ def test_stages_are_those_of_dvc_in_order():
 
 def test_targets_are_those_of_the_snakefile():
     rules = re.findall(r"^rule (\w+):", (FILE.parent / "Snakefile").read_text(), re.MULTILINE)
-    assert {*Target} == {*rules, "report"}  # whose rule makes files
+    assert {*TARGETS} == {*rules, "report"}  # whose rule makes files
+
+
+def test_reports_are_targets_by_a_file_of_theirs():
+    table = "reports/embedded/comparisons/knee/table.csv"
+    assert files_of(["all", "knee", "vgg"], PARAMS) == ["all", table, "vgg"]
+    with pytest.raises(SpandexError, match="no target kne; knee is one"):
+        files_of(["kne"], PARAMS)
+
+
+@pytest.mark.parametrize("target", ["denoiser", "companions"])
+def test_report_over_a_network_that_is_gone_is_told_where_it_is_asked_for(target):
+    without = params.load(FILE, {"set": "networks.prune50=null"})
+    with pytest.raises(SpandexError, match=r"reports\.denoiser\.networks: there is no network prune50"):
+        files_of([target], without)
+    assert files_of(["all", "activity"], without) == ["all", "activity"]
 
 
 def test_stage_is_finished_when_all_before_it_are_and_all_products_have_sidecars():
@@ -61,7 +75,7 @@ def test_checkpoints_stay_until_their_network_is_finished():
     runs = [
         models / ".checkpoints/baseline",
         models / "sparsified/.checkpoints/dense",
-        models / "ablation/.checkpoints/x",
+        models / "sparsified/.checkpoints/x",
     ]
     for run in runs:
         run.mkdir(parents=True)

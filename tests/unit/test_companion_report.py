@@ -6,7 +6,6 @@ import io
 import re
 from math import inf
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -32,22 +31,20 @@ ROWS = [
 TABLE = Table("results", "What came of it", ["network", "accuracy", "SynOps", "which"], ROWS)
 
 
-def findings(runs, settings):
-    change = over_seeds(runs["mnist"], lambda run: run["accuracy"] - settings.chance)
+def findings(runs, chance: float = 0.1) -> list[Finding]:
+    change = over_seeds(runs["mnist"], lambda run: run["accuracy"] - chance)
     return [Finding(HOSTILE, "-", shown(change, 2), "it is above 0", *judge(change, low=0, of="seeds"))]
 
 
-def figures(runs, folder: Path) -> list[Path]:
+def figures(folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
     Image.new("L", (4, 4)).save(folder / "the_plane.png")
     (folder / "the_plane.pdf").write_bytes(b"%PDF")
     return [folder / "the_plane.png", folder / "the_plane.pdf"]
 
 
-CLAIMS = SimpleNamespace(findings=findings, tables=lambda runs: [TABLE], figures=figures)
-
-
 def write(folder: Path, name: str, runs=RUNS) -> list[Path]:
-    return write_paper_report(f"Paper {name}", CLAIMS, runs, SimpleNamespace(chance=0.1), folder / name)
+    return write_paper_report(f"Paper {name}", findings(runs), [TABLE], figures(folder / name), folder / name)
 
 
 def page(sections) -> str:
@@ -71,9 +68,9 @@ def test_equal_runs_give_equal_files(tmp_path):
 
 def test_what_was_written_is_read_back(tmp_path):
     write(tmp_path, "activity")
-    (section,) = companion_sections(tmp_path)
+    (section,) = companion_sections([tmp_path / "activity"])
     assert (section.name, section.title) == ("activity", "Paper activity")
-    assert section.findings == findings(RUNS, SimpleNamespace(chance=0.1))
+    assert section.findings == findings(RUNS)
     assert section.tables == [TABLE]
     assert section.figures == [tmp_path / "activity/the_plane.png"]
 
@@ -82,22 +79,23 @@ def test_one_seed_gives_files_without_infinity_and_no_verdict(tmp_path):
     for path in write(tmp_path, "activity", {"mnist": RUNS["mnist"][:1]}):
         if path.suffix in (".json", ".csv", ".md", ".tex"):
             assert not re.search(r"\binf|nan\b", path.read_text(), re.IGNORECASE)
-    (section,) = companion_sections(tmp_path)
+    (section,) = companion_sections([tmp_path / "activity"])
     assert section.findings[0].verdict is Verdict.NOT_TESTABLE
 
 
-def test_denoiser_comes_first_then_the_papers_then_others(tmp_path):
-    assert companion_sections(tmp_path / "nowhere") == []
-    for name in ("own", "vgg", "activity", "denoiser"):
+def test_sections_come_in_the_order_of_their_folders_and_only_where_there_are_verdicts(tmp_path):
+    for name in ("vgg", "activity"):
         write(tmp_path, name)
     (tmp_path / "masks").mkdir()  # has not finished
-    assert [section.name for section in companion_sections(tmp_path)] == ["denoiser", "activity", "vgg", "own"]
+    folders = [tmp_path / name for name in ("vgg", "masks", "nowhere", "activity")]
+    assert [section.name for section in companion_sections(folders)] == ["vgg", "activity"]
 
 
 def test_summary_has_verdicts_and_tables_of_all_papers(tmp_path):
-    write(tmp_path, "activity")
-    write(tmp_path, "vgg")
-    text = write_summary(tmp_path).read_text()
+    for name in ("activity", "vgg"):
+        write(tmp_path, name)
+    sections = companion_sections([tmp_path / "activity", tmp_path / "vgg"])
+    text = write_summary(sections, tmp_path / "summary.md").read_text()
     assert text.count("\n## Paper ") == text.count("What came of it:") == 2
     assert SCOPE in text and "CIFAR-100" in SCOPE
     assert text.count(Verdict.NOT_TESTABLE.value) == 2
@@ -145,7 +143,7 @@ def test_latex_is_escaped():
 
 def test_page_shows_papers_that_have_run_and_their_text_escaped(tmp_path):
     write(tmp_path, "activity")
-    text = page(companion_sections(tmp_path))
+    text = page(companion_sections([tmp_path / "activity"]))
     assert HOSTILE not in text and "&lt;script&gt;alert(&#39;x&#39;)" in text
     assert 'href="#companions"' in text and "CIFAR-100" in text
     assert '<td class="numeric" data-value="1234567">1,234,567</td>' in text
@@ -175,11 +173,11 @@ def test_damaged_verdicts_are_an_error_naming_the_file(tmp_path, spoil):
     spoil(content)
     write_json(path, content)
     with pytest.raises(SpandexError, match=r"activity/verdicts\.json: not the verdicts of a companion paper"):
-        companion_sections(tmp_path)
+        companion_sections([tmp_path / "activity"])
 
 
 def test_missing_figure_is_named(tmp_path):
     write(tmp_path, "activity")
     (tmp_path / "activity/the_plane.png").unlink()
     with pytest.raises(SpandexError, match=r"the_plane.png: no such file; delete .*verdicts.json"):
-        companion_sections(tmp_path)
+        companion_sections([tmp_path / "activity"])

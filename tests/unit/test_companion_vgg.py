@@ -1,5 +1,7 @@
 """Iterative pruning of a convolutional spiking network: encoding, fan-out, Lava, and one run at toy size."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from spandex.files.results import ResultLog
 from spandex.networks.files import export_hdf5
 from spandex.params.companions.vgg import Vgg
 from spandex.report.claims import Verdict
+from spandex.report.papers import Section
 
 NEURON = companion_sizes.TOY["vgg"]["neuron"]
 SETTINGS = Vgg(**companion_sizes.TOY["vgg"])
@@ -127,17 +130,24 @@ def test_stopped_run_gives_the_same_result(runs, tmp_path):
     assert run(SETTINGS, Work(1, torch.device("cpu"), tmp_path, str(mirror), log))["variants"] == first
 
 
+def report(runs, folder: Path) -> Section:
+    """What the page shows of these runs."""
+    folder.mkdir(parents=True)
+    findings, tables = claims.findings(runs, SETTINGS), claims.tables(runs)
+    write_paper_report("VGG", findings, tables, claims.figures(runs, folder), folder)
+    (section,) = companion_sections([folder])
+    return section
+
+
 def test_claims_are_judged_and_shown(runs, tmp_path):
-    write_paper_report("VGG", claims, runs, SETTINGS, tmp_path / "vgg")
-    (section,) = companion_sections(tmp_path)
+    section = report(runs, tmp_path / "vgg")
     assert len(section.findings) == 5
     assert all(finding.here and finding.rule for finding in section.findings)
     assert [table.name for table in section.tables] == ["variants", "layers"]
     assert len(section.tables[1].rows) == 5 * len(METHODS)
     assert section.figures == [tmp_path / "vgg/fan_out.png"]
-    alone = write_paper_report("VGG", claims, {"cifar10": runs["cifar10"][:1]}, SETTINGS, tmp_path / "one" / "vgg")
-    assert alone[-1].is_file()
-    assert {f.verdict for f in companion_sections(tmp_path / "one")[0].findings} == {Verdict.NOT_TESTABLE}
+    alone = report({"cifar10": runs["cifar10"][:1]}, tmp_path / "one/vgg")
+    assert {finding.verdict for finding in alone.findings} == {Verdict.NOT_TESTABLE}
 
 
 def result_of(sparsity, accuracy, synops, differing, spikes=3):

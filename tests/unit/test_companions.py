@@ -1,9 +1,9 @@
 """Companion papers: which runs there are, what a stopped one keeps, intervals over seeds, their part in the report."""
 
 import csv
+import itertools
 import re
 from math import inf
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,22 +12,22 @@ from scipy import stats
 
 from report_build import small_build, write_report
 from spandex import params as parameters
-from spandex.companions.denoiser import claims
-from spandex.companions.denoiser.runs import METRICS, by_repeat
+from spandex.companions import denoiser
 from spandex.companions.papers import PAPERS, all_runs, paper
 from spandex.companions.results import over_seeds, percent_change, shown
 from spandex.companions.work import Work
 from spandex.errors import SpandexError
 from spandex.files.results import ResultLog
 from spandex.metrics.bootstrap import Interval
-from spandex.params.variants import METHODS, variants
+from spandex.params import Network
 from spandex.report.claims import Verdict, judge
+from spandex.sparsify.methods import check, method
 
-TARGETS = (0.5, 0.75)
+METHODS = ("dense", "magnitude", "events", "masks", "noise")
 
 
-def load(**overrides):
-    return parameters.load("params.yaml", overrides)
+def load(check=None, **overrides):
+    return parameters.load("params.yaml", overrides, check)
 
 
 def test_every_run_has_an_experiment_and_parameters():
@@ -84,101 +84,77 @@ def test_percent_change_of_a_logarithm():
     np.testing.assert_allclose(percent_change(Interval(np.log(0.5), np.log(0.25), 0.0)), [-50.0, -75.0, 0.0])
 
 
-def test_variants_are_every_method_at_every_sparsity_with_every_seed():
-    names = [variant.name for variant in variants(TARGETS, 2)]
-    once = ["dense", "prune50", "prune75", "events", "events50", "events75", "masks50", "masks75", "noise50", "noise75"]
-    assert names == [*once, *(f"{name}-2" for name in once)]
+def networks(seeds: int) -> list[list[Network]]:
+    """The dense control and every method at every sparsity, seed by seed."""
+    return load(check, set=f"reports.denoiser.seeds={seeds}").compared("denoiser")
 
 
-def test_networks_of_the_table_are_not_trained_again():
-    found = load(set="companions.seeds=2")
-    assert not set(found.companion_variants) & set(found.models)
-    assert {"dense-2", "prune50-2", "events", "noise75-2"} <= set(found.companion_variants)
-
-
-def test_repetitions_differ_in_the_seed_alone():
-    found = load(set="companions.seeds=3 seed=7")
-    assert [found.seed_of(name) for name in ("dense", "dense-2", "events50", "events50-3")] == [7, 8, 7, 9]
-    first, third = found.pruning("events50"), found.pruning("events50-3")
-    assert first | {"seed": 9} == third
-    assert found.pruning("prune50").items() <= found.pruning("prune50-2").items()
-
-
-def test_networks_of_more_seeds_than_asked_for_keep_their_recipe():
-    three, one = load(set="companions.seeds=3"), load(set="companions.seeds=1")
-    for name in three.companion_variants:
-        assert one.pruning(name) == three.pruning(name)
-        assert one.folder(name) == three.folder(name)
-    for name in ("dense-1", "dense-0", "events60", "events-x", "baseline", "one-shot50", "prune50"):
-        assert one.companion_variant(name) is None
-
-
-def test_results_of_companions_have_folders_of_their_own():
-    found = load()
-    parts = {name: found.part(name) for name in ("dense", "prune50", "prune90", "linear50", "masks50", "dense-2")}
-    assert parts == dict.fromkeys(("dense", "prune50"), "") | {
-        "prune90": "ablation",
-        "linear50": "ablation",
-        "masks50": "companions",
-        "dense-2": "companions",
-    }
-
-
-def scores(sigma: float = 0.0) -> dict:
+def scores(seeds: int, sigma: float = 0.0) -> dict:
     """Every method one dB better than the one before in METHODS, at half its power; noise of the seeds beside."""
     rng = np.random.default_rng(0)
     found = {}
-    for variant in variants(TARGETS, 3):
-        place = METHODS.index(variant.method)
-        metrics = dict.fromkeys(METRICS, 1.0) | {"events_per_step": [3.0 / 2**place, 4.0 / 2**place]}
+    for network in itertools.chain(*networks(seeds)):
+        place = max((METHODS.index(name) for name in network.methods), default=0)
+        metrics = dict.fromkeys(denoiser.METRICS, 1.0) | {"events_per_step": [3.0 / 2**place, 4.0 / 2**place]}
         metrics["si_snr_db"] = 10.0 + place + sigma * rng.standard_normal()
         metrics["deployed_synops_per_step"] = 1000.0 / 2**place
         metrics["deployed_power_proxy_ops_per_s"] = 1e6 / 2**place
-        found[variant.name] = metrics
+        found[network.name] = metrics
     return found
 
 
 def test_runs_hold_the_networks_of_each_seed_by_their_first_name():
-    runs = by_repeat(scores(), TARGETS, 3)
-    assert [set(run["networks"]) == {v.name for v in variants(TARGETS, 1)} for run in runs] == [True] * 3
-    assert runs[0]["networks"]["dense"]["events_per_step"] == 7.0
+    names = [network.name for network in networks(1)[0]]
+    once = ["dense", "prune50", "prune75", "events", "events50", "events75", "masks50", "masks75", "noise50", "noise75"]
+    assert names == once
+    runs = denoiser.by_seed(networks(3), scores(3))
+    assert [list(run) for run in runs] == [once] * 3
+    assert runs[0]["dense"]["events_per_step"] == 7.0
 
 
 def test_denoiser_verdicts_follow_power_and_quality(tmp_path):
-    settings = SimpleNamespace(targets=TARGETS)
-    runs = {"denoiser": by_repeat(scores(0.01), TARGETS, 3)}
-    found = claims.findings(runs, settings)
+    runs = denoiser.by_seed(networks(3), scores(3, 0.01))
+    found = denoiser.findings(runs, networks(3)[0])
     assert len(found) == 3 + 2 * (3 + 2 + 2)
     assert {finding.verdict for finding in found} == {Verdict.REPRODUCED}
-    noisy = claims.findings({"denoiser": by_repeat(scores(20.0), TARGETS, 3)}, settings)
+    assert {finding.published for finding in found} == {method(name).SOURCE for name in ("events", "masks", "noise")}
+    noisy = denoiser.findings(denoiser.by_seed(networks(3), scores(3, 20.0)), networks(3)[0])
     by_quality = {finding.verdict for finding in noisy if "SI-SNR" in finding.claim}
     by_cost = {finding.verdict for finding in noisy if "SI-SNR" not in finding.claim}
     assert (by_quality, by_cost) == ({Verdict.NOT_TESTABLE}, {Verdict.REPRODUCED})
-    (table,) = claims.tables(runs)
+    (table,) = denoiser.tables(runs, networks(3)[0])
     assert [row[0] for row in table.rows][:1] == ["dense"]
     assert all(len(row) == len(table.headings) for row in table.rows)
-    assert all(file.stat().st_size > 1000 for file in claims.figures(runs, tmp_path))
+    assert all(file.stat().st_size > 1000 for file in denoiser.plane(runs, networks(3)[0], tmp_path / "plane"))
+
+
+def test_claims_name_methods_target_and_what_they_are_compared_with():
+    claims = [finding.claim for finding in denoiser.findings(denoiser.by_seed(networks(1), scores(1)), networks(1)[0])]
+    assert claims[0] == "Activity regularization without pruning: fewer events than dense control"
+    assert claims[3] == (
+        "Activity regularization with magnitude (SPANDEX) at 50 % sparsity: fewer events than magnitude (SPANDEX)"
+    )
+    assert claims[-1] == "Noise pruning at 75 % sparsity: SI-SNR not below that of magnitude (SPANDEX)"
 
 
 def test_one_seed_still_gives_tables_and_a_figure(tmp_path):
-    runs = {"denoiser": by_repeat(scores(), TARGETS, 1)}
-    found = claims.findings(runs, SimpleNamespace(targets=TARGETS))
+    runs = denoiser.by_seed(networks(1), scores(1))
+    found = denoiser.findings(runs, networks(1)[0])
     assert {finding.verdict for finding in found} == {Verdict.NOT_TESTABLE}
     assert not any(re.search(r"\binf\b|nan", finding.here) for finding in found)
-    assert claims.tables(runs)
-    assert claims.figures(runs, tmp_path)
+    assert denoiser.tables(runs, networks(1)[0])
+    assert denoiser.plane(runs, networks(1)[0], tmp_path / "plane")
 
 
 def test_report_shows_companions_once_they_have_run(tmp_path, monkeypatch):
-    build = small_build(tmp_path, targets="[0.5]", companions=True)
+    build = small_build(tmp_path, (0.5,), companions=True)
     reports = write_report(build, monkeypatch)
     rows = {row["model"]: row for row in read_csv(reports / "table.csv") if row["source"] == "this run"}
     assert list(rows) == ["noisy", "baseline", "dense", "prune50", "events", "events50", "masks50", "noise50"]
     for model in ("dense", "masks50"):
         assert rows[model]["si_snr_db"] and rows[model]["deployed_power_proxy_mops_per_s"]
-    assert rows["dense"]["float_si_snr_db"] and not rows["masks50"]["float_si_snr_db"]
     page = (reports / "index.html").read_text()
-    assert claims.LABELS["masks"] in page and "DVS-CIFAR10" in page
+    assert method("masks").TITLE in page and "DVS-CIFAR10" in page
     assert "masks50" in (reports / "companions/summary.md").read_text()
 
 

@@ -10,8 +10,8 @@ from spandex.cli import training
 from spandex.errors import SpandexError
 from spandex.params import ParamsError
 from spandex.params.section import DENSITY_THRESHOLD
-from spandex.params.sections import Schedule
 from spandex.sparsify import SCHEDULES
+from spandex.sparsify.methods import magnitude
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 
@@ -26,10 +26,7 @@ def test_every_profile_is_valid(profile):
     [
         ("train.lrr=0.1", "train.lrr: unknown key; train.lr is one"),
         ("data.clip.test=3", "data.clip: unknown key; data.clips is one"),
-        ("companions.denoiser.evnts.weight=1", "companions.denoiser.evnts: unknown key; companions.denoiser.events is"),
         ("train.lr=-1", "train.lr: Input should be greater than 0, got -1"),
-        ("sparsify.targets=[1.5]", "sparsify.targets.0: Input should be less than 1, got 1.5"),
-        ("sparsify.targets=[0.5,0.5]", "sparsify.targets: .* names one twice"),
         ("sparsify.pruning_epochs=9", "sparsify.pruning_epochs: 9 is more than epochs"),
         ("data.snr_db=[20,-5]", r"data.snr_db: \[20, -5\) is empty"),
         ("data.clips.test=0.5", "data.clips.test: .* got 0.5"),
@@ -44,15 +41,11 @@ def test_every_profile_is_valid(profile):
         ("train.lr=1e400", "train.lr: Input should be a finite number, got inf"),
         ("train.lr=-.inf", "train.lr: Input should be"),
         ("data.peak=.nan", "data.peak: Input should be a finite number, got nan"),
-        ("companions.denoiser.events.weight=1e999", "companions.denoiser.events.weight: Input should be a finite"),
         ("seed=true", "seed: Input should be a number, got True"),
         ("train.lr=true", "train.lr: Input should be a number, got True"),
-        ("sparsify.targets=[0.5,true]", "sparsify.targets"),
         ("data.snr_db=[false,10]", "data.snr_db: Input should be a number, got False"),
         ("train.segment_s=1:30", "train.segment_s: Input should be a valid number, .* got '1:30'"),
         ("train.epochs=1:30", "train.epochs: Input should be a valid integer, .* got '1:30'"),
-        ("sparsify.targets=[0.5,0.50000000001]", "0.5 and 0.50000000001 would both be named 50"),
-        ("ablation.knee=[0.5000000001]", "0.5 and 0.5000000001 would both be named 50"),
         ("train.lr=0.1 seed=2 train.lr=0.2", "train.lr is set twice, by train.lr=0.1 and train.lr=0.2"),
         ("profile=mini profile=dns4", "profile is set twice, by profile=mini and profile=dns4"),
         ("profile=[mini]", r"profile: \['mini'\] is not one of"),
@@ -66,9 +59,9 @@ def test_impossible_value_is_named(assignment, message):
 
 def test_override_wins_over_profile_and_shared_values():
     loaded = params.load(
-        FILE, {"profile": "mini", "set": "train.lr=0.002 train.epochs=3", "sparsify": {"frequency": 7}}
+        FILE, {"profile": "mini", "set": "train.lr=0.002 train.epochs=3", "sparsify": {"lr_factor": 0.5}}
     )
-    assert (loaded.train.lr, loaded.train.epochs, loaded.sparsify.frequency) == (0.002, 3, 7)
+    assert (loaded.train.lr, loaded.train.epochs, loaded.sparsify.lr_factor) == (0.002, 3, 0.5)
 
 
 def test_key_set_in_two_places_is_refused(tmp_path):
@@ -120,15 +113,6 @@ def test_what_is_no_file_is_named(tmp_path, kind):
         os.mkfifo(path)
     with pytest.raises(SpandexError, match=rf"params\.yaml: (is a {kind}|is a device or pipe|no such file)"):
         params.load(path)
-
-
-def test_pruned_networks_are_named_after_their_target():
-    assert params.load(FILE, {"set": "sparsify.targets=[0.5,0.975]"}).models == [
-        "baseline",
-        "dense",
-        "prune50",
-        "prune97.5",
-    ]
 
 
 def test_values_in_double_quotes_may_hold_spaces():
@@ -201,7 +185,7 @@ class TestMirror:
         monkeypatch.setattr("spandex.pipeline.build.lock", lambda: None)
         monkeypatch.setattr("spandex.cli.builds._sync", lambda *_: None)
         monkeypatch.setattr("spandex.data.shards.reopen", lambda *_: None)
-        monkeypatch.setattr("spandex.pipeline.build.run", lambda target, cores, overrides, _: given.append(overrides))
+        monkeypatch.setattr("spandex.pipeline.build.run", lambda targets, cores, overrides, _: given.append(overrides))
         assert spandex("bench", "inference").exit_code == 0
         assert spandex("--set", 'mirror="/of set"', "bench", "inference").exit_code == 0
         monkeypatch.setenv("SPANDEX_SET", "")
@@ -219,7 +203,7 @@ def test_digest_is_of_the_named_sections_and_never_of_the_mirror():
 
 
 def test_assignments_carry_overrides_to_another_process():
-    overrides = {"profile": "mini", "train": {"lr": 0.002}, "set": "seed=3 sparsify.targets=[0.9]"}
+    overrides = {"profile": "mini", "train": {"lr": 0.002}, "set": "seed=3 sparsify.epochs=9"}
     assert params.load(FILE, {"set": params.assignments(overrides)}) == params.load(FILE, overrides)
 
 
@@ -237,36 +221,9 @@ def test_digest_of_keys_leaves_out_their_neighbours():
     assert plain.value("data", without=["data.clips"]) == more_clips.value("data", without=["data.clips"])
 
 
-def test_ablation_trains_what_the_table_does_not_have():
-    ablation = {"schedules": ["cubic", "one-shot"], "targets": [0.5, 0.9], "knee": [0.95]}
-    loaded = params.load(FILE, {"ablation": ablation, "sparsify": {"targets": [0.5]}})
-    assert list(loaded.schedules_compared) == ["prune50", "prune90", "one-shot50", "one-shot90"]
-    assert list(loaded.knee) == ["prune50", "prune95"]
-    assert list(loaded.variants) == ["prune90", "one-shot50", "one-shot90", "prune95"]
-    assert loaded.variants["one-shot90"] == ("one-shot", 0.9)
-    folders = [loaded.folder(model) for model in ("baseline", "dense", "prune50", "prune90")]
-    assert folders == ["baseline", "sparsified/dense", "sparsified/prune50", "ablation/prune90"]
-
-
-def test_prune_stands_for_the_schedule_of_the_table():
-    loaded = params.load(FILE, {"ablation": {"schedules": ["linear", "cubic"]}, "sparsify": {"schedule": "linear"}})
-    assert loaded.pruned["prune50"].schedule == "linear"
-    assert "cubic50" in loaded.variants and "prune90" in loaded.variants and "linear90" not in loaded.variants
-
-
 def test_schedules_of_parameters_commands_and_library_are_the_same():
-    names = set(get_args(Schedule))
+    names = set(get_args(magnitude.Settings.model_fields["schedule"].annotation))
     assert names == set(SCHEDULES) == {schedule.value for schedule in training.Schedule}
-
-
-def test_pruning_settings_are_those_that_a_schedule_has():
-    loaded = params.load(FILE)
-    assert loaded.pruning("dense") is None
-    assert loaded.pruning("prune50") == {"schedule": "cubic", "target": 0.5, "scope": "global", "frequency": 30}
-    assert loaded.pruning("one-shot90") == {"schedule": "one-shot", "target": 0.9, "scope": "global"}
-    assert loaded.pruning("iterative95")["rounds"] == 5 and "frequency" not in loaded.pruning("iterative95")
-    with pytest.raises(SpandexError, match="'prune42'"):
-        loaded.pruning("prune42")
 
 
 @pytest.mark.parametrize(

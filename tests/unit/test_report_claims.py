@@ -11,6 +11,7 @@ from spandex.metrics.bootstrap import Interval
 from spandex.report import published_rows
 from spandex.report.claims import SDNN_WEIGHTS, Evidence, Finding, Verdict, findings, judge, ratio_of_means
 from spandex.report.comparison import Significance, against, significance
+from tables import pruned_rows
 
 REPOSITORY = Path(__file__).parents[2]
 PUBLISHED = published_rows(REPOSITORY / "reports/reference")
@@ -48,16 +49,14 @@ def network(si_snr_db=12.5, power=15e6, mos=2.7, clips=40, spread=0.05, paramete
     }
 
 
-def judged(
-    prune50=None, prune75=None, settings="profile=mini sparsify.targets=[0.5,0.75]", control=None
-) -> list[Finding]:
+def judged(prune50=None, prune75=None, settings="profile=mini", control=None) -> list[Finding]:
     params = parameters.load(REPOSITORY / "params.yaml", {"set": settings})
     given = {
         "dense": control or network(spread=0.0),
         "prune50": prune50 or network(12.4, 9.6e6),
         "prune75": prune75 or network(11.9, 6.2e6, parameters=174_000),
     }
-    networks = {name: scores for name, scores in given.items() if name == "dense" or name in params.pruned}
+    networks = {name: scores for name, scores in given.items() if name in params.models}
     changes = against("dense", differences(networks))
     evidence = Evidence(params, networks, "dense", changes, PUBLISHED, enc_dec_ms=0.01)
     return findings(evidence)
@@ -135,7 +134,7 @@ def test_mos_parameters_and_latency_are_judged_by_their_margins():
 
 def test_level_is_judged_on_test_set_1_alone():
     claim = "Pruned by 50 %, the network reaches 12.16 dB"
-    settings = "profile=dns4 sparsify.targets=[0.5,0.75]"
+    settings = "profile=dns4"
     alike = network(12.16)
     alike["intervals"]["si_snr_db"] = [12.0, 12.3]
     assert verdict(claim, prune50=alike, settings=settings) == REPRODUCED
@@ -147,9 +146,9 @@ def test_level_is_judged_on_test_set_1_alone():
 @pytest.mark.parametrize(
     ("settings", "control"),
     [
-        ("profile=embedded sparsify.targets=[0.5,0.75]", {}),
+        ("profile=embedded", {}),
         ("profile=mini model.pretrained=null train.epochs=1 model.factory=own:two_layers", {}),
-        ("profile=mini sparsify.targets=[0.9]", {}),
+        (f"profile=mini {pruned_rows(0.9)}", {}),
         ("profile=mini", {"clips": 10}),
         ("profile=mini", {"si_snr_db": 9.0}),  # no better than the noisy input
         ("profile=mini", {"deployed_sparsity": 0.9}),  # a larger network

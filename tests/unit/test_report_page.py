@@ -15,7 +15,7 @@ from spandex.errors import SpandexError
 from spandex.files import write_json
 from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
-from spandex.params import Pruning
+from spandex.params import Network
 from spandex.report import charts, published_rows
 from spandex.report.audio import mp3, power_spectrogram, spectrogram_webp
 from spandex.report.clips import choose, mean_improvements
@@ -32,7 +32,7 @@ REFERENCE = Path(__file__).parents[2] / "reports/reference"
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        return write_report(small_build(tmp_path_factory.mktemp("build"), "[0.5]"), patch)
+        return write_report(small_build(tmp_path_factory.mktemp("build"), (0.5,)), patch)
 
 
 def test_text_of_others_is_escaped(report):
@@ -64,17 +64,17 @@ def test_page_forbids_itself_the_network(report):
 
 def test_knee_is_left_out_without_an_ablation_of_these_clips(report, tmp_path, monkeypatch):
     assert 'id="knee"' not in (report / "index.html").read_text()
-    build = small_build(tmp_path, "[0.5]", ablation=True)
+    build = small_build(tmp_path, (0.5,), ablation=True)
     assert 'id="knee"' in (write_report(build, monkeypatch) / "index.html").read_text()
-    scores = build.reports / "ablation/evaluate/prune30.json"
+    scores = build.reports / "evaluate/knee30.json"
     content = read_json(scores)
-    content["networks"]["prune30"]["per_clip"][0]["digest"] = "0" * 16
+    content["networks"]["knee30"]["per_clip"][0]["digest"] = "0" * 16
     write_json(scores, content)
     assert 'id="knee"' not in (write_report(build, monkeypatch) / "index.html").read_text()
 
 
 def test_clip_other_than_the_one_evaluated_is_refused(tmp_path, monkeypatch):
-    build = small_build(tmp_path, "[0.5]")
+    build = small_build(tmp_path, (0.5,))
     for file in (tmp_path / "data/embedded/test/noisy").iterdir():
         audio, rate = soundfile.read(file)
         soundfile.write(file, 0.5 * audio, rate)
@@ -165,7 +165,13 @@ def test_cells_have_interval_difference_and_what_that_says():
         "prune60": {"intervals": {"si_snr_db": [11.0, 13.0]}},
     }
     changes = {"prune60": {"si_snr_db": Interval(-0.5, -0.6, -0.4)}}
-    found = lines(ours, published_rows(REFERENCE), scores, changes, {"prune60": Pruning("cubic", 0.6)})
+    found = lines(
+        ours,
+        published_rows(REFERENCE),
+        scores,
+        changes,
+        [Network("prune60", "baseline", {"magnitude": {"target": 0.6}})],
+    )
     place = [column.key for column in columns()].index("si_snr_db")
     assert [line.model for line in found[:3]] == ["noisy", "Test Set 1 (noisy input)", "prune60"]
     assert len(found) == 2 + 6 and found[2].cells[place].text == "12.00"

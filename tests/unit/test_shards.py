@@ -6,12 +6,12 @@ def test_markers_of_an_unfinished_build_are_removed_and_what_shards_made_is_kept
     made = [
         data / "train/.shards/1-of-2/noisy/clip.wav",
         reports / "evaluate/.shards/noisy/1-of-2.jsonl",
-        reports / "ablation/evaluate/.shards/prune90/1-of-2.jsonl",
+        reports / "evaluate/.shards/prune90/1-of-2.jsonl",
     ]
     markers = [
         data / "train/.shards/1-of-2.done",
         reports / "evaluate/.shards/noisy/1-of-2.done",
-        reports / "ablation/evaluate/.shards/prune90/1-of-2.done",
+        reports / "evaluate/.shards/prune90/1-of-2.done",
     ]
     for path in [*made, *markers]:
         path.parent.mkdir(parents=True, exist_ok=True)

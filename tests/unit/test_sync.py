@@ -38,7 +38,7 @@ def built(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     make(CLIPS, ["seed", "data"], without=("data.clips",))
     make(BASELINE, ["seed", "train"], (CLIPS,))
-    make(PRUNED, ["pruning.prune50"], (BASELINE,))
+    make(PRUNED, ["training.prune50"], (BASELINE,))
     make(SCORES, ["evaluate"], (PRUNED,))
     return tmp_path
 
@@ -78,13 +78,13 @@ def test_changed_parameter_removes_what_depends_on_it_and_says_why():
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"psi": "l1"}, 'pruning.prune50.psi was "l1", is null'),
-        ({"events": {}}, "pruning.prune50.events was {}, is null"),
+        ({"psi": "l1"}, 'training.prune50.psi was "l1", is null'),
+        ({"events": {}}, "training.prune50.events was {}, is null"),
     ],
 )
 def test_setting_that_is_gone_makes_a_product_stale(more, told):
     recipe = json.loads(sidecar(PRUNED).read_text())
-    recipe["params"]["pruning.prune50"] |= more
+    recipe["params"]["training.prune50"] |= more
     sidecar(PRUNED).write_text(json.dumps(recipe))
     assert removed()[PRUNED] == told
 
@@ -100,7 +100,7 @@ def test_dry_run_says_the_same_and_changes_nothing():
 
 
 def test_networks_that_the_parameters_no_longer_name_go_with_their_results():
-    reasons = removed("sparsify.targets=[0.9]")
+    reasons = removed("networks.prune50=null")
     assert files() == {CLIPS, BASELINE}
     assert reasons[PRUNED] == "the parameters no longer name it"
     assert not PRUNED.parent.exists()
@@ -154,7 +154,7 @@ def test_users_file_where_training_will_write_is_neither_used_nor_removed():
         {"params": {"train.lrr": 1}},
         {"params": {"train": {"lr": "x" * 10_000}}},
         {"params": {"train.lr.x": 1}},
-        {"params": {"pruning.prune51": {}}},
+        {"params": {"pruning.prune50": {}}},
         {"params": []},
         {"code": {"../../params.yaml": "0"}},
         {"code": {"\0": "0"}},
@@ -206,7 +206,7 @@ def test_users_file_of_the_future_is_named(built):
     mine = Path("mine.pt")
     mine.write_text("x")
     make(BASELINE, ["seed", "train"], (CLIPS, mine))
-    make(PRUNED, ["pruning.prune50"], (BASELINE,))
+    make(PRUNED, ["training.prune50"], (BASELINE,))
     make(SCORES, ["evaluate"], (PRUNED,))
     os.utime(mine, ns=(time.time_ns() + 10**13,) * 2)
     with pytest.raises(SpandexError, match=r"^mine\.pt: was modified at 20.* in the future; touch it"):
@@ -297,7 +297,7 @@ def test_notes_beside_a_network_that_is_no_longer_named_stay_alone():
     notes = PRUNED.with_name("notes.md")
     notes.write_text("x")
     PRUNED.with_name("times.csv").write_text("iteration")
-    changes = sync(parameters("sparsify.targets=[0.9]"))
+    changes = sync(parameters("networks.prune50=null"))
     assert list(PRUNED.parent.iterdir()) == [notes]
     assert changes.left == [notes]
 
@@ -310,7 +310,7 @@ def test_networks_on_another_disk_are_used_and_never_removed(built, tmp_path_fac
     with pytest.raises(SpandexError, match=rf"^{PRUNED}: {BASELINE} is made again, and it lies outside"):
         sync(parameters("train.lr=0.002"))
     assert BASELINE.is_file()
-    changes = sync(parameters("sparsify.targets=[0.9]"))
+    changes = sync(parameters("networks.prune50=null"))
     assert changes.left == [PRUNED.parent]
     assert (disk / "prune50/network.pt").is_file() and sidecar(disk / "prune50/network.pt").is_file()
     assert not SCORES.is_file()
@@ -320,7 +320,7 @@ def test_link_to_another_disk_under_a_name_that_is_gone_stays(tmp_path_factory):
     disk = tmp_path_factory.mktemp("disk") / "prune50"
     shutil.move(PRUNED.parent, disk)
     PRUNED.parent.symlink_to(disk)
-    changes = sync(parameters("sparsify.targets=[0.9]"))
+    changes = sync(parameters("networks.prune50=null"))
     assert changes.left == [PRUNED.parent]
     assert (PRUNED.parent / "network.pt").is_file()
 
@@ -355,7 +355,7 @@ def test_scores_that_are_continued_keep_the_mark_that_makes_them_the_pipelines()
     partial.write_text("one clip")
     assert removed() == {}
     assert partial.is_file()
-    assert removed("sparsify.targets=[0.5]").keys() == {partial, recipes.mark(scores)}
+    assert removed("networks.prune75=null").keys() == {partial, recipes.mark(scores)}
     assert not partial.exists() and not recipes.mark(scores).exists()
 
 
@@ -363,7 +363,7 @@ def test_checkpoints_of_a_network_that_is_no_longer_named_go():
     folder = PRUNED.parents[1] / ".checkpoints/prune50"
     folder.mkdir(parents=True)
     (folder / "20.pt").write_text("x")
-    removed("sparsify.targets=[0.9]")
+    removed("networks.prune50=null")
     assert not folder.exists()
 
 

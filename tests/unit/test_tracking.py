@@ -77,7 +77,7 @@ def test_build_is_a_run_with_params_tags_data_and_the_results_of_all_models(clie
     run = build_run(client)
     assert run.info.status == "FINISHED"
     assert run.data.params["train.lr"] == "0.001"
-    assert run.data.params["sparsify.targets"] == "[0.5]"
+    assert run.data.params["networks.prune50.magnitude.target"] == "0.5"
     assert run.data.tags["params_digest"] == tiny_params().digest()
     assert (run.data.tags["profile"], run.data.tags["revision"], run.data.tags["dirty"]) == (
         "embedded",

@@ -4,9 +4,12 @@ from pathlib import Path
 
 from spandex import params
 from spandex.companions.papers import PAPERS
+from spandex.pipeline import phases
+from spandex.pipeline.recipes import is_made
+from spandex.sparsify.methods import check
 
 OVERRIDES = params.with_environment({"set": os.environ.get("SPANDEX_SET")} | config)
-PARAMS = params.load("params.yaml", OVERRIDES)
+PARAMS = params.load("params.yaml", OVERRIDES, check)
 PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
 RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
@@ -17,6 +20,7 @@ DATA = f"data/{PROFILE}"
 MODELS = f"models/{PROFILE}"
 REPORTS = f"reports/{PROFILE}"
 COMPANIONS = f"{REPORTS}/companions"
+COMPARISONS = f"{REPORTS}/comparisons"
 LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
 TRACKING = f"{REPORTS}/tracking/build.json"
@@ -43,7 +47,7 @@ envvars:
 
 wildcard_constraints:
     split="|".join(SPLITS),
-    model="|".join(PARAMS.models),
+    model="|".join(network.name for network in PARAMS.every),
 
 
 # on several machines: --set-scatter shard=16
@@ -84,9 +88,19 @@ def recipe(*keys, without=()):
     return request
 
 
+def weights_of(name):
+    """The float weights of a network."""
+    return f"{MODELS}/{PARAMS.network(name).folder}/network.pt"
+
+
 def network_of(wildcards):
-    """The trained weights of a model."""
-    return f"{MODELS}/{PARAMS.folder(wildcards.model)}/network.pt"
+    """The float weights of the network that a rule is about."""
+    return weights_of(wildcards.model)
+
+
+def is_shown(wildcards):
+    """Whether a network is one that tables show, and not the same with another seed."""
+    return PARAMS.network(wildcards.model).repeat == 0
 
 
 def experiments_of(paper):
@@ -98,26 +112,28 @@ def experiments_of(paper):
     )
 
 
-def compared_scores():
-    """Scores of the methods on the denoiser, and of the networks of the table that they are compared with."""
-    names = list(PARAMS.companion_variants)
-    return expand(rules.evaluate_companion.output, model=names) + expand(
-        rules.evaluate_network.output, model=PARAMS.fine_tuned
-    )
-
-
 def results_of(paper):
     """Verdicts of a companion paper, and the runs: with more seeds than before, some of them are missing."""
-    runs = compared_scores() if paper == "denoiser" else experiments_of(paper)
-    return [f"{COMPANIONS}/{paper}/verdicts.json", *runs]
+    return [f"{COMPANIONS}/{paper}/verdicts.json", *experiments_of(paper)]
 
 
-def options_of(wildcards):
-    """DNSMOS for the networks that the table shows."""
-    shown = PARAMS.companion_variants[wildcards.model].repeat == 0
-    return EVALUATE if shown else EVALUATE.replace("--mos", "--no-mos")
+def compared(wildcards):
+    """Names of the networks of a report with all their seeds, and of the one that they are compared with."""
+    networks = [network.name for seed in PARAMS.compared(wildcards.report) for network in seed]
+    return list(dict.fromkeys([PARAMS.control, *networks]))
 
 
 def companions_there(wildcards):
     """The companion papers that have run; nothing here asks for those that have not."""
     return sorted(map(str, Path(COMPANIONS).glob("*/verdicts.json")))
+
+
+def comparisons_there(wildcards):
+    """The reports beside the table that have been made."""
+    return [f"{COMPARISONS}/{report}/table.csv" for report in phases.compared(PARAMS)]
+
+
+def beside_there(wildcards):
+    """Scores of networks that the table shows where they are made."""
+    made = [Path(REPORTS, "evaluate", f"{network.name}.json") for network in PARAMS.beside]
+    return [str(scores) for scores in made if is_made(scores)]

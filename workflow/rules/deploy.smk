@@ -11,8 +11,8 @@ rule export_network:
     conda:
         "../envs/spandex.yaml"
     params:
-        recipe=recipe("model"),
-        options="",
+        recipe=recipe("model", "export.{model}"),
+        options=lambda wildcards: "--without-idle" if PARAMS.network(wildcards.model).shrink else "",
     shell:
         "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} {params.options}"
         " > {log} 2>&1"

@@ -55,13 +55,14 @@ rule evaluate_network:
     threads: CORES
     params:
         recipe=recipe("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold"),
-        options=EVALUATE,
+        options=lambda wildcards: EVALUATE if is_shown(wildcards) else EVALUATE.replace("--mos", "--no-mos"),
+        with_float=lambda wildcards, input: f"--float --float-net {input.float_network}" if is_shown(wildcards) else "",
         sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
         scores=lambda wildcards: f"{REPORTS}/evaluate/{wildcards.model}.json",
         share="",
     shell:
-        "spandex --recipe={params.recipe:q} evaluate --net {input.network} --name {wildcards.model} --float"
-        " --float-net {input.float_network} --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
+        "spandex --recipe={params.recipe:q} evaluate --net {input.network} --name {wildcards.model} {params.with_float}"
+        " --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
         " --workers {threads} --json {params.scores} > {log} 2>&1"
 
 

@@ -13,6 +13,8 @@ rule report:
         baseline=rules.train_baseline.output.epochs,
         exported=expand(rules.export_network.output.network, model=PARAMS.models),
         latency=rules.latency.output,
+        beside=beside_there,
+        comparisons=comparisons_there,
         companions=companions_there,
         published=expand("reports/reference/{name}.csv", name=["spandex_paper", "ndns_track1_test_set_1"]),
     output:
@@ -55,8 +57,36 @@ rule report:
         "../envs/spandex.yaml"
     params:
         run=TRACKING,
-        recipe=recipe("report", "models", "deploy.sparsity_map", "deploy.density_threshold"),
+        recipe=recipe("report", "rows", "deploy.sparsity_map", "deploy.density_threshold"),
         models=lambda wildcards, input: Path(input.baseline).parents[1],
         reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
         "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --clips {input.test} --run {params.run} > {log} 2>&1"
+
+
+rule compare:
+    """Networks compared: a table, their intervals, figures, and verdicts on what is claimed of their methods."""
+    input:
+        noisy=rules.evaluate_noisy.output,
+        scores=lambda wildcards: expand(rules.evaluate_network.output, model=compared(wildcards)),
+        networks=lambda wildcards: list(map(weights_of, compared(wildcards))),
+    output:
+        tables=multiext(f"{COMPARISONS}/{{report}}/table", ".csv", ".md", ".tex"),
+        intervals=f"{COMPARISONS}/{{report}}/intervals.md",
+        summary=f"{COMPARISONS}/{{report}}/summary.md",
+    log:
+        f"{LOGS}/compare_{{report}}.log",
+    benchmark:
+        f"{TIMES}/compare_{{report}}.tsv"
+    wildcard_constraints:
+        report="|".join(PARAMS.reports.comparisons) or "(?!)",
+    conda:
+        "../envs/spandex.yaml"
+    params:
+        run=TRACKING,
+        recipe=recipe("comparison.{report}"),
+        models=MODELS,
+        reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
+    shell:
+        "spandex --recipe {params.recipe:q} compare --report {wildcards.report} --models {params.models}"
+        " --reports {params.reports} --run {params.run} > {log} 2>&1"

@@ -25,11 +25,11 @@ rule train_baseline:
 
 
 rule fine_tune:
-    """A pruned network, or the dense control, fine-tuned from the baseline."""
+    """A network fine-tuned from another, and made sparse by its methods."""
     input:
         train=f"{DATA}/train/clips.json",
         validation=f"{DATA}/validation/clips.json",
-        baseline=rules.train_baseline.output.network,
+        start=lambda wildcards: weights_of(PARAMS.network(wildcards.model).start),
     output:
         network=f"{MODELS}/sparsified/{{model}}/network.pt",
         epochs=f"{MODELS}/sparsified/{{model}}/epochs.csv",
@@ -39,7 +39,7 @@ rule fine_tune:
     benchmark:
         f"{TIMES}/fine_tune_{{model}}.tsv"
     wildcard_constraints:
-        model="|".join(PARAMS.fine_tuned),
+        model="|".join(network.name for network in PARAMS.every if network.is_trained) or "(?!)",
     conda:
         "../envs/spandex.yaml"
     threads: max(CORES, PARAMS.threads)
@@ -48,16 +48,15 @@ rule fine_tune:
     params:
         run=TRACKING,
         recipe=recipe(
-            "seed",
             "threads",
             "model",
             "train",
             "sparsify.epochs",
             "sparsify.pruning_epochs",
             "sparsify.lr_factor",
-            "pruning.{model}",
+            "training.{model}",
             without=[*RUN_ONLY, "train.epochs"],
         ),
     shell:
-        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --baseline {input.baseline} --train {input.train}"
+        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --start {input.start} --train {input.train}"
         " --validation {input.validation} --run {params.run} --output {output.network} > {log} 2>&1"

@@ -20,6 +20,7 @@ from spandex.cli.interrupts import STOPPED, stoppable
 from spandex.errors import SpandexError, Stopped, one_line
 from spandex.params import Params
 from spandex.pipeline.recipes import Record, Request
+from spandex.sparsify.methods import check
 
 
 class Commands(TyperGroup):
@@ -84,7 +85,7 @@ def main(
         warnings.filterwarnings("always", module=r"spandex\b")
     warnings.showwarning = _show_once()
     _say_what_counts()
-    context.obj = functools.partial(parameters.load, params)
+    context.obj = functools.partial(parameters.load, params, check=check)
     context.meta["overrides"] = parameters.with_environment({"set": set_})
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))

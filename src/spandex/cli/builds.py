@@ -1,6 +1,5 @@
 """Whole builds: run the steps, keep files and parameters in agreement, record and show the result."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from spandex.cli.app import command, params_of
 from spandex.errors import SpandexError
-from spandex.params import Params, assignments
+from spandex.params import assignments
 from spandex.params.section import MOST_THREADS
 
 build = command("Builds")
@@ -16,47 +15,31 @@ build = command("Builds")
 Context = typer.Context
 
 
-class Target(StrEnum):
-    """What can be brought up to date: everything, a phase, or what is made on request."""
-
-    ALL = "all"
-    DATA = "data"
-    BASELINE = "baseline"
-    SPARSIFY = "sparsify"
-    EXPORT = "export"
-    INFER = "infer"
-    EVALUATE = "evaluate"
-    REPORT = "report"
-    ABLATION = "ablation"
-    COMPANIONS = "companions"
-    ACTIVITY = "activity"
-    MASKS = "masks"
-    LYAPUNOV = "lyapunov"
-    VGG = "vgg"
-    DENOISER = "denoiser"
-
-
 @build
 def rebuild(
     context: Context,
-    target: Annotated[Target, typer.Argument(help="A phase, all, or a report made on request.")] = Target.ALL,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="all, a phase (data, baseline, ...), a report by its name, companions, or a paper of it."),
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="All if not given.")] = None,
     executor: Annotated[
         str, typer.Option(help="What runs the jobs: a folder of workflow/profiles, default or slurm.")
     ] = "default",
 ) -> None:
-    """Check the parameters, remove what is stale (see sync), and bring a target up to date."""
+    """Check the parameters, remove what is stale (see sync), and bring targets up to date; all if none is named."""
     from spandex.data.shards import reopen
     from spandex.pipeline import build
     from spandex.steps.check import check_build, check_clips
 
     params = params_of(context)
+    files = build.files_of(targets or ["all"], params)
     check_build(params, here=executor == "default")
     build.lock()
-    _sync(params)
+    _sync(context)
     check_clips(params)
     reopen(Path("data", params.profile), Path("reports", params.profile))
-    build.run(target, cores, assignments(context.meta["overrides"]), executor)
+    build.run(files, cores, assignments(context.meta["overrides"]), executor)
 
 
 @build
@@ -74,7 +57,7 @@ def sync(
 
     if not dry_run:
         lock()
-    _sync(params_of(context), dry_run)
+    _sync(context, dry_run)
 
 
 @build
@@ -93,12 +76,16 @@ def record(context: Context) -> None:
 @build
 def summary(
     context: Context,
-    part: Annotated[str, typer.Argument(help="ablation, companions, or nothing for the paper's table.")] = "",
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Reports by name, companions, or nothing for the paper's table."),
+    ] = None,
 ) -> None:
     """Print the table of the last build and where its report is."""
     from spandex.pipeline import build
 
-    print(build.summary(params_of(context), part))
+    for part in parts or [""]:
+        print(build.summary(params_of(context), part))
 
 
 @command("Builds", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
@@ -135,10 +122,11 @@ def reproduce(
     print(f"{revision}: all {len(comparisons)} numbers are as recorded, within the tolerances")
 
 
-def _sync(params: Params, dry_run: bool = False) -> None:
+def _sync(context: Context, dry_run: bool = False) -> None:
     from spandex.pipeline.sync import sync
 
-    changes = sync(params, dry_run)
+    params = params_of(context)
+    changes = sync(params, dry_run, in_file=context.obj({"profile": params.profile}))
     for (path, *more), reason in changes.removed:
         files = f"{path} and {len(more)} more" if more else path
         print(f"{'would remove' if dry_run else 'removed'} {files}: {reason}")

@@ -69,16 +69,16 @@ def baseline(context: Context, train: Clips, validation: Clips, run: Run, output
 def sparsify(
     context: Context,
     model: Model,
-    baseline: Annotated[Path, typer.Option(help="State dict to start from.")],
+    start: Annotated[Path, typer.Option(help="State dict to start from.")],
     train: Clips,
     validation: Clips,
     run: Run,
     output: Output,
 ) -> None:
-    """A pruned network, or the dense control, fine-tuned from the baseline."""
+    """A network fine-tuned from another, and made sparse by its methods."""
     from spandex.steps import train as steps
 
-    steps.fine_tune(params_of(context), model, baseline, train, validation, run, output)
+    steps.fine_tune(params_of(context), model, start, train, validation, run, output)
 
 
 @step
@@ -127,16 +127,17 @@ def report(
 
 
 @step
-def ablation(
+def compare(
     context: Context,
+    report: Annotated[str, typer.Option(help="One of reports in params.yaml.")],
     models: Models,
     reports: Reports,
     run: Run,
 ) -> None:
-    """Schedules of pruning compared, and quality and cost over sparsity."""
-    from spandex.steps import ablation as steps
+    """Networks compared: a table, figures, and verdicts on what is claimed of their methods."""
+    from spandex.steps import compare
 
-    steps.ablation(params_of(context), models, reports, run)
+    compare.compare(params_of(context), report, models, reports, run)
 
 
 @step
@@ -165,11 +166,3 @@ def companion_report(
     from spandex.steps import companions
 
     companions.companion_report(params_of(context), paper, runs, run, output)
-
-
-@step
-def denoiser_report(context: Context, models: Models, reports: Reports, run: Run) -> None:
-    """Every method of the companion papers on the denoiser, in one plane."""
-    from spandex.steps import companions
-
-    companions.denoiser_report(params_of(context), models, reports, run)

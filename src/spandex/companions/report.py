@@ -1,13 +1,11 @@
 """What the companion papers came to, as files: verdicts, tables, figures, and one summary of all that have run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from spandex.companions.papers import PAPERS
-from spandex.companions.results import Runs
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, write_json
 from spandex.files.text import read_json
@@ -17,66 +15,58 @@ from spandex.report.papers import SCOPE, Section
 from spandex.report.tabular import Cell, Table, to_csv, to_latex, to_markdown
 
 VERDICTS = "verdicts.json"
-ORDER = ("denoiser", *PAPERS)
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 
 def write_paper_report(
-    title: str, claims: Any, runs: Mapping[str, Runs], settings: Any, folder: str | Path
+    title: str, findings: Iterable[Finding], tables: Sequence[Table], figures: Sequence[Path], folder: str | Path
 ) -> list[Path]:
-    """Judge a paper's claims by its runs and write what there is to see of them; equal runs give equal bytes.
+    """Write what a paper's runs came to; equal runs give equal bytes.
 
     Args:
         title: of the paper, for people.
-        claims: has ``findings(runs, settings)``, ``tables(runs)`` and ``figures(runs, folder)``.
-        runs: by experiment.
-        settings: of the paper.
-        folder: gets NAME.csv, NAME.md and NAME.tex of every table, the figures, and verdicts.json, written last.
+        findings: its claims, judged.
+        tables: gives NAME.csv, NAME.md and NAME.tex each.
+        figures: files in ``folder``, written already.
+        folder: gets the tables, and verdicts.json, written last.
 
     Returns:
-        the files written.
+        all files, the figures too.
     """
     folder = Path(folder)
-    tables = claims.tables(runs)
     written = [
         _write(folder / f"{table.name}.{suffix}", to_text(table))
         for table in tables
         for suffix, to_text in WRITERS.items()
     ]
-    figures = claims.figures(runs, folder)
     content = {
         "title": title,
-        "findings": [asdict(finding) for finding in claims.findings(runs, settings)],
+        "findings": [asdict(finding) for finding in findings],
         "tables": [{**asdict(table), "rows": [list(map(_to_json, row)) for row in table.rows]} for table in tables],
-        "figures": [path.name for path in figures if path.suffix == ".png"],
+        "figures": [path.relative_to(folder).as_posix() for path in figures if path.suffix == ".png"],
     }
     write_json(folder / VERDICTS, content)
     return [*written, *figures, folder / VERDICTS]
 
 
-def companion_sections(folder: str | Path) -> list[Section]:
-    """The papers that have run, from the folder of their folders; none if there is none.
+def companion_sections(folders: Iterable[Path]) -> list[Section]:
+    """What came of papers and comparisons, from those of the folders that hold verdicts.
 
     Raises:
         SpandexError: a verdicts.json is not what ``write_paper_report`` writes, or a figure is missing.
     """
-    found = {path.parent.name: path for path in Path(folder).glob(f"*/{VERDICTS}")}
-    return [_section(found[name]) for name in sorted(found, key=lambda name: (_place(name), name))]
+    return [_section(folder / VERDICTS) for folder in folders if (folder / VERDICTS).is_file()]
 
 
-def write_summary(folder: str | Path) -> Path:
-    """Write summary.md: verdicts and tables of all papers that have run.
-
-    Raises:
-        SpandexError: as ``companion_sections``.
-    """
+def write_summary(sections: Iterable[Section], path: Path) -> Path:
+    """Write verdicts and tables of sections as Markdown."""
     parts = ["# Companion papers", SCOPE]
-    for section in companion_sections(folder):
+    for section in sections:
         verdicts = [[finding.claim, finding.verdict.value, finding.here] for finding in section.findings]
         parts += [f"## {section.title}", to_markdown(Table("verdicts", "", ["claim", "verdict", "here"], verdicts))]
         for table in section.tables:
             parts += [f"{table.caption}:", to_markdown(table)]
-    return _write(Path(folder) / "summary.md", "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+    return _write(path, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
 
 
 def _section(path: Path) -> Section:
@@ -90,7 +80,7 @@ def _section(path: Path) -> Section:
                 Table(**{**fields, "rows": [list(map(_to_cell, row)) for row in fields["rows"]]})
                 for fields in content["tables"]
             ],
-            [path.with_name(name) for name in content["figures"]],
+            [path.parent / name for name in content["figures"]],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SpandexError(f"{path}: not the verdicts of a companion paper ({error})") from None
@@ -98,10 +88,6 @@ def _section(path: Path) -> Section:
         if not figure.is_file():
             raise SpandexError(f"{figure}: no such file; delete {path}, and make companions makes both again")
     return section
-
-
-def _place(name: str) -> int:
-    return ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 def _to_json(cell: Cell) -> Any:

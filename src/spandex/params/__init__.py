@@ -1,17 +1,17 @@
 """The typed view of params.yaml: every number of the pipeline, checked before anything runs."""
 
 from spandex.params.loading import load, mirror_in_use
+from spandex.params.networks import Network
 from spandex.params.overrides import SAID, VARIABLES, ParamsError, assignments, flatten, with_environment
-from spandex.params.profile import Params, Pruning
-from spandex.params.sections import Sparsify
+from spandex.params.profile import Params, UnknownNetworkError
 
 __all__ = [
     "SAID",
     "VARIABLES",
+    "Network",
     "Params",
     "ParamsError",
-    "Pruning",
-    "Sparsify",
+    "UnknownNetworkError",
     "assignments",
     "flatten",
     "load",

@@ -1,28 +1,32 @@
 """Read params.yaml, resolve its profile, and refuse what is impossible."""
 
 import copy
-import difflib
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from spandex.checkout import resolved_mirror
 from spandex.errors import SpandexError
 from spandex.files.text import parse_yaml, read_text
-from spandex.params.overrides import ParamsError, assigned, flatten, parse_assignment, with_environment
+from spandex.params.networks import Check
+from spandex.params.overrides import ParamsError, assigned, parse_assignment, with_environment
+from spandex.params.problems import explain, truth_for_number
 from spandex.params.profile import Params
-from spandex.params.section import Section
+
+DECLARED = ("networks", "grids", "reports")  # whose entries null takes away
 
 
-def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
+def load(
+    path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None, check: Check | None = None
+) -> Params:
     """Read, resolve and check the parameters of one profile.
 
     Args:
         path: a params.yaml.
         overrides: nested values that win over the file; ``set`` holds ``key.key=value`` assignments.
+        check: of a method's settings, ``spandex.sparsify.methods.check``; without it they are taken as they are.
 
     Raises:
         ParamsError: the file is missing or not YAML, a key is unknown or stands twice, a value is impossible.
@@ -42,10 +46,11 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     content = _resolve(path, content, name, profiles[name])
     _merge(content, overrides)
     try:
-        params = Params.model_validate(content)
+        params = Params.model_validate(content, context=check)
     except ValidationError as error:
-        raise ParamsError(f"{path}: {_explain(error.errors())}") from None
-    _refuse_truth_for_numbers(path, content, params)
+        raise ParamsError(f"{path}: {explain(error.errors(), Params)}") from None
+    if problem := truth_for_number(content, params.model_dump(mode="json")):
+        raise ParamsError(f"{path}: {problem}")
     return params
 
 
@@ -75,20 +80,7 @@ def _refuse_unknown(path: str | Path, shared: dict, profile: str, own: Any) -> N
     except ValidationError as error:
         unknown = [problem for problem in error.errors() if problem["type"] == "extra_forbidden"]
         if unknown:
-            raise ParamsError(f"{path}: profiles.{profile}: {_explain(unknown)}") from None
-
-
-def _refuse_truth_for_numbers(path: str | Path, content: dict[str, Any], params: Params) -> None:
-    """``true`` would pass for 1."""
-    checked = flatten(params.model_dump(mode="json"))
-    for key, value in flatten(content).items():
-        for given, taken in zip(_as_list(value), _as_list(checked.get(key)), strict=False):
-            if isinstance(given, bool) and isinstance(taken, int | float) and not isinstance(taken, bool):
-                raise ParamsError(f"{path}: {key}: Input should be a number, got {given}")
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+            raise ParamsError(f"{path}: profiles.{profile}: {explain(unknown, Params)}") from None
 
 
 def _read(path: str | Path) -> dict[str, Any]:
@@ -107,6 +99,8 @@ def _refuse_twice(path: str | Path, profile: str, shared: dict, own: dict) -> No
         if not isinstance(values, dict) or not isinstance(shared.get(section, {}), dict):
             raise ParamsError(f"{path}: profiles.{profile}.{section}: only sections may differ between profiles")
         for key in values.keys() & shared.get(section, {}).keys():
+            if section in DECLARED and values[key] is None:
+                continue
             raise ParamsError(f"{path}: {section}.{key} stands twice, in {section} and in profiles.{profile}.{section}")
 
 
@@ -116,30 +110,3 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> None:
             _merge(base[key], value)
         else:
             base[key] = value
-
-
-def _keys(section: type[Section], prefix: str = "") -> list[str]:
-    """The dotted keys of a section, and of the sections in it."""
-    keys = []
-    for name, field in section.model_fields.items():
-        keys.append(prefix + name)
-        kinds = (field.annotation, *get_args(field.annotation))
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
-        keys += [key for kind in inner for key in _keys(kind, f"{prefix}{name}.")]
-    return keys
-
-
-def _explain(errors: Iterable[Mapping[str, Any]]) -> str:
-    problems = []
-    for problem in errors:
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(key, _keys(Params), n=1)
-            problems.append(f"{key}: unknown key" + (f"; {close[0]} is one" if close else ""))
-        elif problem["type"] == "missing":
-            problems.append(f"{key}: missing")
-        elif problem["type"] == "value_error":
-            problems.append(".".join(part for part in (key, str(problem["ctx"]["error"])) if part))
-        else:
-            problems.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
-    return "; ".join(problems)

@@ -1,25 +1,26 @@
 """All parameters of one profile, and the networks that follow from them."""
 
+import contextlib
+import difflib
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Collection, Iterable
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from spandex.errors import SpandexError
 from spandex.params.companions import Companions
+from spandex.params.networks import NAME, ROOT, Check, Network, declared, expanded
 from spandex.params.section import MOST_THREADS, Section
-from spandex.params.sections import Ablation, Data, Deploy, Evaluate, Model, Report, Sparsify, Train
-from spandex.params.variants import Variant, variant_of, variants
+from spandex.params.sections import Comparison, Data, Deploy, Evaluate, Model, Report, Reports, Sparsify, Train
 
 
-class Pruning(NamedTuple):
-    """One way to prune a network: the schedule, and the final sparsity."""
-
-    schedule: str
-    target: float
+class UnknownNetworkError(SpandexError, ValueError):
+    """A name that the parameters give to no network."""
 
 
 class Params(Section):
@@ -33,14 +34,20 @@ class Params(Section):
     model: Model
     train: Train
     sparsify: Sparsify
-    ablation: Ablation
+    networks: dict[str, Any]  # rows of the table, in order; null takes one away
+    grids: dict[str, Any]  # families of networks, made for the reports that name them
+    reports: Reports
     deploy: Deploy
     evaluate: Evaluate
     report: Report
     companions: Companions
+    _table: dict[str, Network] = PrivateAttr()
+    _grids: dict[str, list[Network]] = PrivateAttr()
+    _every: dict[str, Network] = PrivateAttr()
+    _shown_beside: list[Network] = PrivateAttr()
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
         if self.model.n_fft % self.model.hop:
             raise ValueError(f"model.hop: {self.model.hop} does not divide n_fft: {self.model.n_fft}")
         if self.train.segment_s > self.data.clip_s:
@@ -54,118 +61,141 @@ class Params(Section):
             )
         if self.train.epochs == 0 and self.model.pretrained is None:
             raise ValueError("train.epochs: 0 leaves random weights, unless model.pretrained names a network")
-        named: dict[str, float] = {}
-        for target in (*self.sparsify.targets, *self.ablation.targets, *self.ablation.knee):
-            other = named.setdefault(_percent(target), target)
-            if other != target:
-                raise ValueError(f"sparsify.targets: {other} and {target} would both be named {_percent(target)}")
+        self._declare(info.context)
         return self
 
-    @property
-    def pruned(self) -> dict[str, Pruning]:
-        """How every pruned network of the table is pruned, by name, in the order of ``sparsify.targets``."""
-        return self._prunings([self.sparsify.schedule], self.sparsify.targets)
+    def _declare(self, check: Check | None) -> None:
+        """Work out the networks, and refuse what cannot be made of them."""
+        defaults = self.sparsify.defaults
+        for method, settings in defaults.items():
+            if not isinstance(settings, dict):
+                raise ValueError(f"sparsify.{method}: unknown key")
+            if check is not None:
+                _within("sparsify", partial(check, method, settings, complete=False))
+        self._table = declared(self.networks, defaults, check)
+        self._grids = expanded(self.grids, defaults, check)
+        self._every = {}
+        for network in itertools.chain(self._table.values(), *self._grids.values()):
+            self._add(network)
+        if ROOT not in self._table:
+            raise ValueError(f"networks.{ROOT}: missing; all others start from it")
+        for name in self._grids.keys() & self._table.keys():
+            if [network.name for network in self._grids[name]] != [name]:
+                raise ValueError(f"grids.{name}: {name} is a network of the table")
+        for network in list(self._every.values()):
+            self._check_start(network)
+        self._shown_beside = _within("reports.table.also", partial(self.chosen, self.reports.table.also))
+        for report, comparison in self.reports.comparisons.items():
+            if not NAME.fullmatch(report):
+                raise ValueError(f"reports.{report}: a name has lower-case letters, digits and hyphens")
+            with contextlib.suppress(UnknownNetworkError):  # told where the report is asked for
+                self._repeat(report, self.chosen(comparison.networks), comparison.seeds)
+
+    def _repeat(self, report: str, networks: Iterable[Network], seeds: int) -> None:
+        for network, repeat in itertools.product(networks, range(1, seeds)):
+            repeated = network.repeated(repeat)
+            if self._every.setdefault(repeated.name, repeated) != repeated:
+                raise ValueError(f"reports.{report}.seeds: {repeated.name} is another network already")
+
+    def _add(self, network: Network) -> None:
+        if network.name in self._every:
+            raise ValueError(f"networks.{network.name}: declared twice; name it once, in networks or by a grid")
+        self._every[network.name] = network
+
+    def _check_start(self, network: Network) -> None:
+        passed = [network.name]
+        while network.start is not None:
+            if network.start not in self._every:
+                raise ValueError(f"networks.{network.name}.from: there is no network {network.start}")
+            network = self._every[network.start]
+            if network.name in passed:
+                raise ValueError(
+                    f"networks.{network.name}.from: goes round in a circle, {' <- '.join([*passed, network.name])}"
+                )
+            passed.append(network.name)
+
+    def chosen(self, names: Iterable[str]) -> list[Network]:
+        """Networks by name; the name of a grid stands for all of its networks.
+
+        Raises:
+            ValueError: there is neither.
+        """
+        found: dict[str, Network] = {}
+        for name in names:
+            networks = self._grids.get(name) or [self.network(name)]
+            found |= {network.name: network for network in networks}
+        return list(found.values())
 
     @property
-    def schedules_compared(self) -> dict[str, Pruning]:
-        """The pruned networks of the ablation, some of which may be in the table too."""
-        return self._prunings(self.ablation.schedules, self.ablation.targets)
+    def table(self) -> list[Network]:
+        """The rows of the table, in order."""
+        return list(self._table.values())
 
     @property
-    def knee(self) -> dict[str, Pruning]:
-        """The pruned networks from dense to nearly empty, by growing sparsity."""
-        return self._prunings([self.sparsify.schedule], sorted({*self.ablation.knee, *self.sparsify.targets}))
+    def beside(self) -> list[Network]:
+        """More rows of the table, shown where they are made."""
+        return [network for network in self._shown_beside if network.name not in self._table]
 
     @property
-    def variants(self) -> dict[str, Pruning]:
-        """The pruned networks that the ablation alone needs."""
-        both = self.schedules_compared | self.knee
-        return {name: pruning for name, pruning in both.items() if name not in self.pruned}
-
-    @property
-    def prunings(self) -> dict[str, Pruning]:
-        """Every pruned network: those of the table, and those that the ablation alone needs."""
-        return self.pruned | self.variants
-
-    @property
-    def companion_variants(self) -> dict[str, Variant]:
-        """The networks that the companion papers alone need, by name."""
-        return {
-            variant.name: variant
-            for variant in variants(self.sparsify.targets, self.companions.seeds)
-            if variant.name not in self.fine_tuned
-        }
-
-    def companion_variant(self, model: str) -> Variant | None:
-        """The network of a companion paper by name, whatever the number of seeds; None if it is another."""
-        return None if model in self.fine_tuned else variant_of(model, self.sparsify.targets)
-
-    def _prunings(self, schedules: Iterable[str], targets: Iterable[float]) -> dict[str, Pruning]:
-        prefixes = {schedule: "prune" if schedule == self.sparsify.schedule else schedule for schedule in schedules}
-        return {
-            f"{prefix}{_percent(target)}": Pruning(schedule, target)
-            for schedule, prefix in prefixes.items()
-            for target in targets
-        }
-
-    @property
-    def fine_tuned(self) -> list[str]:
-        """The dense control and the pruned networks."""
-        return ["dense", *self.pruned]
+    def every(self) -> list[Network]:
+        """All networks: of the table, of grids, and those with other seeds."""
+        return list(self._every.values())
 
     @property
     def models(self) -> list[str]:
-        """Every network of the table."""
-        return ["baseline", *self.fine_tuned]
+        """Names of the table's rows."""
+        return list(self._table)
 
-    def pruning(self, model: str) -> dict[str, Any] | None:
-        """How a model is pruned, with the settings that its schedule has; None for one that is not.
+    @property
+    def fine_tuned(self) -> list[str]:
+        """Names of the table's rows that are trained from another."""
+        return [network.name for network in self.table if network.is_trained]
+
+    @property
+    def control(self) -> str:
+        """The network that others are compared with: fine-tuned like them and not made sparse; the root without one."""
+        return next((network.name for network in self.table if network.is_trained and not network.methods), ROOT)
+
+    def network(self, name: str) -> Network:
+        """A network by name.
 
         Raises:
-            SpandexError: there is no such model.
+            UnknownNetworkError: there is none of this name.
         """
-        if model in ("baseline", "dense"):
-            return None
-        if variant := self.companion_variant(model):
-            return self._companion_method(variant)
-        if model not in self.prunings:
-            known = [*self.fine_tuned, *self.variants, *self.companion_variants]
-            raise SpandexError(f"model {model!r}: the parameters name {', '.join(known)}")
-        return self._by_magnitude(*self.prunings[model])
+        if name not in self._every:
+            close = difflib.get_close_matches(name, self._every, n=1)
+            raise UnknownNetworkError(f"there is no network {name}" + (f"; {close[0]} is one" if close else ""))
+        return self._every[name]
 
-    def seed_of(self, model: str) -> int:
-        """The seed of a network's training."""
-        variant = self.companion_variant(model)
-        return self.seed + (variant.repeat if variant else 0)
+    def compared(self, report: str) -> list[list[Network]]:
+        """The networks of a report, seed by seed, in the same order.
 
-    def _companion_method(self, variant: Variant) -> dict[str, Any]:
-        """Method, target and seed, with the settings of the method."""
-        method: dict[str, Any] = {
-            "method": variant.method,
-            "target": variant.target,
-            "seed": self.seed_of(variant.name),
-        }
-        if variant.method in ("prune", "events") and variant.target is not None:
-            method |= self._by_magnitude(self.sparsify.schedule, variant.target)
-        if variant.method in type(self.companions.denoiser).model_fields:
-            method |= getattr(self.companions.denoiser, variant.method).model_dump(mode="json")
-        return method
+        Raises:
+            SpandexError: there is no such report.
+        """
+        comparison = self.comparison(report)
+        networks = _within(f"reports.{report}.networks", partial(self.chosen, comparison.networks))
+        return [[network.repeated(repeat) for network in networks] for repeat in range(comparison.seeds)]
 
-    def _by_magnitude(self, schedule: str, target: float) -> dict[str, Any]:
-        steps = {"rounds": self.sparsify.rounds} if schedule == "iterative" else {"frequency": self.sparsify.frequency}
-        own = {} if schedule == "one-shot" else steps
-        return {"schedule": schedule, "target": target, "scope": self.sparsify.scope} | own
+    def comparison(self, report: str) -> Comparison:
+        """A report by name.
 
-    def folder(self, model: str) -> str:
-        """Where a network and its training logs lie, below the profile's folder of models."""
-        return model if model == "baseline" else f"{self.part(model) or 'sparsified'}/{model}"
+        Raises:
+            SpandexError: there is no such report.
+        """
+        comparisons = self.reports.comparisons
+        if report not in comparisons:
+            raise SpandexError(f"no report {report}; there are {', '.join(comparisons) or 'none'} beside the table")
+        return comparisons[report]
 
-    def part(self, model: str) -> str:
-        """Which target alone asks for a network, and the folder of its files: ablation, companions, or nothing for
-        the table's."""
-        if model in self.variants:
-            return "ablation"
-        return "companions" if self.companion_variant(model) else ""
+    def training(self, name: str) -> dict[str, Any]:
+        """What a network's training depends on beside its inputs: where it starts, its methods, its seed.
+
+        Raises:
+            UnknownNetworkError: there is none of this name.
+        """
+        network = self.network(name)
+        return {"from": network.start, "methods": network.methods, "seed": self.seed + network.repeat}
 
     def value(self, key: str, without: Collection[str] = ()) -> Any:
         """A section or a value, as JSON has it.
@@ -185,8 +215,14 @@ class Params(Section):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _percent(target: float) -> str:
-    return f"{round(100 * target, 6):g}"
+def _within(key: str, step: Callable[[], Any]) -> Any:
+    """What a step gives; its complaints with a key before them."""
+    try:
+        return step()
+    except UnknownNetworkError as error:
+        raise UnknownNetworkError(f"{key}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{key}.{error}") from None
 
 
 def _pick(content: dict[str, Any], key: str) -> Any:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from spandex.params.section import Count, Fraction, Positive, Section
 
@@ -105,37 +105,54 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 
 
-Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
-Targets = Annotated[list[Fraction], Field(min_length=1)]
-
-
 class Sparsify(Section):
-    """Magnitude pruning while fine-tuning, and its dense control; see spandex.sparsify."""
+    """Fine-tuning, and settings that methods have by default, a section a method; see spandex.sparsify.methods."""
 
-    targets: Targets
-    schedule: Schedule
-    scope: Literal["global", "layer"]
+    model_config = ConfigDict(extra="allow")
+
     epochs: Count
-    pruning_epochs: Count
-    frequency: Count  # iterations between two pruning steps, cubic and linear only
-    rounds: Annotated[int, Field(ge=2)]  # of pruning and retraining, iterative only
-    lr_factor: Positive  # on the learning rate once pruning is over
+    pruning_epochs: Count  # in which every method does its work
+    lr_factor: Positive  # on the learning rate once that is over
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.pruning_epochs > self.epochs:
             raise ValueError(f"pruning_epochs: {self.pruning_epochs} is more than epochs: {self.epochs}")
-        if len(set(self.targets)) != len(self.targets):
-            raise ValueError(f"targets: {self.targets} names one twice")
         return self
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Settings by method."""
+        return dict(self.model_extra or {})
 
-class Ablation(Section):
-    """What ``make ablation`` compares: schedules, and one schedule over the range of sparsity."""
 
-    schedules: Annotated[list[Schedule], Field(min_length=1)]
-    targets: Targets
-    knee: Targets
+class Table(Section):
+    """The paper's table: every network of ``networks``, and more where they are made."""
+
+    also: list[str] = Field(default=[])  # networks and grids
+
+
+class Comparison(Section):
+    """A report over networks, made on request."""
+
+    networks: Annotated[list[str], Field(min_length=1)]  # networks and grids
+    figures: list[Literal["curves", "knee", "plane"]] = Field(default=[])
+    seeds: Count = 1  # how often each is trained, from seed on
+    claims: bool = False  # whether the methods are judged by what their papers say
+
+
+class Reports(Section):
+    """The table, and comparisons by name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Comparison | None]
+
+    table: Table = Table()
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """By name, in order."""
+        return {name: report for name, report in (self.model_extra or {}).items() if report is not None}
 
 
 class Deploy(Section):

@@ -1,17 +1,20 @@
 """What a build does around the workflow: one at a time in a folder, recorded in DVC at its end."""
 
+import difflib
 import fcntl
 import itertools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from spandex.companions.papers import PAPERS
 from spandex.errors import SpandexError, one_line
 from spandex.params import Params
-from spandex.pipeline.phases import products
+from spandex.pipeline.phases import comparison, products
 from spandex.pipeline.provenance import is_repository
 from spandex.pipeline.recipes import is_made
 from spandex.pipeline.sync import sync
@@ -19,6 +22,7 @@ from spandex.report.terminal import fitted
 from spandex.tracking import notice
 
 STAGES = ("data", "baseline", "sparsify", "export", "infer", "evaluate", "report")  # of dvc.yaml
+TARGETS = ("all", *STAGES, "companions", *PAPERS)  # rules; reports beside the table are targets, too
 
 
 def lock(path: Path = Path(".spandex.lock")) -> int:
@@ -41,11 +45,28 @@ def lock(path: Path = Path(".spandex.lock")) -> int:
     return descriptor
 
 
-def run(target: str, cores: int | None, overrides: str, executor: str = "default") -> NoReturn:
-    """Become Snakemake, at a target of the Snakefile.
+def files_of(targets: Iterable[str], params: Params) -> list[str]:
+    """Targets of Snakemake: phases and companion papers by name, comparisons by a file of theirs.
+
+    Raises:
+        SpandexError: there is no such target, or a comparison names a network that there is not.
+    """
+    reports = params.reports.comparisons
+    for target in targets:
+        if target not in (*TARGETS, *reports):
+            close = difflib.get_close_matches(target, (*TARGETS, *reports), n=1)
+            raise SpandexError(f"no target {target}" + (f"; {close[0]} is one" if close else ""))
+    asked = [name for name, report in reports.items() if name in targets or ("companions" in targets and report.claims)]
+    for report in asked:
+        params.compared(report)
+    return [str(comparison(params, name) / "table.csv") if name not in TARGETS else name for name in targets]
+
+
+def run(targets: Sequence[str], cores: int | None, overrides: str, executor: str = "default") -> NoReturn:
+    """Become Snakemake.
 
     Args:
-        target: a phase, or all.
+        targets: rules of the Snakefile and files, see ``files_of``.
         cores: of this machine; those of the profile if None.
         overrides: ``key.key=value`` assignments.
         executor: folder of workflow/profiles that says where jobs run, and with what.
@@ -56,7 +77,7 @@ def run(target: str, cores: int | None, overrides: str, executor: str = "default
     profile = Path("workflow", "profiles", executor)
     if not (profile / "config.yaml").is_file():
         raise SpandexError(f"{profile}: no profile of Snakemake")
-    command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", target]
+    command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", *targets]
     command += ["--cores", str(cores)] if cores else []
     os.environ["SPANDEX_SET"] = overrides  # not --config, which takes some values for YAML
     os.execv(sys.executable, command)
@@ -72,9 +93,9 @@ def clear_checkpoints(params: Params) -> None:
             folder.rmdir()
 
 
-def finished(params: Params) -> list[str]:
+def finished(params: Params, in_file: Params | None = None) -> list[str]:
     """The stages whose products are all there and as the parameters ask for; none behind one that is not so."""
-    stale = {path for paths, _ in sync(params, dry_run=True).removed for path in paths}
+    stale = {path for paths, _ in sync(params, dry_run=True, in_file=in_file).removed for path in paths}
     made = {
         phase: all(is_made(file) and file not in stale for file in files) for phase, files in products(params).items()
     }
@@ -97,7 +118,7 @@ def record(params: Params, in_file: Params) -> str:
         return "dvc.lock is left alone: this build has values from the command line"
     if not Path(".dvc").is_dir():
         return "dvc.lock is left alone: no DVC repository here"
-    stages = finished(params)
+    stages = finished(params, in_file)
     if not stages:
         return "dvc.lock is left alone: no stage is finished"
     command = [sys.executable, "-m", "dvc", "commit", "--force", *stages]  # with --quiet it would not say why it failed
@@ -122,12 +143,12 @@ def summary(params: Params, part: str = "") -> str:
     """The table of the last build with its intervals, as wide as a terminal, and where its report is.
 
     Args:
-        part: folder of another report in the profile's, such as ``ablation`` or ``companions``.
+        part: another report: ``companions``, or a comparison by name.
 
     Raises:
         SpandexError: there is no report yet.
     """
-    folder = Path("reports", params.profile, part)
+    folder = comparison(params, part) if part in params.reports.comparisons else Path("reports", params.profile, part)
     path = folder / "summary.md"
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")

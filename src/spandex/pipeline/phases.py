@@ -4,6 +4,7 @@ from pathlib import Path
 
 from spandex.companions.papers import PAPERS, all_runs
 from spandex.params import Params
+from spandex.pipeline.recipes import is_made
 
 
 def products(params: Params) -> dict[str, list[Path]]:
@@ -21,17 +22,25 @@ def products(params: Params) -> dict[str, list[Path]]:
             reports / "latency" / "latency.json",
         ],
         "report": [reports / "table.csv"],
-        "ablation": [
-            *(
-                models / "ablation" / model / name
-                for model in params.variants
-                for name in ("network.pt", "network.net")
-            ),
-            *(reports / "ablation" / "evaluate" / f"{model}.json" for model in params.variants),
-            reports / "ablation" / "table.csv",
-        ],
-        "companions": _companions(params, models, reports / "companions"),
+        "comparisons": _comparisons(params, models, reports),
+        "companions": _companions(params, reports / "companions"),
     }
+
+
+def comparison(params: Params, report: str) -> Path:
+    """The folder of a report that compares networks."""
+    return Path("reports", params.profile, "comparisons", report)
+
+
+def compared(params: Params) -> list[str]:
+    """The reports that compare networks and are there."""
+    return [report for report in params.reports.comparisons if is_made(comparison(params, report) / "table.csv")]
+
+
+def judged(params: Params) -> list[Path]:
+    """Folders with verdicts: of comparisons, and of companion papers."""
+    papers = Path("reports", params.profile, "companions")
+    return [*(comparison(params, report) for report in compared(params)), *(papers / paper for paper in PAPERS)]
 
 
 def written(params: Params) -> list[Path]:
@@ -40,15 +49,19 @@ def written(params: Params) -> list[Path]:
     return made + [path.with_name("epochs.csv") for path in made if path.name == "network.pt"]
 
 
-def _companions(params: Params, models: Path, reports: Path) -> list[Path]:
-    names = params.companion_variants
-    runs = [
-        reports / paper / f"{experiment}-{seed}.json"
-        for paper, experiment, seed in all_runs(params.companions.seeds, params.seed)
-    ]
+def _comparisons(params: Params, models: Path, reports: Path) -> list[Path]:
+    names = [network.name for network in params.every if network.name not in params.models]
     return [
-        *(models / "companions" / name / file for name in names for file in ("network.pt", "network.net")),
+        *(models / "sparsified" / name / "network.pt" for name in names),
+        *(models / "exported" / name / "network.net" for name in names),
         *(reports / "evaluate" / f"{name}.json" for name in names),
-        *runs,
-        *(reports / paper / "verdicts.json" for paper in [*PAPERS, "denoiser"]),
+        *(comparison(params, report) / "table.csv" for report in params.reports.comparisons),
+    ]
+
+
+def _companions(params: Params, reports: Path) -> list[Path]:
+    runs = all_runs(params.companions.seeds, params.seed)
+    return [
+        *(reports / paper / f"{experiment}-{seed}.json" for paper, experiment, seed in runs),
+        *(reports / paper / "verdicts.json" for paper in PAPERS),
     ]

@@ -4,11 +4,12 @@ Timestamps do not survive a checkout, and Snakemake's own memory of parameters d
 sidecar does both.
 """
 
+import contextlib
 import functools
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,12 +22,14 @@ from spandex.errors import SpandexError
 from spandex.files import sha256, write_json
 from spandex.files.text import read_json
 from spandex.networks.references import source_digest
-from spandex.params import Params, flatten
+from spandex.params import Params, UnknownNetworkError, flatten
 
 SUFFIX = ".recipe.json"
+METHODS = "spandex.sparsify.methods"
 MARK = ".begun.json"  # in place of it while a command is at work
 # of the results: arguments, the types of parameters, whose values are recorded themselves, sidecars, and logging
 NO_PART = ("spandex.cli", "spandex.params", "spandex.pipeline", "spandex.tracking", "spandex.steps.tracking")
+NO_PART += (f"{METHODS}.",)  # which all are loaded to check their settings; those in use count by name
 UNSEEN = "unseen"
 LIBRARIES = {
     "espeakng_loader": "espeakng-loader",
@@ -178,7 +181,7 @@ class Record:
 
     def recipe(self) -> Recipe:
         """Of what the command has made so far."""
-        loaded = _loaded(self._code)
+        loaded = _loaded(self._code) | _of_methods(self._params, self._code)
         return Recipe(
             self._params,
             self._request.without,
@@ -219,30 +222,48 @@ def used(params: Params, keys: Iterable[str], without: Collection[str] = ()) -> 
     """Values of parameters by key.
 
     Args:
-        keys: sections and dotted keys of params.yaml; ``models`` for the names of the table's networks,
-            ``pruning.MODEL`` for how a network is pruned, ``factory`` for the user's file that makes the network,
+        keys: sections and dotted keys of params.yaml; ``rows`` for the networks that the table shows,
+            ``training.NETWORK`` for how a network is trained, ``export.NETWORK`` for how it is exported,
+            ``comparison.REPORT`` for what a report compares, ``factory`` for the user's file that makes the network,
             ``mirror`` for the list of what a mirror holds, wherever it lies.
         without: keys of those sections that do not count, such as ``data.clips``.
 
     Raises:
-        SpandexError: the parameters name no such network.
+        SpandexError: there is no such parameter or report.
     """
     return {key: _value(params, key, without) for key in keys}
 
 
 def _value(params: Params, key: str, without: Collection[str]) -> Any:
-    if key == "models":
-        return params.models
+    if key == "rows":
+        return [asdict(network) for network in (*params.table, *params.beside)]
     if key == "factory":
         return source_digest(params.model.factory)
     if key == "mirror":
         return _mirror_list(params.mirror)
-    if key.startswith("pruning."):
-        return params.pruning(key.removeprefix("pruning."))
+    kind, _, name = key.partition(".")
+    if kind in OF_NETWORKS:
+        with contextlib.suppress(UnknownNetworkError):
+            return OF_NETWORKS[kind](params, name)
+        return UNSEEN  # sync tells whether its files go
     try:
         return params.value(key, without)
     except (KeyError, TypeError):
         raise SpandexError(f"{key} is no parameter") from None
+
+
+def _comparison(params: Params, report: str) -> Any:
+    return params.comparison(report).model_dump(mode="json") | {
+        "networks": [asdict(network) for network in params.compared(report)[0]],
+        "control": params.control,
+    }
+
+
+OF_NETWORKS = {
+    "training": Params.training,
+    "export": lambda params, name: {"shrink": params.network(name).shrink},
+    "comparison": _comparison,
+}  # values by the first part of a key, whose rest is a name
 
 
 def _mirror_list(mirror: str | None) -> str | None:
@@ -263,6 +284,14 @@ def _loaded(files: Iterable[Path]) -> set[Path]:
     }
     folders = {module.parent for module in modules}
     return {file for file in files if file in modules or (file.suffix != ".py" and _package_of(file) in folders)}
+
+
+def _of_methods(used_params: Mapping[str, Any], files: Iterable[Path]) -> set[Path]:
+    """The files of the methods by which a network of these parameters is trained."""
+    trained = [value for key, value in used_params.items() if key.startswith("training.")]
+    names = {name for value in trained for name in value["methods"]}
+    folder = PACKAGE.joinpath(*METHODS.split(".")[1:])
+    return {file for file in files if file.parent == folder and file.stem in names}
 
 
 def _package_of(file: Path) -> Path:

@@ -46,7 +46,7 @@ class Changes(NamedTuple):
     left: list[Path]
 
 
-def sync(params: Params, dry_run: bool = False) -> Changes:
+def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -> Changes:
     """Remove products in the working directory whose sidecar disagrees or is missing, and all that is made from them.
 
     Only what the pipeline made is removed: what a sidecar names, or the mark of a command that was stopped, and
@@ -55,6 +55,7 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
 
     Args:
         dry_run: change nothing.
+        in_file: of the same profile without the command line; the networks that this alone leaves out stay.
 
     Returns:
         What was removed, or would be, and what was left alone.
@@ -66,7 +67,7 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
     claims = _claims(params)
     recipes = _recipes(claims)
     named = set(chain.from_iterable(claims.values()))
-    unnamed = _unnamed(params)
+    unnamed = _unnamed(params, in_file or params)
     stale = [Stale(_made_here(path, claims, named), "the parameters no longer name it") for path in unnamed]
     stale += _unfinished(claims, recipes)
     gone = {path for paths, _ in stale for path in paths}
@@ -100,27 +101,19 @@ def sync(params: Params, dry_run: bool = False) -> Changes:
     return Changes(removed, left)
 
 
-def _unnamed(params: Params) -> list[Path]:
+def _unnamed(params: Params, in_file: Params) -> list[Path]:
     """What lies where networks, results and checkpoints do, under no name of the parameters."""
     models, reports = Path("models", params.profile), Path("reports", params.profile)
+    every = {network.name for network in (*params.every, *in_file.every)}
     kept = {
-        models / ".checkpoints": params.models,
-        models / "sparsified" / ".checkpoints": params.fine_tuned,
-        models / "sparsified": params.fine_tuned,
-        models / "exported": params.models,
-        models / "ablation" / ".checkpoints": params.variants,
-        models / "ablation": params.variants,
-        reports / "infer": params.models,
-        reports / "evaluate": ["noisy", *params.models],
-        reports / "ablation" / "evaluate": params.variants,
+        models / ".checkpoints": every,
+        models / "sparsified" / ".checkpoints": every,
+        models / "sparsified": every,
+        models / "exported": every,
+        reports / "infer": {*params.models, *in_file.models},
+        reports / "evaluate": {"noisy", *every},
     }
-    unnamed = [path for folder, names in kept.items() for path in folder.glob("[!.]*") if _model(path) not in names]
-    # with fewer seeds those of the others stay, since they are no less true
-    folders = [models / "companions" / ".checkpoints", models / "companions", reports / "companions" / "evaluate"]
-    unnamed += [
-        path for folder in folders for path in folder.glob("[!.]*") if params.companion_variant(_model(path)) is None
-    ]
-    return sorted(unnamed)
+    return sorted(path for folder, names in kept.items() for path in folder.glob("[!.]*") if _model(path) not in names)
 
 
 def _model(path: Path) -> str:

@@ -113,7 +113,8 @@ def findings(evidence: Evidence) -> list[Finding]:
     Raises:
         SpandexError: the published tables lack a row or a number.
     """
-    targets = {pruning.target: model for model, pruning in evidence.params.pruned.items()}
+    pruned = [network for network in evidence.params.table if network.by_magnitude]
+    targets = {network.target: network.name for network in reversed(pruned)}
     pairs = [_Pair(target, _row(evidence, name, PAPER), targets.get(target)) for target, name in TARGETS.items()]
     judges = (_si_snr_cost, _mos_kept, _power, _power_delay, _parameters, _size, _latency, _level)
     return [found for judged in judges for found in judged(evidence, pairs)]

@@ -142,11 +142,12 @@ def schedules_figure(
         return save_figure(figure, Path(path))
 
 
-def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Path]:
+def knee_figure(points: Sequence[KneePoint], control: str, path: str | os.PathLike) -> list[Path]:
     """SI-SNR against that of the dense control, and deployed power proxy, over sparsity.
 
     Args:
         points: networks by growing sparsity.
+        control: name of the dense control.
         path: of the figure, without suffix.
 
     Returns:
@@ -155,7 +156,7 @@ def knee_figure(points: Sequence[KneePoint], path: str | os.PathLike) -> list[Pa
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5, 4.4), layout="constrained")
         quality, power = figure.subplots(2, 1, sharex=True)
-        quality.set_ylabel("SI-SNR - dense (dB)")
+        quality.set_ylabel(f"SI-SNR - {control} (dB)")
         power.set(xlabel="sparsity (%)", ylabel="deployed power proxy (M-Ops/s)")
         sparsity = [100 * point.sparsity for point in points]
         low, high = ([point.interval_db[end] for point in points] for end in (0, 1))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spandex.metrics.bootstrap import Interval
-from spandex.params import Pruning
+from spandex.params import Network
+from spandex.params.networks import ROOT
 from spandex.report.comparison import Differences, Significance, significance
 from spandex.report.table import COST, LATENCY, QUALITY, Column, Row
 from spandex.report.wording import interval, number
@@ -83,7 +84,7 @@ def lines(
     published: Sequence[Row],
     networks: Mapping[str, Mapping[str, Any]],
     differences: Mapping[str, Differences],
-    pruned: Mapping[str, Pruning],
+    rows: Sequence[Network],
 ) -> list[Line]:
     """Our rows, each followed by the published rows of the same kind, then what is left of those.
 
@@ -92,28 +93,29 @@ def lines(
         published: rows of the board and of the write-up.
         networks: scores by name, of noisy input and networks.
         differences: to the control, by network.
-        pruned: our pruned networks.
+        rows: our networks.
     """
     baseline = next((row for row in published if row.model.startswith(BASELINE)), None)
     left = list(published)
+    beginnings = {"noisy": NOISY} | {network.name: counterpart(network) for network in rows}
     found = []
     for row in ours:
         found.append(_our_line(row, networks[row.model], differences.get(row.model, {})))
-        beside = [other for other in left if other.model.startswith(counterpart(row.model, pruned))]
+        beside = [other for other in left if other.model.startswith(beginnings[row.model])]
         left = [other for other in left if other not in beside]
         found += [_published_line(other, baseline) for other in beside]
     return found + [_published_line(row, baseline) for row in left]
 
 
-def counterpart(model: str, pruned: Mapping[str, Pruning]) -> tuple[str, ...]:
+def counterpart(network: Network) -> tuple[str, ...]:
     """How the names of the published rows begin that belong to a network of ours."""
-    if model in pruned:
-        return (f"{100 * pruned[model].target:g}% Spars",)
-    return {"noisy": (NOISY,), "baseline": (BASELINE,)}.get(model, ())
+    if network.by_magnitude:
+        return (f"{100 * network.target:g}% Spars",)
+    return (BASELINE,) if network.name == ROOT else ()
 
 
 def _our_line(row: Row, metrics: Mapping[str, Any], differences: Differences) -> Line:
-    return Line(row.model, row.source, False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
+    return Line(row.title, row.source, False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
 
 
 def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences: Differences) -> Cell:

@@ -8,13 +8,14 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 from spandex.files.text import read_csv
+from spandex.params import Network
 from spandex.report.tex import escape
 
 Metrics = Mapping[str, Any]
@@ -88,11 +89,20 @@ CSV_EXTRA_DECIMALS = 2
 
 @dataclass(frozen=True)
 class Row:
-    """One network, or the noisy input, with its values by column key; an absent value is not known."""
+    """One network, or the noisy input, with its values by column key; an absent value is not known.
+
+    ``label`` is what people see in place of the model's name, if it is not empty.
+    """
 
     source: str
     model: str
     values: Mapping[str, float] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.label or self.model
 
 
 def our_rows(noisy: Metrics, models: Iterable[Metrics]) -> list[Row]:
@@ -113,6 +123,12 @@ def our_rows(noisy: Metrics, models: Iterable[Metrics]) -> list[Row]:
         values = {key: factor * found for key, (score, factor) in SCORES.items() for found in _known(metrics, score)}
         rows.append(Row(source, metrics["model"], values))
     return rows
+
+
+def labelled(rows: Iterable[Row], networks: Iterable[Network]) -> list[Row]:
+    """Rows with the labels that the parameters give to networks."""
+    labels = {network.name: network.label for network in networks}
+    return [replace(row, label=labels.get(row.model, "")) for row in rows]
 
 
 def published_rows(folder: str | os.PathLike) -> list[Row]:
@@ -141,10 +157,13 @@ def with_latency(rows: Iterable[Row], models: Iterable[Metrics], enc_dec_ms: flo
     """Our rows with measured latency: enc+dec, and in all buffer + enc+dec + network; other rows as they are."""
     fixed_ms = {m["model"]: m["latency_buffer_ms"] + m["latency_network_ms"] for m in models}
     return [
-        Row(
-            row.source,
-            row.model,
-            {**row.values, "latency_enc_dec_ms": enc_dec_ms, "latency_total_ms": fixed_ms[row.model] + enc_dec_ms},
+        replace(
+            row,
+            values={
+                **row.values,
+                "latency_enc_dec_ms": enc_dec_ms,
+                "latency_total_ms": fixed_ms[row.model] + enc_dec_ms,
+            },
         )
         if row.model in fixed_ms
         else row
@@ -176,7 +195,7 @@ def to_csv(rows: Iterable[Row]) -> str:
 def to_markdown(rows: Iterable[Row], columns: Sequence[Column] = COLUMNS) -> str:
     """A Markdown table, padded so that it also reads well as plain text."""
     headings = ["source", "model", *(f"{c.heading} ({c.unit})" if c.unit else c.heading for c in columns)]
-    cells = [[row.source, row.model, *(_number(row, column) for column in columns)] for row in rows]
+    cells = [[row.source, row.title, *(_number(row, column) for column in columns)] for row in rows]
     widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
     rules = ["-" * width if i < 2 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines = [
@@ -202,7 +221,7 @@ def to_latex(rows: Sequence[Row]) -> str:
             lines.append("\\midrule")
         shown = escape(row.source) if row.source != source else ""
         lines.append(
-            _latex_line([shown, escape(row.model), *(_latex_number(_number(row, column)) for column in COLUMNS)])
+            _latex_line([shown, escape(row.title), *(_latex_number(_number(row, column)) for column in COLUMNS)])
         )
         source = row.source
     return "".join(f"{line}\n" for line in [*lines, "\\bottomrule", "\\end{tabular}"])

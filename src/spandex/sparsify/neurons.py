@@ -8,10 +8,10 @@ import torch
 from spandex.errors import SpandexError
 from spandex.metrics.weights import nonzero
 from spandex.sparsify.chain import chain, ends
-from spandex.sparsify.magnitude import magnitude
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.pruner import groups, share
 from spandex.sparsify.schedule import Schedule
+from spandex.sparsify.smallest import magnitude
 from spandex.sparsify.weights import Layers, choose_layers
 
 Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

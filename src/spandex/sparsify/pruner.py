@@ -7,9 +7,9 @@ import torch
 
 from spandex.errors import SpandexError
 from spandex.metrics.weights import nonzero
-from spandex.sparsify.magnitude import Tensors, magnitude
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.schedule import Schedule
+from spandex.sparsify.smallest import Tensors, magnitude
 from spandex.sparsify.weights import Layers, synapse_weights
 
 SCOPES = ("global", "layer")

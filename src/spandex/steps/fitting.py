@@ -9,7 +9,7 @@ import torch
 
 from spandex.data import NoisySpeech, SegmentBatches
 from spandex.kernels import accelerate, restore
-from spandex.sparsify import Pruner, Sparsifier, make_schedule
+from spandex.sparsify import Sparsifier
 from spandex.train import Batches, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
 from spandex.train.logs import Row
 
@@ -18,23 +18,6 @@ def own_batches(clips: NoisySpeech, *settings: Any) -> SegmentBatches:
     """This process's share of the batches, as ``SegmentBatches`` has them: all of them, but under torchrun."""
     rank, size = torchrun_place()
     return SegmentBatches(clips, *settings, rank=rank, world_size=size)
-
-
-def pruner_within(
-    iterations: int,
-    network: torch.nn.Module,
-    schedule: str,
-    target: float,
-    scope: str,
-    method: type[Sparsifier] = Pruner,
-    **settings: int,
-) -> Sparsifier:
-    """What prunes a network to its target within so many iterations, by a schedule's name and settings.
-
-    One-shot pruning happens at the first iteration, so that all others are left to recover in.
-    """
-    steps = 0 if schedule == "one-shot" else iterations - 1
-    return method(network, make_schedule(schedule, target, steps, **settings), scope=scope)
 
 
 def fit_accelerated(

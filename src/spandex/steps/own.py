@@ -15,8 +15,8 @@ from spandex.files import refuse_overwriting
 from spandex.files.text import parse_yaml
 from spandex.networks import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
 from spandex.networks.references import source_digest
-from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, shrink, sparsity
-from spandex.steps.fitting import fit_accelerated, own_batches, pruner_within
+from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, pruner_within, shrink, sparsity
+from spandex.steps.fitting import fit_accelerated, own_batches
 from spandex.train import TrainSettings, choose_device
 
 NETWORK_FILES = ("network.pt", "network.net")

@@ -10,6 +10,8 @@ from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.evaluation import differences, load_subject
 from spandex.files.text import read_csv
 from spandex.params import Params
+from spandex.params.networks import ROOT
+from spandex.pipeline.phases import compared, judged
 from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.report import charts, claims, clips, origin, side_by_side, table
 from spandex.report.comparison import Differences
@@ -58,10 +60,13 @@ def page_of(
         SpandexError: a file is missing or does not belong to the others.
     """
     names = list(networks)
-    shown = ["baseline", *params.pruned]
-    epochs = {name: read_csv(models / params.folder(name) / "epochs.csv", CURVE_COLUMNS[1:]) for name in names}
+    sparse = [network.name for network in params.table if network.methods]
+    shown = [ROOT, *sparse]
+    epochs = {
+        network.name: read_csv(models / network.folder / "epochs.csv", CURVE_COLUMNS[1:]) for network in params.table
+    }
     iterations = {
-        name: read_csv(models / params.folder(name) / "log.csv", ("iteration", "sparsity"))
+        name: read_csv(models / params.network(name).folder / "log.csv", ("iteration", "sparsity"))
         for name in params.fine_tuned
     }
     exported = {name: models / "exported" / name / "network.net" for name in names}
@@ -79,11 +84,11 @@ def page_of(
         date=datetime.date.today().isoformat(),
         control=control,
         findings=found,
-        highlights=[_highlight(networks, control, changes, name) for name in params.pruned],
-        lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks, **compared}, changes, params.pruned),
+        highlights=[_highlight(networks, control, changes, name) for name in sparse],
+        lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks, **compared}, changes, params.every),
         training=[charts.sparsity_chart(iterations, names), *charts.learning_charts(epochs)],
         plane=charts.plane_charts(
-            board, networks, {name: side_by_side.counterpart(name, params.pruned) for name in names}
+            board, networks, {network.name: side_by_side.counterpart(network) for network in params.table}
         ),
         layers=charts.layer_charts(layers, networks),
         weights=charts.weight_charts(layers),
@@ -91,7 +96,7 @@ def page_of(
         examples=clips.examples(test, noisy, networks, subjects),
         origin=_origin(params, models, reports, test, networks),
         ranges=range_sentences(networks),
-        companions=companion_sections(reports / "companions"),
+        companions=companion_sections(judged(params)),
     )
 
 
@@ -119,19 +124,19 @@ def _highlight(
 def _knee(
     params: Params, models: Path, reports: Path, networks: Mapping[str, Metrics], control: str
 ) -> list[KneePoint]:
-    """The ablation's networks by growing sparsity, the control first; empty unless all are there, of these clips."""
-    ablation = [name for name in params.knee if name in params.variants]
-    if not ablation or not all((reports / "ablation" / "evaluate" / f"{name}.json").is_file() for name in ablation):
-        return []
-    scores = {name: networks.get(name) or network_scores(params, models, reports, name) for name in params.knee}
-    clips_of = {name: [clip["digest"] for clip in metrics["per_clip"]] for name, metrics in scores.items()}
-    if any(found != [clip["digest"] for clip in networks[control]["per_clip"]] for found in clips_of.values()):
+    """The networks of the report with the knee, by growing sparsity; empty unless all are there, of these clips."""
+    comparisons = params.reports.comparisons
+    asked = [report for report in compared(params) if "knee" in comparisons[report].figures]
+    names = {network.name for report in asked for network in params.compared(report)[0]} - {control}
+    scores = {name: networks.get(name) or network_scores(params, models, reports, name) for name in names}
+    of_control = [clip["digest"] for clip in networks[control]["per_clip"]]
+    if not all([clip["digest"] for clip in metrics["per_clip"]] == of_control for metrics in scores.values()):
         return []
     points = [knee_point(networks[control])]
     for name, metrics in scores.items():
         (change,) = differences({control: networks[control], name: metrics})
         points.append(knee_point(metrics, change))
-    return points
+    return sorted(points, key=lambda point: point.sparsity) if scores else []
 
 
 def _origin(params: Params, models: Path, reports: Path, test: Path, networks: Mapping[str, Metrics]) -> Origin:
@@ -146,7 +151,7 @@ def _origin(params: Params, models: Path, reports: Path, test: Path, networks: M
     evaluated = {metrics["produced_by"]["code_digest"] for metrics in networks.values()}
     facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))
     files = [test / "clips.json"]
-    files += [models / params.folder(name) / "network.pt" for name in networks]
+    files += [models / params.network(name).folder / "network.pt" for name in networks]
     files += [models / "exported" / name / "network.net" for name in networks]
     return Origin(
         facts=facts,

@@ -9,6 +9,7 @@ from spandex.evaluation import differences
 from spandex.files import atomic_path
 from spandex.files.text import read_json
 from spandex.params import Params
+from spandex.pipeline.recipes import is_made
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence, findings
 from spandex.report.comparison import against
@@ -38,11 +39,11 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     noisy = noisy_scores(reports)
     metrics = {model: network_scores(params, models, reports, model) for model in params.models}
     enc_dec_ms = read_json(reports / "latency" / "latency.json")["latency_enc_dec_ms"]
-    compared = _companions(params, models, reports)
+    compared = _beside(params, models, reports)
     shown = metrics | compared
-    trained = {model: models / params.folder(model) for model in params.models}
+    trained = {network.name: models / network.folder for network in params.table}
 
-    ours = table.our_rows(noisy, shown.values())
+    ours = table.labelled(table.our_rows(noisy, shown.values()), params.every)
     published = table.published_rows(REFERENCE)
     tables = table.write_tables(ours + published, reports)
     timed = table.with_latency(ours, shown.values(), enc_dec_ms)
@@ -52,7 +53,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     epochs = {model: folder / "epochs.csv" for model, folder in trained.items()}
     numbers = write_numbers(reports, noisy, metrics, epochs)
 
-    control = "dense" if "dense" in metrics else next(iter(metrics))
+    control = params.control
     pairs = differences(metrics)
     intervals.write_intervals(
         reports / "intervals.md",
@@ -94,19 +95,18 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         ours=timed,
         published=published,
     )
+    summary = reports / "companions" / "summary.md"
     if page.companions:
-        write_summary(reports / "companions")
+        write_summary(page.companions, summary)
     else:
-        (reports / "companions" / "summary.md").unlink(missing_ok=True)
+        summary.unlink(missing_ok=True)
     pages = [reports / "index.html", reports / "paper.tex"]
     write_page(pages[0], page)
     write_paper(pages[1], page, FIGURES)
     log_build(params, models, reports, run, tables + drawn + numbers + pages)
 
 
-def _companions(params: Params, models: Path, reports: Path) -> dict[str, Any]:
-    """Scores of the networks that companion papers add to the table; empty if they have not run."""
-    if not (reports / "companions" / "denoiser" / "verdicts.json").is_file():
-        return {}
-    names = [name for name, variant in params.companion_variants.items() if variant.repeat == 0]
-    return {name: network_scores(params, models, reports, name) for name in names}
+def _beside(params: Params, models: Path, reports: Path) -> dict[str, Any]:
+    """Scores of the networks that the table shows where they are made."""
+    made = [network.name for network in params.beside if is_made(reports / "evaluate" / f"{network.name}.json")]
+    return {name: network_scores(params, models, reports, name) for name in made}

@@ -17,8 +17,8 @@ def noisy_scores(reports: Path) -> dict[str, Any]:
 
 def network_scores(params: Params, models: Path, reports: Path, model: str) -> dict[str, Any]:
     """Scores of a network, with the sparsity of its float weights and what produced it."""
-    content = read_json(reports / params.part(model) / "evaluate" / f"{model}.json")
+    content = read_json(reports / "evaluate" / f"{model}.json")
     network = new_network(params)
-    load_state(network, models / params.folder(model) / "network.pt")
+    load_state(network, models / params.network(model).folder / "network.pt")
     about = {"model": model, "sparsity": sparsity(network).total, "produced_by": content["produced_by"]}
     return content["networks"][model] | about

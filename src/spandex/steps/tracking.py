@@ -19,6 +19,7 @@ from spandex.files import sha256
 from spandex.files.text import read_json, read_numbers
 from spandex.params import Params
 from spandex.pipeline.provenance import dirty, produced_by, revision
+from spandex.sparsify.methods import check
 from spandex.tracking.build import Build, Report, TrackingError, default_uri, is_server, local_uri, sqlite_file
 from spandex.tracking.client import check_file
 from spandex.tracking.fallback import log_report, start_locally
@@ -119,7 +120,7 @@ def log_unlogged() -> int:
             continue
         for fields in build.unlogged.values():
             try:
-                params, report = Params.model_validate(build.params), Report(**fields)
+                params, report = Params.model_validate(build.params, context=check), Report(**fields)
             except (TypeError, ValidationError):
                 raise SpandexError(f"{path}: its reports are of another version; build anew to log them") from None
             _log(params, report, path)
@@ -138,14 +139,13 @@ def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts:
     _log_or_keep(params, params.models, models, reports, run, artifacts)
 
 
-def log_ablation(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
-    """Log the networks of the ablation and the files of its report; see ``log_build``."""
-    _log_or_keep(params, params.variants, models, reports, run, artifacts, "ablation")
-
-
-def log_companions(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
-    """Log the networks that compare the companion papers, and files of their reports; see ``log_build``."""
-    _log_or_keep(params, params.companion_variants, models, reports, run, artifacts, "companions/denoiser")
+def log_comparison(
+    params: Params, report: str, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]
+) -> None:
+    """Log the networks of a report that the table does not show, and the files of the report; see ``log_build``."""
+    names = [network.name for networks in params.compared(report) for network in networks]
+    more = [name for name in names if name not in params.models]
+    _log_or_keep(params, more, models, reports, run, artifacts, f"comparisons/{report}")
 
 
 def log_paper(params: Params, name: str, run: Path, artifacts: Iterable[Path]) -> None:
@@ -257,26 +257,30 @@ def _checkout_tags() -> dict[str, str]:
 
 
 def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Iterable[InputData]) -> ModelRecord:
-    name = scores["model"]
-    folder = models / params.folder(name)
-    network = (folder if params.part(name) else models / "exported" / name) / "network.net"
-    pruning = params.prunings.get(name)
-    own = params.model_dump(mode="json", exclude={"mirror", "ablation", "report", "companions"})
-    own["sparsify"] = {key: own["sparsify"][key] for key in own["sparsify"] if key not in ("targets", "schedule")}
-    own |= {"target": pruning.target if pruning else 0, "schedule": pruning.schedule if pruning else "none"}
-    own |= params.pruning(name) or {} if params.companion_variant(name) else {}
+    network = params.network(scores["model"])
+    name, folder = network.name, models / network.folder
+    exported = models / "exported" / name / "network.net"
+    own = params.model_dump(mode="json", exclude={"mirror", "networks", "grids", "reports", "report", "companions"})
+    own["sparsify"] = {key: own["sparsify"][key] for key in ("epochs", "pruning_epochs", "lr_factor")}
+    own |= {
+        "from": network.start or "",
+        "target": network.target or 0,
+        "schedule": network.methods.get("magnitude", {}).get("schedule", "none"),
+        "methods": json.dumps(network.methods, sort_keys=True),
+        "seed": params.seed + network.repeat,
+    }
     made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}
-    digests = {DIGEST_TAG: sha256(network), SCORES_TAG: _scores_digest(scores)}
+    digests = {DIGEST_TAG: sha256(exported), SCORES_TAG: _scores_digest(scores)}
     return ModelRecord(
         name,
-        network,
+        exported,
         f"spandex-{params.profile}-{name}",
         params=own,
         metrics=scores,
         rows=read_numbers(folder / "epochs.csv"),
         tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | digests,
         inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, name)],
-        artifacts=[folder / "network.pt", network],
+        artifacts=[folder / "network.pt", exported],
     )
 
 

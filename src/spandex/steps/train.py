@@ -8,15 +8,17 @@ from spandex.checkout import downloads, resolved_mirror
 from spandex.data import NoisySpeech, SegmentBatches
 from spandex.data.catalog import source
 from spandex.data.download import fetch
+from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
 from spandex.networks.references import source_digest
 from spandex.params import Params
+from spandex.params.networks import ROOT
 from spandex.pipeline.provenance import code_digest
 from spandex.sparsify import Sparsifier
+from spandex.sparsify.methods import sparsifier
 from spandex.steps.common import new_network
 from spandex.steps.fitting import fit_accelerated, own_batches
-from spandex.steps.methods import sparsifier_within
 from spandex.tracking.fallback import epoch_logger
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
@@ -50,22 +52,31 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
         save_state(network, output)
 
 
-def fine_tune(
-    params: Params, model: str, baseline: Path, train: Path, validation: Path, run: Path, output: Path
-) -> None:
-    """Fine-tune the baseline by the model's method, or by none: the dense control."""
+def fine_tune(params: Params, name: str, start: Path, train: Path, validation: Path, run: Path, output: Path) -> None:
+    """Fine-tune a network from another by its methods, or by none: the dense control.
+
+    Exact zeros of any start but the root stay zero.
+
+    Raises:
+        SpandexError: there is no such network, or a method cannot work on it.
+    """
+    entry = params.network(name)
     network = new_network(params).to(choose_device(params.train.device))
-    load_state(network, baseline)
-    sparsify = params.sparsify
+    load_state(network, start)
+    sparsify, seed = params.sparsify, params.seed + entry.repeat
     settings = TrainSettings(
-        **_shared_settings(params) | {"seed": params.seed_of(model)},
+        **_shared_settings(params) | {"seed": seed},
         epochs=sparsify.epochs,
         lr_factor=sparsify.lr_factor,
         lr_drop_epoch=sparsify.pruning_epochs,
     )
-    batches = _batches(params, train, params.seed_of(model))
-    pruner = sparsifier_within(sparsify.pruning_epochs * len(batches), network, params.pruning(model) or {})
-    _fit(params, model, network, settings, pruner, batches, train, validation, run, output)
+    batches = _batches(params, train, seed)
+    iterations = sparsify.pruning_epochs * len(batches)
+    try:
+        pruner = sparsifier(network, entry.methods, iterations, seed, keep_zeros=entry.start != ROOT)
+    except SpandexError as error:
+        raise SpandexError(f"networks.{name}: {error}") from None
+    _fit(params, name, network, settings, pruner, batches, train, validation, run, output)
 
 
 def _shared_settings(params: Params) -> dict[str, float]:

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from spandex.params.companions.activity import Activity
-from spandex.params.companions.denoiser import Denoiser
 from spandex.params.companions.lyapunov import Lyapunov
 from spandex.params.companions.masks import Masks
 from spandex.params.companions.vgg import Vgg
@@ -26,7 +25,6 @@ class Companions(Section):
 
     size: Literal["small", "full"]
     seeds: Annotated[int, Field(ge=1)]  # from seed on
-    denoiser: Denoiser
     small: Experiments
     full: Experiments
 

@@ -1,0 +1,165 @@
+"""The networks that params.yaml declares, each once: rows of the table, and families that grids make of one entry.
+
+The settings of a method are plain values here; whoever loads parameters hands in the check of them.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+ROOT = "baseline"
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+TAKEN = ("noisy", "clean")  # what is shown beside networks
+SOURCES = ("from", "file", "audio")
+OWN = (*SOURCES, "shrink", "label")  # keys of an entry that name no method
+TEXTS = (*SOURCES, "label")
+
+Settings = Mapping[str, Any]
+Entries = Mapping[str, Settings | None]
+Check = Callable[[str, Settings], dict[str, Any]]  # settings of a method by its name, see spandex.sparsify.methods
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network.
+
+    Attributes:
+        name: in params.yaml, files, tables and tracking.
+        start: the network that it is fine-tuned from; None for the root.
+        methods: settings by method, those that have none by default.
+        shrink: whether it is exported without the neurons that nothing listens to.
+        label: what tables call it.
+        repeat: 0 for the seed of the parameters, 1 for the next, ...
+    """
+
+    name: str
+    start: str | None = None
+    methods: Mapping[str, Settings] = field(default_factory=dict)
+    shrink: bool = False
+    label: str = ""
+    repeat: int = 0
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is fine-tuned from another."""
+        return self.start is not None
+
+    @property
+    def by_magnitude(self) -> bool:
+        """Whether magnitude pruning alone makes it sparse, as it does SPANDEX's."""
+        return set(self.methods) == {"magnitude"}
+
+    @property
+    def folder(self) -> str:
+        """Where its float weights and its training logs lie, below the profile's folder of models."""
+        return f"sparsified/{self.name}" if self.is_trained else self.name
+
+    @property
+    def target(self) -> float | None:
+        """The sparsity that its methods lead to; None if they lead to none."""
+        return next((settings["target"] for settings in self.methods.values() if "target" in settings), None)
+
+    def repeated(self, repeat: int) -> "Network":
+        """The same with another seed, such as events75-2 for the second; one that is not trained is itself."""
+        if not (repeat and self.is_trained):
+            return self
+        return replace(self, name=f"{self.name}-{repeat + 1}", repeat=repeat)
+
+
+def declared(networks: Entries, defaults: Entries, check: Check | None = None) -> dict[str, Network]:
+    """The networks of the table by name, in order; an entry that is null takes one away.
+
+    Args:
+        networks: of params.yaml.
+        defaults: settings by method; those of an entry win.
+        check: of a method's settings.
+
+    Raises:
+        ValueError: an entry is impossible; the message starts with its key.
+    """
+    try:
+        return {name: _network(name, entry, defaults, check) for name, entry in networks.items() if entry is not None}
+    except ValueError as error:
+        raise ValueError(f"networks.{error}") from None
+
+
+def expanded(grids: Entries, defaults: Entries, check: Check | None = None) -> dict[str, list[Network]]:
+    """The networks of every grid, one for each combination of the values that it lists under ``over``.
+
+    Raises:
+        ValueError: as ``declared``.
+    """
+    try:
+        return {
+            name: [_network(*point, defaults, check) for point in _points(name, grid)]
+            for name, grid in grids.items()
+            if grid is not None
+        }
+    except ValueError as error:
+        raise ValueError(f"grids.{error}") from None
+
+
+def _points(name: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and entry of each network of a grid."""
+    grid = _mapping(name, grid)
+    axes = [
+        (method, key, values)
+        for method, settings in _mapping(f"{name}.over", grid.get("over")).items()
+        for key, values in _mapping(f"{name}.over.{method}", settings).items()
+    ]
+    for method, key, values in axes:
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{name}.over.{method}.{key}: {values!r} is no list of values")
+    for values in itertools.product(*(values for _, _, values in axes)):
+        point = {key: dict(value) if isinstance(value, Mapping) else value for key, value in grid.items()}
+        del point["over"]
+        shown = []
+        for (method, key, _), value in zip(axes, values, strict=True):
+            if value is not None:
+                point[method] = {**(point.get(method) or {}), key: value}
+                shown.append(_spelt(key, value))
+        yield name + "-".join(shown), point
+
+
+def _spelt(key: str, value: Any) -> str:
+    """A value in a name: a target as percent, other numbers as they are, a decimal point as p."""
+    if isinstance(value, int | float):
+        value = f"{round(100 * value, 6) if key == 'target' else value:g}"
+    return str(value).replace(".", "p").lower()
+
+
+def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> Network:
+    if not NAME.fullmatch(name) or name in TAKEN:
+        raise ValueError(f"{name}: a name has lower-case letters, digits and hyphens, and is not {' or '.join(TAKEN)}")
+    entry = _mapping(name, entry)
+    for key in TEXTS:
+        if not isinstance(entry.get(key, ""), str):
+            raise ValueError(f"{name}.{key}: {entry[key]!r} is no text")
+    if not isinstance(entry.get("shrink", False), bool):
+        raise ValueError(f"{name}.shrink: {entry['shrink']!r} is neither true nor false")
+    given = [key for key in SOURCES if key in entry]
+    methods = {
+        key: _mapping(f"{name}.{key}", value) for key, value in entry.items() if key not in OWN and value is not None
+    }
+    if name == ROOT and (given or methods):
+        raise ValueError(f"{name}.{(given + list(methods))[0]}: {ROOT} is where all starts; model and train make it")
+    if name != ROOT and given != ["from"]:
+        raise ValueError(f"{name}: takes one of from, not {' and '.join(given) or 'none'}")
+    try:
+        methods = {key: _settings(key, value, defaults, check) for key, value in methods.items()}
+    except ValueError as error:
+        raise ValueError(f"{name}.{error}") from None
+    return Network(name, entry.get("from"), methods, entry.get("shrink", False), entry.get("label", ""))
+
+
+def _settings(method: str, own: Settings, defaults: Entries, check: Check | None) -> Settings:
+    settings = {key: value for key, value in {**(defaults.get(method) or {}), **own}.items() if value is not None}
+    return settings if check is None else check(method, settings)
+
+
+def _mapping(key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}: {value!r} is not of the form {{name: value, ...}}")
+    return value

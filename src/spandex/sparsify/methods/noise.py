@@ -1,0 +1,22 @@
+"""Lyapunov noise pruning of synapses; see docs/explanation/lyapunov_pruning.md."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from spandex.params.section import Fraction, Section
+
+TITLE = "noise pruning"
+SOURCE = "Chakraborty et al. 2024"
+
+
+class Settings(Section):
+    target: Fraction  # share of weights that are zero in the end
+    gain_limit: Annotated[float, Field(ge=1)]  # of a kept weight
+
+
+def make(network, settings, iterations, seed):
+    """See ``spandex.sparsify.methods``; the weights that stay are drawn at the first iteration."""
+    from spandex.sparsify import NoisePruner
+
+    return NoisePruner(network, settings.target, gain_limit=settings.gain_limit, seed=seed)

@@ -1,0 +1,223 @@
+"""Networks as data: what params.yaml declares, what grids make of it, and how methods are found."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from spandex import params
+from spandex.errors import SpandexError
+from spandex.networks import SDNN
+from spandex.params import ParamsError
+from spandex.sparsify import KeptZeros, Together, sparsity
+from spandex.sparsify.methods import check, names, sparsifier
+
+FILE = Path(__file__).parents[2] / "params.yaml"
+KNOWN = "grids.g.from=baseline grids.g"
+
+
+def load(settings: str = "") -> params.Params:
+    return params.load(FILE, {"set": settings}, check)
+
+
+def made(settings: str, grid: str = "g") -> list[str]:
+    return [network.name for network in load(settings).chosen([grid])]
+
+
+def test_table_has_the_declared_networks_in_their_order():
+    assert load().models == ["baseline", "dense", "prune50", "prune75"]
+    assert load("networks.mine.from=dense networks.prune50=null").models == ["baseline", "dense", "prune75", "mine"]
+
+
+def test_profile_adds_rows_and_takes_them_away(tmp_path):
+    file = tmp_path / "params.yaml"
+    text = FILE.read_text()
+    file.write_text(text.replace("    networks: {}", "    networks: {prune50: null, mine: {from: dense}}", 1))
+    assert params.load(file, None, check).models == ["baseline", "dense", "prune75", "mine"]
+    file.write_text(text.replace("    networks: {}", "    networks: {prune50: {from: dense}}", 1))
+    with pytest.raises(ParamsError, match=r"networks\.prune50 stands twice"):
+        params.load(file, None, check)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("over.magnitude.target=[0.5,0.975]", ["g50", "g97p5"]),
+        ("over.events.psi=[l1,l0.5] grids.g.events.weight=0.1", ["gl1", "gl0p5"]),
+        ("over.magnitude.target=[null,0.5] grids.g.events.weight=0.1", ["g", "g50"]),
+        ("over.magnitude.target=[0.5,0.6] grids.g.over.magnitude.rounds=[2,3]", ["g50-2", "g50-3", "g60-2", "g60-3"]),
+    ],
+)
+def test_grid_names_its_networks_by_key_and_values(values, expected):
+    assert made(f"{KNOWN}.{values}") == expected
+
+
+def test_names_are_those_of_before():
+    every = [network.name for network in load().every]
+    assert {"linear90", "one-shot50", "iterative95", "events", "events50-2", "dense-3", "noise75"} <= set(every)
+    assert len(every) == len(set(every))
+
+
+def test_entry_wins_over_the_defaults_of_its_methods_and_settings_that_do_not_count_are_left_out():
+    def settings(name: str) -> dict:
+        return load("networks.prune50.magnitude.scope=layer").training(name)["methods"]["magnitude"]
+
+    assert settings("prune50") == {"schedule": "cubic", "target": 0.5, "scope": "layer", "frequency": 30}
+    assert settings("one-shot90") == {"schedule": "one-shot", "target": 0.9, "scope": "global"}
+    assert settings("iterative95") == {"schedule": "iterative", "target": 0.95, "scope": "global", "rounds": 5}
+    assert load().training("dense") == {"from": "baseline", "methods": {}, "seed": 1}
+
+
+def test_repetitions_differ_in_the_seed_alone():
+    found = load("seed=7")
+    assert [found.training(name)["seed"] for name in ("dense", "dense-2", "events50", "events50-3")] == [7, 8, 7, 9]
+    assert found.training("events50") | {"seed": 9} == found.training("events50-3")
+
+
+def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
+    before = load()
+    after = load(
+        "grids.prune.over.magnitude.target=[0.25] networks.prune90.from=baseline networks.prune90.magnitude.target=0.9"
+    )
+    assert "prune90" in after.models and "prune90" not in before.models
+    assert after.network("prune90") == before.network("prune90")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("networks.prune75.magnitude.target=1.5", r"networks\.prune75\.magnitude\.target: .* less than 1, got 1.5"),
+        ("networks.prune75.magnitude.target=1e400", r"networks\.prune75\.magnitude\.target: .* got inf"),
+        ("networks.prune75.magnitude.target=true", r"networks\.prune75\.magnitude\.target: "),
+        ("networks.prune75.masks.beta=[true,2]", r"networks\.prune75\.masks\.target: missing"),
+        ("networks.prune75.events.weight=true", r"networks\.prune75\.events\.weight: Input should be a number"),
+        ("networks.prune75.magnitude.rounds=1", r"networks\.prune75\.magnitude\.rounds: .* got 1"),
+        (
+            "networks.prune75.magnitude.taget=0.5",
+            r"networks\.prune75\.magnitude\.taget: unknown key; magnitude\.target",
+        ),
+        ("networks.prune75.magnitud.target=0.5", r"networks\.prune75\.magnitud: no method .* magnitude is one"),
+        ("networks.dense.masks.weight=1", r"networks\.dense\.masks\.target: missing"),
+        ("networks.dense.shrink=1", r"networks\.dense\.shrink: 1 is neither true nor false"),
+        ("networks.dense.label=3", r"networks\.dense\.label: 3 is no text"),
+        ("networks.dense.from=null", r"networks\.dense\.from: None is no text"),
+        ("networks.mine=3", r"networks\.mine: 3 is not of the form"),
+        ("networks.mine.shrink=true", r"networks\.mine: "),
+        ("networks.Mine.from=baseline", r"networks\.Mine: a name has lower-case"),
+        ("networks.noisy.from=baseline", r"networks\.noisy: a name"),
+        ("networks.x.from=dens", r"networks\.x\.from: there is no network dens"),
+        ("networks.a.from=b networks.b.from=a", r"networks\.a\.from: goes round in a circle, a <- b <- a"),
+        ("networks.a.from=a", r"networks\.a\.from: goes round"),
+        ("networks.baseline=null", r"networks\.baseline: missing"),
+        ("networks.baseline.from=dense", r"networks\.baseline\.from: baseline is where all starts"),
+        ("networks.baseline.magnitude.target=0.5", r"networks\.baseline\.magnitude: baseline is where"),
+        ("networks.linear50.from=baseline", r"networks\.linear50: declared twice"),
+        ("grids.prune.over.magnitude.target=[0.5]", r"networks\.prune50: declared twice"),
+        ("networks.dense-2.from=baseline", r"reports\.denoiser\.seeds: dense-2 is another network already"),
+        ("grids.g.from=baseline", r"grids\.g\.over: None is not of the form"),
+        (f"{KNOWN}.over.magnitude.target=0.5", r"grids\.g\.over\.magnitude\.target: 0.5 is no list"),
+        (f"{KNOWN}.over.magnitude.target=[]", r"grids\.g\.over\.magnitude\.target: \[\] is no list"),
+        (f"{KNOWN}.over.magnitude.target=[2]", r"grids\.g200\.magnitude\.target: .* got 2"),
+        ("sparsify.magnitude.freqency=3", r"sparsify\.magnitude\.freqency: unknown key; magnitude\.frequency"),
+        ("sparsify.magnitude.rounds=0", r"sparsify\.magnitude\.rounds: .* got 0"),
+        ("sparsify.frequency=3", r"sparsify\.frequency: "),
+        ("sparsify.evnts.weight=3", r"sparsify\.evnts: no method .* events is one"),
+        ("reports.table.also=[event]", r"reports\.table\.also: there is no network event; events is one"),
+        ("reports.knee.figures=[knie]", r"reports\.knee\.figures\.0: "),
+        ("reports.knee.seeds=0", r"reports\.knee\.seeds: "),
+        ("reports.Knee.networks=[dense]", r"reports\.Knee: a name"),
+    ],
+)
+def test_impossible_entry_is_named(settings, message):
+    with pytest.raises(ParamsError, match=f"params.yaml: {message}"):
+        load(settings)
+
+
+def test_unknown_network_and_report_are_named_where_they_are_asked_for():
+    with pytest.raises(SpandexError, match="there is no network prune42; prune25"):
+        load().network("prune42")
+    with pytest.raises(SpandexError, match="no report knie; there are schedules, knee, denoiser"):
+        load().compared("knie")
+
+
+def test_parameters_are_read_without_torch_or_lava():
+    program = (
+        "import sys; from spandex import params; from spandex.sparsify.methods import check; "
+        f"params.load({str(FILE)!r}, None, check); "
+        "sys.exit(any(name.split('.')[0] in ('torch', 'lava') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_every_method_makes_its_sparsifier_from_defaults_and_a_target():
+    for name in names():
+        target = {} if name == "events" else {"target": 0.5}
+        settings = check(name, load().sparsify.defaults[name] | target)
+        found = sparsifier(SDNN(hidden=8), {name: settings}, 10, seed=1)
+        assert found is not None and not isinstance(found, Together)
+
+
+def test_methods_in_one_entry_work_together():
+    network = load().network("events75")
+    found = sparsifier(SDNN(hidden=8), network.methods, 10, seed=1)
+    assert [type(part).__name__ for part in found.sparsifiers] == ["EventPenalty", "Pruner"]
+
+
+class TestZerosOfTheStart:
+    @pytest.fixture
+    def pruned(self) -> SDNN:
+        """A network whose first layer is at 80 % and the others at 20 %."""
+        torch.manual_seed(1)
+        network = SDNN(hidden=8)
+        with torch.no_grad():
+            for number, block in enumerate(network.blocks[1:]):
+                weight = block.synapse.weight
+                weight[weight.abs() < weight.abs().quantile(0.8 if number == 0 else 0.2)] = 0
+        return network
+
+    @staticmethod
+    def trained(network: SDNN, found) -> dict[str, torch.Tensor]:
+        """Zeros by layer after some steps of an optimiser with momentum and weight decay."""
+        optimizer = torch.optim.RAdam(network.parameters(), lr=0.1, weight_decay=0.01)
+        for _ in range(12):
+            optimizer.zero_grad()
+            network(torch.rand(2, 257, 4)).square().mean().backward()
+            optimizer.step()
+            if found is not None:
+                found.step()
+        return {name: weight == 0 for name, weight in network.named_parameters() if name.endswith("synapse.weight")}
+
+    @pytest.mark.parametrize("name", ["plain", "magnitude", "layer", "events", "noise"])
+    def test_stay_zero_whatever_is_done_next(self, pruned, name):
+        before = {key: value == 0 for key, value in pruned.state_dict().items() if key.endswith("synapse.weight")}
+        settings = {
+            "plain": {},
+            "magnitude": load().network("prune75").methods,
+            "layer": {"magnitude": load().network("prune75").methods["magnitude"] | {"scope": "layer", "target": 0.85}},
+            "events": {"events": {"psi": "l1", "weight": 0.1}},
+            "noise": {"noise": {"target": 0.9, "gain_limit": 4}},
+        }[name]
+        found = sparsifier(pruned, settings, 10, seed=1, keep_zeros=True)
+        after = self.trained(pruned, found)
+        assert all((after[key] | ~zeros).all() for key, zeros in before.items())
+
+    def test_grow_back_without_that(self, pruned):
+        self.trained(pruned, None)
+        assert sparsity(pruned).total < 0.1
+
+    def test_method_that_cannot_keep_them_refuses(self, pruned):
+        with pytest.raises(SpandexError, match="masks cannot keep the zeros"):
+            sparsifier(pruned, load().training("masks75")["methods"], 10, seed=1, keep_zeros=True)
+
+    def test_network_without_zeros_needs_no_keeping(self):
+        assert sparsifier(SDNN(hidden=8), {}, 10, seed=1, keep_zeros=True) is None
+
+    def test_are_continued_with_a_run(self, pruned):
+        first = KeptZeros(pruned)
+        other = KeptZeros(SDNN(hidden=8))
+        other.load_state_dict(first.state_dict())
+        assert all(torch.equal(first.masks[name], other.masks[name]) for name in first.masks)
+        with pytest.raises(SpandexError, match="not the zeros of a network"):
+            KeptZeros(SDNN(hidden=4)).load_state_dict(first.state_dict())

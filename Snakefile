@@ -34,11 +34,12 @@ rule baseline:
 rule sparsify:
     input:
         expand(rules.fine_tune.output, model=PARAMS.fine_tuned),
+        [f"{MODELS}/{network.weights}" for network in PARAMS.table if network.file and network.has_float],
 
 
 rule export:
     input:
-        expand(rules.export_network.output, model=PARAMS.models),
+        expand(f"{MODELS}/exported/{{model}}/network.net", model=PARAMS.models),
 
 
 rule infer:
@@ -48,7 +49,7 @@ rule infer:
 
 rule evaluate:
     input:
-        expand(rules.evaluate_network.output, model=PARAMS.models),
+        SCORES,
         rules.evaluate_noisy.output,
         rules.latency.output,
 

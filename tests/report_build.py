@@ -62,7 +62,7 @@ def small_build(
         trained, exported = models / network.folder, models / "exported" / network.name / "network.net"
         scores = reports / f"evaluate/{network.name}.json"
         _network(params, network, trained / "network.pt", number)
-        export(params, trained / "network.pt", exported)
+        export(params, network.name, trained / "network.pt", exported)
         evaluate(
             [exported],
             test / "noisy",

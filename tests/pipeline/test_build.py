@@ -16,8 +16,11 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from image_mirror import image_mirror
+from spandex import params
 from spandex.files.text import read_json
 from spandex.networks.hdf5 import network_layers
+from spandex.pipeline.sync import sync
+from spandex.sparsify.methods import check
 from toy_project import REPOSITORY, TOY, copied, environment, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]
@@ -144,22 +147,26 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_pa
     assert "Nothing to be done" in (again := make(project)).stdout + again.stderr
     moved = "grids.prune=null networks.prune90.from=baseline networks.prune90.magnitude.target=0.9"
     assert trained(project, moved) == set()
-    assert not {"export_network", "evaluate_network"} & set(re.findall(r"rule (\w+):", plan(project, moved)))
+    planned = set(re.findall(r"rule (\w+):", plan(project, moved)))
+    assert planned == {"lava_inference", "report", "all"}
 
 
 def trained(project: Path, settings: str) -> set[str]:
-    """The networks that a build with these settings would train."""
-    output(project, "spandex", "--set", settings, "sync")
-    return set(re.findall(r"rule fine_tune:.*?wildcards: model=([\w-]+)", plan(project, settings), re.DOTALL))
+    """The networks of the table that a build with these settings would train."""
+    with contextlib.chdir(project):
+        asked = params.load("params.yaml", {"set": settings}, check)
+        stale = {path for removed in sync(asked, dry_run=True).removed for path in removed.paths}
+        weights = {name: Path("models/embedded", asked.network(name).weights) for name in asked.fine_tuned}
+        return {name for name, path in weights.items() if path in stale or not path.is_file()}
 
 
 CHAIN = "networks.child.from=prune50"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        ("", set()),
         (CHAIN, {"child"}),
         ("networks.prune75.magnitude.scope=layer", {"prune75"}),
         ("networks.prune75.events.weight=0.1", {"prune75"}),
@@ -172,17 +179,17 @@ CHAIN = "networks.child.from=prune50"
         ("networks.prune50=null", set()),
     ],
 )
-def test_change_of_an_entry_trains_that_network_and_what_starts_from_it(project, tmp_path, settings, expected):
-    assert trained(copied(project, tmp_path), settings) == expected
+def test_change_of_an_entry_trains_that_network_and_what_starts_from_it(project, settings, expected):
+    assert trained(project, settings) == expected
 
 
-@pytest.mark.slow
 def test_change_of_a_methods_file_trains_the_networks_of_that_method(project, tmp_path):
     project = copied(project, tmp_path)
     for name, expected in (("events", set()), ("magnitude", {"prune50", "prune75"})):
         with (project / f"src/spandex/sparsify/methods/{name}.py").open("a") as file:
             file.write("\n# another version\n")
-        assert trained(project, "") == expected
+        said = output(project, "spandex", "sync", "--dry-run")
+        assert set(re.findall(r"would remove models/embedded/sparsified/(\w+)/network.pt", said)) == expected
 
 
 METHOD = '''
@@ -220,6 +227,47 @@ def test_method_is_one_file_more(project, tmp_path):
     assert float(log.splitlines()[-1].split(",")[4]) > 0.05
     code = json.loads((project / "models/embedded/sparsified/mine/network.pt.recipe.json").read_text())["code"]
     assert [name for name in code if "/methods/" in name][1:] == ["sparsify/methods/small.py"]
+
+
+@pytest.mark.slow
+def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_alone(project, tmp_path):
+    project = copied(project, tmp_path)
+    others = tmp_path / "the others' (1)"
+    others.mkdir()
+    shutil.copy(project / "models/embedded/exported/prune50/network.net", others / "mine.net")
+    shutil.copy(project / "models/embedded/sparsified/prune75/network.pt", others / "state.pt")
+    shutil.copytree(project / "data/embedded/test/clean", others / "denoised")
+    entries = {
+        "mine.file": others / "mine.net",
+        "state.file": others / "state.pt",
+        "child.from": "mine",
+        "other.audio": others / "denoised",
+        "other.label": "somebody's clips",
+    }
+    settings = " ".join(f'networks.{key}="{value}"' for key, value in entries.items())
+    done = make(project, f"SET={settings}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nsomebody's clips " in done.stdout
+    rows = {row["model"]: row for row in our_rows(project / TABLE)}
+    alike = [key for key in rows["prune50"] if not key.startswith(("model", "float_", "sparsity"))]
+    for name, twin in (("mine", "prune50"), ("state", "prune75")):
+        assert [rows[name][key] for key in alike] == [rows[twin][key] for key in alike]
+    assert rows["state"]["sparsity_percent"] == rows["prune75"]["sparsity_percent"]
+    assert not rows["mine"]["sparsity_percent"] and not rows["mine"]["float_power_proxy_mops_per_s"]
+    assert float(rows["child"]["sparsity_percent"]) >= float(rows["prune50"]["deployed_sparsity_percent"])
+    assert float(rows["other"]["si_snr_db"]) > 50 and rows["other"]["mos_ovrl"]
+    assert not any(rows["other"][key] for key in ("params_thousand", "size_kb", "deployed_power_proxy_mops_per_s"))
+    page = (project / "reports/embedded/index.html").read_text()
+    assert all(name in page for name in ("mine", "child", "somebody&#39;s clips"))
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = {run.info.run_name: run for run in client.search_runs(["1"], "", order_by=["start_time ASC"])}
+    assert {"mine", "state", "child"} <= runs.keys() and "other" not in runs
+    build = next(run for name, run in runs.items() if run.data.metrics.get("other/si_snr_db"))
+    assert build.data.metrics["other/si_snr_db"] > 50
+    shutil.rmtree(others)
+    assert "Nothing to be done" in (again := make(project, f"SET={settings}")).stdout + again.stderr
+    refused = make(project, 'SET=networks.gone.file="mine.net"')
+    assert "spandex rebuild: networks.gone.file: mine.net: no such file" in refused.stderr
 
 
 @pytest.mark.slow

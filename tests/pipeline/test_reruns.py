@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ pytestmark = pytest.mark.slow
 BASELINE = "models/embedded/baseline/network.pt"
 DENSE = "models/embedded/sparsified/dense/network.pt"
 SPARSER = "+networks.sparser={from: baseline, magnitude: {target: 0.9}}"
-ITS_STEPS = {"fine_tune_sparser", "export_sparser", "infer_sparser", "evaluate_sparser"}
+MINE = "+networks.mine={file: mine.net}"
+THEIR_STEPS = {"fine_tune_sparser", "export_sparser"} | {
+    f"{step}_{name}" for step in ("infer", "evaluate") for name in ("sparser", "mine")
+}
 METRICS = "reports/embedded/metrics.json"
 NOTHING = "Nothing to be done"
 
@@ -46,9 +50,10 @@ def exp_run(project: Path, *changes: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def wider(toy_build, tmp_path_factory) -> tuple[Path, set[str]]:
-    """A copy with an experiment of one row more, and the steps that it ran."""
+    """A copy with an experiment of two rows more, one of them a network of one's own, and the steps that it ran."""
     project = copied(toy_build, tmp_path_factory.mktemp("wider"))
-    return project, exp_run(project, SPARSER)
+    shutil.copy(project / "models/embedded/exported/prune75/network.net", project / "mine.net")
+    return project, exp_run(project, SPARSER, MINE)
 
 
 def test_make_leaves_dvc_with_nothing_to_do(project):
@@ -57,16 +62,16 @@ def test_make_leaves_dvc_with_nothing_to_do(project):
     assert ran(project, "dvc", "repro") == set()
 
 
-def test_new_row_trains_deploys_and_judges_that_network_alone(toy_build, wider):
+def test_new_rows_are_trained_deployed_and_judged_alone(toy_build, wider):
     project, steps = wider
-    assert steps == ITS_STEPS | {"report"}
+    assert steps == THEIR_STEPS | {"report"}
     assert sha256(project / DENSE) == sha256(toy_build / DENSE)
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert NOTHING in plan(project)
     changes = json.loads(output(project, "dvc", "params", "diff", "--json"))
     assert changes["params.yaml"]["networks.sparser.magnitude.target"] == {"old": None, "new": 0.9}
     metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["reports/embedded/metrics.json"]
-    assert {name.split(".")[0] for name in metrics} == {"sparser"}
+    assert {name.split(".")[0] for name in metrics} == {"sparser", "mine"}
 
 
 def test_dropped_row_removes_its_network_and_renews_the_report_alone(wider, tmp_path):

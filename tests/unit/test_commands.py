@@ -129,7 +129,6 @@ def test_light_commands_do_not_wait_for_heavy_imports(modules, heavy):
         ("denoise a.wav b.wav --net a.net --workers 0", "'--workers'"),
         ("evaluate a.net --noisy a --clean b", "Missing option '--json'"),
         ("bench nosuch", "'nosuch' is not one of 'inference'"),
-        ("rebuild nosuch", "'nosuch' is not one of 'all'"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments, expected):

@@ -11,6 +11,7 @@ from spandex import params
 from spandex.errors import SpandexError
 from spandex.networks import SDNN
 from spandex.params import ParamsError
+from spandex.report.side_by_side import counterpart
 from spandex.sparsify import KeptZeros, Together, sparsity
 from spandex.sparsify.methods import check, names, sparsifier
 
@@ -104,7 +105,10 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         ("networks.dense.label=3", r"networks\.dense\.label: 3 is no text"),
         ("networks.dense.from=null", r"networks\.dense\.from: None is no text"),
         ("networks.mine=3", r"networks\.mine: 3 is not of the form"),
-        ("networks.mine.shrink=true", r"networks\.mine: "),
+        ("networks.mine.shrink=true", r"networks\.mine: takes one of from, file, audio, and has none"),
+        ("networks.mine.file=a.net networks.mine.from=dense", r"networks\.mine: takes one of .* has from and file"),
+        ("networks.mine.file=a.net networks.mine.magnitude.target=0.5", r"networks\.mine\.magnitude: what others made"),
+        ("networks.mine.audio=a networks.x.from=mine", r"networks\.x\.from: mine is audio and no network"),
         ("networks.Mine.from=baseline", r"networks\.Mine: a name has lower-case"),
         ("networks.noisy.from=baseline", r"networks\.noisy: a name"),
         ("networks.x.from=dens", r"networks\.x\.from: there is no network dens"),
@@ -133,6 +137,31 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
 def test_impossible_entry_is_named(settings, message):
     with pytest.raises(ParamsError, match=f"params.yaml: {message}"):
         load(settings)
+
+
+@pytest.mark.parametrize(
+    ("file", "weights", "path"),
+    [
+        ("spandex-prune50-net", "exported/mine/network.net", None),
+        ("ndns-baseline-pt", "sparsified/mine/network.pt", None),
+        ("my/net.hdf5", "exported/mine/network.net", "my/net.hdf5"),
+        ("state.pth", "sparsified/mine/network.pt", "state.pth"),
+    ],
+)
+def test_network_of_others_lies_where_what_it_is_would_lie(file, weights, path):
+    found = load(f"networks.mine.file={file} networks.child.from=mine networks.grandchild.from=child")
+    mine = found.network("mine")
+    assert (mine.weights, mine.path) == (weights, path and Path(path))
+    assert found.origin("grandchild") == mine and found.origin("prune50").name == "baseline"
+    assert "mine" in found.models and "mine" not in found.fine_tuned
+
+
+def test_published_networks_are_rows_of_the_profiles_whose_clips_are_real():
+    for profile in ("mini", "dns4"):
+        found = params.load(FILE, {"profile": profile}, check)
+        assert found.models[-2:] == ["spandex50", "spandex75"]
+        beside = [counterpart(found.network(name)) for name in ("prune50", "spandex50", "spandex75")]
+        assert beside == [("50% Spars",), ("50% Spars",), ("75% Spars",)]
 
 
 def test_unknown_network_and_report_are_named_where_they_are_asked_for():

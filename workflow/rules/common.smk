@@ -23,6 +23,8 @@ COMPANIONS = f"{REPORTS}/companions"
 COMPARISONS = f"{REPORTS}/comparisons"
 LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
+NETWORKS = [network.name for network in PARAMS.every if network.audio is None]
+SCORES = [f"{REPORTS}/evaluate/{network.name}.json" for network in PARAMS.table]
 TRACKING = f"{REPORTS}/tracking/build.json"
 
 CORES = workflow.resource_settings.cores or 1  # on a cluster none is given, and the profile says what each rule gets
@@ -41,13 +43,18 @@ os.environ["SPANDEX_SET"] = params.assignments(OVERRIDES)
 os.environ[params.SAID] = "1"
 
 
+def any_of(names):
+    """A regular expression for these names; of none, it matches nothing."""
+    return "|".join(names) or "(?!)"
+
+
 envvars:
     "SPANDEX_SET",
 
 
 wildcard_constraints:
     split="|".join(SPLITS),
-    model="|".join(network.name for network in PARAMS.every),
+    model=any_of(network.name for network in PARAMS.every),
 
 
 # on several machines: --set-scatter shard=16
@@ -89,18 +96,23 @@ def recipe(*keys, without=()):
 
 
 def weights_of(name):
-    """The float weights of a network."""
-    return f"{MODELS}/{PARAMS.network(name).folder}/network.pt"
+    """The float weights of a network; the deployed network where only that is known."""
+    return f"{MODELS}/{PARAMS.network(name).weights}"
 
 
 def network_of(wildcards):
-    """The float weights of the network that a rule is about."""
-    return weights_of(wildcards.model)
+    """The float weights of the network that a rule is about, where they are known."""
+    return weights_of(wildcards.model) if PARAMS.network(wildcards.model).has_float else []
 
 
-def is_shown(wildcards):
-    """Whether a network is one that tables show, and not the same with another seed."""
-    return PARAMS.network(wildcards.model).repeat == 0
+def evaluation_of(wildcards, input):
+    """Options: DNSMOS and the float network for networks that tables show, and are not the same with another seed."""
+    options = EVALUATE
+    if PARAMS.network(wildcards.model).repeat:
+        return options.replace("--mos", "--no-mos")
+    if PARAMS.origin(wildcards.model).file and PARAMS.model.factory is None:
+        options = options.replace(" --pipeline", "")  # the file tells the shape of its float network
+    return f"{options} --float" + (f" --float-net {input.float_network}" if input.float_network else "")
 
 
 def experiments_of(paper):
@@ -115,6 +127,11 @@ def experiments_of(paper):
 def results_of(paper):
     """Verdicts of a companion paper, and the runs: with more seeds than before, some of them are missing."""
     return [f"{COMPANIONS}/{paper}/verdicts.json", *experiments_of(paper)]
+
+
+def scores_of(name):
+    """The scores of a row."""
+    return f"{REPORTS}/evaluate/{name}.json"
 
 
 def compared(wildcards):

@@ -1,3 +1,22 @@
+rule take_network:
+    """A network of others, as its file is: a state dict, or lava-dl HDF5."""
+    output:
+        f"{MODELS}/{{file}}",
+    log:
+        f"{LOGS}/take/{{file}}.log",
+    benchmark:
+        f"{TIMES}/take/{{file}}.tsv"
+    wildcard_constraints:
+        file=any_of(network.weights for network in PARAMS.every if network.file),
+    conda:
+        "../envs/spandex.yaml"
+    params:
+        recipe=recipe("file.{file}", "model"),
+        model=lambda wildcards: Path(wildcards.file).parent.name,
+    shell:
+        "spandex --recipe {params.recipe:q} take --model {params.model} --output {output} > {log} 2>&1"
+
+
 rule export_network:
     """The network as lava-dl HDF5, as netx deploys it."""
     input:
@@ -8,20 +27,21 @@ rule export_network:
         f"{LOGS}/export_{{model}}.log",
     benchmark:
         f"{TIMES}/export_{{model}}.tsv"
+    wildcard_constraints:
+        model=any_of(network.name for network in PARAMS.every if network.has_float),
     conda:
         "../envs/spandex.yaml"
     params:
         recipe=recipe("model", "export.{model}"),
-        options=lambda wildcards: "--without-idle" if PARAMS.network(wildcards.model).shrink else "",
     shell:
-        "spandex --recipe {params.recipe:q} export --float-network {input.network} --output {output.network} {params.options}"
-        " > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} export --model {wildcards.model} --float-network {input.network}"
+        " --output {output.network} > {log} 2>&1"
 
 
 rule lava_inference:
     """Real clips through the whole chain of Lava processes, which must give the bits of the executor."""
     input:
-        network=rules.export_network.output.network,
+        network=f"{MODELS}/exported/{{model}}/network.net",
         test=f"{DATA}/test/clips.json",
     output:
         f"{REPORTS}/infer/{{model}}.json",

@@ -50,19 +50,19 @@ rule evaluate_network:
         f"{LOGS}/evaluate_{{model}}.log",
     benchmark:
         f"{TIMES}/evaluate_{{model}}.tsv"
+    wildcard_constraints:
+        model=any_of(network.name for network in PARAMS.every if network.audio is None),
     conda:
         "../envs/spandex.yaml"
     threads: CORES
     params:
         recipe=recipe("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold"),
-        options=lambda wildcards: EVALUATE if is_shown(wildcards) else EVALUATE.replace("--mos", "--no-mos"),
-        with_float=lambda wildcards, input: f"--float --float-net {input.float_network}" if is_shown(wildcards) else "",
+        options=evaluation_of,
         sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
         scores=lambda wildcards: f"{REPORTS}/evaluate/{wildcards.model}.json",
         share="",
     shell:
-        "spandex --recipe={params.recipe:q} evaluate --net {input.network} --name {wildcards.model} {params.with_float}"
-        " --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
+        "spandex --recipe={params.recipe:q} evaluate --net {input.network} --name {wildcards.model} --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
         " --workers {threads} --json {params.scores} > {log} 2>&1"
 
 
@@ -81,6 +81,31 @@ use rule evaluate_network as evaluate_network_shard with:
     params:
         recipe="",
         share="--shard {scatteritem}",
+
+
+rule score_audio:
+    """Quality of clips that something else has denoised."""
+    input:
+        test=f"{DATA}/test/clips.json",
+    output:
+        f"{REPORTS}/evaluate/{{audio}}.json",
+    log:
+        f"{LOGS}/evaluate_{{audio}}.log",
+    benchmark:
+        f"{TIMES}/evaluate_{{audio}}.tsv"
+    wildcard_constraints:
+        audio=any_of(network.name for network in PARAMS.every if network.audio),
+    conda:
+        "../envs/spandex.yaml"
+    threads: CORES
+    params:
+        recipe=recipe("evaluate", "audio.{audio}"),
+        folder=lambda wildcards: PARAMS.network(wildcards.audio).audio,
+        clips=f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean",
+        mos="--mos" if PARAMS.evaluate.mos else "--no-mos",
+    shell:
+        "spandex --recipe {params.recipe:q} score {params.folder:q} --name {wildcards.audio} {params.clips} {params.mos}"
+        " --workers {threads} --json {output} > {log} 2>&1"
 
 
 rule latency:

@@ -6,12 +6,12 @@ rule report:
     input:
         test=f"{DATA}/test/clips.json",
         noisy=rules.evaluate_noisy.output,
-        metrics=expand(rules.evaluate_network.output, model=PARAMS.models),
+        metrics=SCORES,
         inference=expand(rules.lava_inference.output, model=PARAMS.models),
         epochs=expand(rules.fine_tune.output.epochs, model=PARAMS.fine_tuned),
         iterations=expand(rules.fine_tune.output.iterations, model=PARAMS.fine_tuned),
         baseline=rules.train_baseline.output.epochs,
-        exported=expand(rules.export_network.output.network, model=PARAMS.models),
+        exported=expand(f"{MODELS}/exported/{{model}}/network.net", model=PARAMS.models),
         latency=rules.latency.output,
         beside=beside_there,
         comparisons=comparisons_there,
@@ -68,8 +68,8 @@ rule compare:
     """Networks compared: a table, their intervals, figures, and verdicts on what is claimed of their methods."""
     input:
         noisy=rules.evaluate_noisy.output,
-        scores=lambda wildcards: expand(rules.evaluate_network.output, model=compared(wildcards)),
-        networks=lambda wildcards: list(map(weights_of, compared(wildcards))),
+        scores=lambda wildcards: [scores_of(name) for name in compared(wildcards)],
+        networks=lambda wildcards: [weights_of(name) for name in compared(wildcards) if name in NETWORKS],
     output:
         tables=multiext(f"{COMPARISONS}/{{report}}/table", ".csv", ".md", ".tex"),
         intervals=f"{COMPARISONS}/{{report}}/intervals.md",
@@ -79,7 +79,7 @@ rule compare:
     benchmark:
         f"{TIMES}/compare_{{report}}.tsv"
     wildcard_constraints:
-        report="|".join(PARAMS.reports.comparisons) or "(?!)",
+        report=any_of(PARAMS.reports.comparisons),
     conda:
         "../envs/spandex.yaml"
     params:

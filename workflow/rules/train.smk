@@ -39,7 +39,7 @@ rule fine_tune:
     benchmark:
         f"{TIMES}/fine_tune_{{model}}.tsv"
     wildcard_constraints:
-        model="|".join(network.name for network in PARAMS.every if network.is_trained) or "(?!)",
+        model=any_of(network.name for network in PARAMS.every if network.is_trained),
     conda:
         "../envs/spandex.yaml"
     threads: max(CORES, PARAMS.threads)

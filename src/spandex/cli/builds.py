@@ -88,6 +88,22 @@ def summary(
         print(build.summary(params_of(context), part))
 
 
+@build
+def networks(context: Context) -> None:
+    """List the networks that the parameters declare: where each is shown, what it is made from, what is there."""
+    from spandex.pipeline.overview import Line, overview
+    from spandex.report.tabular import Table, to_markdown
+    from spandex.report.terminal import fitted
+
+    lines, seconds = overview(params_of(context))
+    headings = ["shown in" if name == "shown" else "made from" if name == "origin" else name for name in Line._fields]
+    print(fitted(to_markdown(Table("networks", "", headings, list(map(list, lines))))))
+    if seconds:
+        print(f"Those that are not there would take about {seconds / 60:.0f} min here, by what others took.")
+    elif seconds is None:
+        print("How long they would take is known once one of them has been made.")
+
+
 @command("Builds", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def exp(context: Context) -> None:
     """Experiments: dvc exp with the same arguments, refused where it would discard results that are not committed.

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.app import command, params_of
+from spandex.params.networks import ROOT
 from spandex.params.section import MOST_THREADS
 
 step = command("Steps of the pipeline")
@@ -82,18 +83,19 @@ def sparsify(
 
 
 @step
-def export(
-    context: Context,
-    float_network: FloatNetwork,
-    output: Output,
-    without_idle: Annotated[
-        bool, typer.Option("--without-idle", help="Leave out the neurons that nothing listens to.")
-    ] = False,
-) -> None:
+def take(context: Context, model: Model, output: Output) -> None:
+    """A network of others, of the catalogue or a file, which becomes a row of the table."""
+    from spandex.steps import take
+
+    take.take(params_of(context), model, output)
+
+
+@step
+def export(context: Context, float_network: FloatNetwork, output: Output, model: Model = ROOT) -> None:
     """The network as lava-dl HDF5, as netx deploys it."""
     from spandex.steps.export import export
 
-    export(params_of(context), float_network, output, without_idle)
+    export(params_of(context), model, float_network, output)
 
 
 @step

@@ -28,7 +28,6 @@ METRICS = (
     "neuronops_per_step",
     "deployed_power_proxy_ops_per_s",
     "parameters",
-    "sparsity",
 )
 
 
@@ -46,7 +45,9 @@ def by_seed(networks: Sequence[Sequence[Network]], scores: Mapping[str, Mapping[
 
 
 def _metrics(scores: Mapping[str, Any]) -> dict[str, float]:
-    return {name: scores[name] for name in METRICS} | {"events_per_step": sum(scores["events_per_step"])}
+    sparsity = scores.get("sparsity", scores["deployed_sparsity"])
+    events = sum(scores["events_per_step"])
+    return {name: scores[name] for name in METRICS} | {"sparsity": sparsity, "events_per_step": events}
 
 
 def findings(runs: Runs, networks: Sequence[Network]) -> list[Finding]:

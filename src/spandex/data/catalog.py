@@ -53,6 +53,7 @@ class Source(_Entry):
         note: why size or checksums are missing.
         licence: the terms of use.
         citation: the work to cite, a key of the catalogue's ``citations``.
+        published: how the names of a network's rows in the published tables begin.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Source(_Entry):
     note: str | None = None
     licence: str
     citation: str
+    published: str | None = None
 
     @model_validator(mode="after")
     def _explained(self) -> Self:

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 ROOT = "baseline"
@@ -15,6 +16,7 @@ TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
 OWN = (*SOURCES, "shrink", "label")  # keys of an entry that name no method
 TEXTS = (*SOURCES, "label")
+STATES = (".pt", ".pth", "-pt")  # how names of state dicts end, of files and in the catalogue
 
 Settings = Mapping[str, Any]
 Entries = Mapping[str, Settings | None]
@@ -27,8 +29,10 @@ class Network:
 
     Attributes:
         name: in params.yaml, files, tables and tracking.
-        start: the network that it is fine-tuned from; None for the root.
+        start: the network that it is fine-tuned from; None for the root and for what others made.
         methods: settings by method, those that have none by default.
+        file: a network of others: of the catalogue, or the path of an HDF5 file or a state dict.
+        audio: the folder of clips that something else has denoised, in place of a network.
         shrink: whether it is exported without the neurons that nothing listens to.
         label: what tables call it.
         repeat: 0 for the seed of the parameters, 1 for the next, ...
@@ -37,6 +41,8 @@ class Network:
     name: str
     start: str | None = None
     methods: Mapping[str, Settings] = field(default_factory=dict)
+    file: str | None = None
+    audio: str | None = None
     shrink: bool = False
     label: str = ""
     repeat: int = 0
@@ -52,9 +58,31 @@ class Network:
         return set(self.methods) == {"magnitude"}
 
     @property
+    def path(self) -> Path | None:
+        """Of the file of others; None where the catalogue has it, or where there is none."""
+        return Path(self.file) if self.file and (Path(self.file).suffix or "/" in self.file) else None
+
+    @property
+    def has_float(self) -> bool:
+        """Whether its float weights are known, and not only those of a deployed network, rounded to 8 bits."""
+        return self.audio is None and (self.file is None or self.file.endswith(STATES))
+
+    @property
     def folder(self) -> str:
-        """Where its float weights and its training logs lie, below the profile's folder of models."""
-        return f"sparsified/{self.name}" if self.is_trained else self.name
+        """Where its weights lie, and the logs of its training, below the profile's folder of models."""
+        if self.name == ROOT:
+            return ROOT
+        return f"sparsified/{self.name}" if self.has_float else f"exported/{self.name}"
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether it was trained here, so that there are logs."""
+        return self.is_trained or self.name == ROOT
+
+    @property
+    def weights(self) -> str:
+        """The file of its float weights, or else of the deployed network, below the profile's folder of models."""
+        return f"{self.folder}/network.{'pt' if self.has_float else 'net'}"
 
     @property
     def target(self) -> float | None:
@@ -145,13 +173,18 @@ def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> N
     }
     if name == ROOT and (given or methods):
         raise ValueError(f"{name}.{(given + list(methods))[0]}: {ROOT} is where all starts; model and train make it")
-    if name != ROOT and given != ["from"]:
-        raise ValueError(f"{name}: takes one of from, not {' and '.join(given) or 'none'}")
+    if name != ROOT and len(given) != 1:
+        raise ValueError(f"{name}: takes one of {', '.join(SOURCES)}, and has {' and '.join(given) or 'none'}")
+    if methods and given != ["from"]:
+        raise ValueError(
+            f"{name}.{next(iter(methods))}: what others made is taken as it is; let a network start from it"
+        )
     try:
         methods = {key: _settings(key, value, defaults, check) for key, value in methods.items()}
     except ValueError as error:
         raise ValueError(f"{name}.{error}") from None
-    return Network(name, entry.get("from"), methods, entry.get("shrink", False), entry.get("label", ""))
+    own = {key: value for key, value in entry.items() if key in OWN and key != "from"}
+    return Network(name, entry.get("from"), methods, **own)
 
 
 def _settings(method: str, own: Settings, defaults: Entries, check: Check | None) -> Settings:

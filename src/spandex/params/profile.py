@@ -108,6 +108,8 @@ class Params(Section):
             if network.start not in self._every:
                 raise ValueError(f"networks.{network.name}.from: there is no network {network.start}")
             network = self._every[network.start]
+            if network.audio is not None:
+                raise ValueError(f"networks.{passed[-1]}.from: {network.name} is audio and no network")
             if network.name in passed:
                 raise ValueError(
                     f"networks.{network.name}.from: goes round in a circle, {' <- '.join([*passed, network.name])}"
@@ -143,8 +145,8 @@ class Params(Section):
 
     @property
     def models(self) -> list[str]:
-        """Names of the table's rows."""
-        return list(self._table)
+        """Names of the table's rows that are networks."""
+        return [network.name for network in self.table if network.audio is None]
 
     @property
     def fine_tuned(self) -> list[str]:
@@ -166,6 +168,13 @@ class Params(Section):
             close = difflib.get_close_matches(name, self._every, n=1)
             raise UnknownNetworkError(f"there is no network {name}" + (f"; {close[0]} is one" if close else ""))
         return self._every[name]
+
+    def origin(self, name: str) -> Network:
+        """Where the training of a network began: the root, or a network of others."""
+        network = self.network(name)
+        while network.start is not None:
+            network = self.network(network.start)
+        return network
 
     def compared(self, report: str) -> list[list[Network]]:
         """The networks of a report, seed by seed, in the same order.

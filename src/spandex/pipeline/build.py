@@ -55,7 +55,8 @@ def files_of(targets: Iterable[str], params: Params) -> list[str]:
     for target in targets:
         if target not in (*TARGETS, *reports):
             close = difflib.get_close_matches(target, (*TARGETS, *reports), n=1)
-            raise SpandexError(f"no target {target}" + (f"; {close[0]} is one" if close else ""))
+            there = f"{close[0]} is one" if close else f"there are {', '.join((*TARGETS, *reports))}"
+            raise SpandexError(f"no target {target}; {there}")
     asked = [name for name, report in reports.items() if name in targets or ("companions" in targets and report.claims)]
     for report in asked:
         params.compared(report)

@@ -14,11 +14,12 @@ def products(params: Params) -> dict[str, list[Path]]:
     return {
         "data": [data / "corpus" / "manifest.csv", *splits],
         "baseline": [models / "baseline" / "network.pt"],
-        "sparsify": [models / "sparsified" / model / "network.pt" for model in params.fine_tuned],
+        "sparsify": [models / network.weights for network in params.table if network.folder.startswith("sparsified")],
         "export": [models / "exported" / model / "network.net" for model in params.models],
         "infer": [reports / "infer" / f"{model}.json" for model in params.models],
         "evaluate": [
-            *(reports / "evaluate" / f"{model}.json" for model in ("noisy", *params.models)),
+            reports / "evaluate" / "noisy.json",
+            *(reports / "evaluate" / f"{network.name}.json" for network in params.table),
             reports / "latency" / "latency.json",
         ],
         "report": [reports / "table.csv"],
@@ -50,11 +51,12 @@ def written(params: Params) -> list[Path]:
 
 
 def _comparisons(params: Params, models: Path, reports: Path) -> list[Path]:
-    names = [network.name for network in params.every if network.name not in params.models]
+    table = {network.name for network in params.table}
+    others = [network for network in params.every if network.name not in table]
     return [
-        *(models / "sparsified" / name / "network.pt" for name in names),
-        *(models / "exported" / name / "network.net" for name in names),
-        *(reports / "evaluate" / f"{name}.json" for name in names),
+        *(models / network.weights for network in others),
+        *(models / "exported" / network.name / "network.net" for network in others if network.has_float),
+        *(reports / "evaluate" / f"{network.name}.json" for network in others),
         *(comparison(params, report) / "table.csv" for report in params.reports.comparisons),
     ]
 

@@ -22,7 +22,7 @@ from spandex.errors import SpandexError
 from spandex.files import sha256, write_json
 from spandex.files.text import read_json
 from spandex.networks.references import source_digest
-from spandex.params import Params, UnknownNetworkError, flatten
+from spandex.params import Network, Params, UnknownNetworkError, flatten
 
 SUFFIX = ".recipe.json"
 METHODS = "spandex.sparsify.methods"
@@ -224,7 +224,8 @@ def used(params: Params, keys: Iterable[str], without: Collection[str] = ()) -> 
     Args:
         keys: sections and dotted keys of params.yaml; ``rows`` for the networks that the table shows,
             ``training.NETWORK`` for how a network is trained, ``export.NETWORK`` for how it is exported,
-            ``comparison.REPORT`` for what a report compares, ``factory`` for the user's file that makes the network,
+            ``file.WEIGHTS`` and ``audio.NETWORK`` for what others made of it, ``comparison.REPORT`` for what a report
+            compares, ``factory`` for the user's file that makes the network,
             ``mirror`` for the list of what a mirror holds, wherever it lies.
         without: keys of those sections that do not count, such as ``data.clips``.
 
@@ -259,10 +260,27 @@ def _comparison(params: Params, report: str) -> Any:
     }
 
 
+def _file(network: Network) -> Any:
+    """The file of others that a network is, wherever it lies; ``UNSEEN`` where it is not at hand."""
+    if network.path is None:
+        return network.file
+    return sha256(network.path) if network.path.is_file() else UNSEEN
+
+
+def _audio(network: Network) -> Any:
+    """Names, sizes and times of clips of others; ``UNSEEN`` where they are not at hand."""
+    folder = Path(network.audio or "")
+    if not folder.is_dir():
+        return UNSEEN
+    return {file.name: [(state := file.stat()).st_size, state.st_mtime_ns] for file in sorted(folder.iterdir())}
+
+
 OF_NETWORKS = {
     "training": Params.training,
     "export": lambda params, name: {"shrink": params.network(name).shrink},
     "comparison": _comparison,
+    "file": lambda params, weights: _file(params.network(Path(weights).parent.name)),
+    "audio": lambda params, name: _audio(params.network(name)),
 }  # values by the first part of a key, whose rest is a name
 
 

@@ -33,7 +33,7 @@ class KneePoint(NamedTuple):
     """A network in the plane of sparsity and quality.
 
     Attributes:
-        sparsity: share of float weights that are zero.
+        sparsity: share of float weights that are zero, of deployed ones where these are not known.
         change_db: SI-SNR above that of the dense control, mean over clips.
         interval_db: of that mean, 95 %.
         power_mops_per_s: power proxy, of deployed weights.
@@ -54,7 +54,8 @@ def knee_point(scores: Mapping[str, Any], change: Mapping[str, Any] | None = Non
     """
     difference = {"mean": 0.0, "interval": (0.0, 0.0)} if change is None else change["si_snr_db"]
     power = scores["deployed_power_proxy_ops_per_s"] / 1e6
-    return KneePoint(scores["sparsity"], difference["mean"], tuple(difference["interval"]), power)
+    sparsity = scores.get("sparsity", scores["deployed_sparsity"])
+    return KneePoint(sparsity, difference["mean"], tuple(difference["interval"]), power)
 
 
 def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:

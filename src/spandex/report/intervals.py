@@ -28,14 +28,17 @@ def intervals_table(networks: Mapping[str, Metrics], against: str, differences: 
     """
     pairs = {(entry["of"], entry["minus"]): (entry, 1) for entry in differences}
     pairs |= {(entry["minus"], entry["of"]): (entry, -1) for entry in differences}
-    shown = [score for score in SCORES if all(score in metrics for metrics in networks.values())]
+    shown = [score for score in SCORES if any(score in metrics for metrics in networks.values())]
     headings = ["model", *(SCORES[score][0] for score in shown), *(f"{SCORES[s][0]} - {against}" for s in shown)]
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     for name, metrics in networks.items():
-        cells = [_cell(score, metrics[score], metrics["intervals"][score]) for score in shown]
-        entry, sign = pairs.get((name, against), (None, 1))
+        cells = [
+            _cell(score, metrics[score], metrics["intervals"][score]) if score in metrics else NOTHING
+            for score in shown
+        ]
+        entry, sign = pairs.get((name, against), ({}, 1))
         for score in shown:
-            if entry is None:
+            if score not in entry:
                 cells.append(NOTHING)
             else:
                 bounds = sorted(sign * bound for bound in entry[score]["interval"])

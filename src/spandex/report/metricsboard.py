@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from spandex.files import atomic_path
+from spandex.report.table import is_network
 
 BOARD = "metricsboard_track_1_test.yml"  # of test set 1; the board of the validation set has another file
 DECIMALS = 3  # of dB, MOS and milliseconds
@@ -20,7 +21,8 @@ def board_entry(
 
     Args:
         metrics: scores of the network in fixed point, from ``spandex.evaluation``, with ``model``, its name. Its
-            operations are those of the float network, as published ones are; None where its weights are not known.
+            operations are those of the float network, as published ones are; None where its weights are not known. Of
+            clips that something else has denoised nothing is known of the cost.
         enc_dec_ms: measured latency of encoder and decoder.
         team: who enters.
         date: YYYY-MM-DD, or None.
@@ -29,23 +31,25 @@ def board_entry(
     Source:
         example_metricsboard_writeout.py of IntelLabs/IntelNeuromorphicDNSChallenge.
     """
-    latency_ms = metrics["latency_buffer_ms"] + metrics["latency_network_ms"] + enc_dec_ms
+    latency_ms = None
+    if is_network(metrics):
+        latency_ms = metrics["latency_buffer_ms"] + metrics["latency_network_ms"] + enc_dec_ms
     return {
         "team": team,
         "model": metrics["model"],
         "date": date,
         "SI-SNR": _rounded(metrics["si_snr_db"]),
         "SI-SNRi_data": _rounded(metrics["si_snri_db"]),
-        "SI-SNRi_enc+dec": _rounded(metrics["si_snri_enc_dec_db"]),
+        "SI-SNRi_enc+dec": _rounded(metrics.get("si_snri_enc_dec_db")),
         "MOS_ovrl": _rounded(metrics.get("mos_ovrl")),
         "MOS_sig": _rounded(metrics.get("mos_sig")),
         "MOS_bak": _rounded(metrics.get("mos_bak")),
-        "latency_enc+dec_ms": _rounded(enc_dec_ms),
+        "latency_enc+dec_ms": _rounded(enc_dec_ms) if is_network(metrics) else None,
         "latency_total_ms": _rounded(latency_ms),
         "power_proxy_Ops/s": _rounded(metrics.get("float_power_proxy_ops_per_s"), 0),
         "PDP_proxy_Ops": _rounded(metrics.get("float_pdp_proxy_ops"), 0),
-        "params": metrics["parameters"],
-        "size_kilobytes": _rounded(metrics["size_kb"]),
+        "params": metrics.get("parameters"),
+        "size_kilobytes": _rounded(metrics.get("size_kb")),
         "model_path": model_path,
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spandex.data.catalog import source
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
 from spandex.params.networks import ROOT
@@ -111,6 +112,8 @@ def counterpart(network: Network) -> tuple[str, ...]:
     """How the names of the published rows begin that belong to a network of ours."""
     if network.by_magnitude:
         return (f"{100 * network.target:g}% Spars",)
+    if network.file and network.path is None:
+        return tuple(filter(None, [source(network.file).published]))
     return (BASELINE,) if network.name == ROOT else ()
 
 

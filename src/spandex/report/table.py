@@ -79,7 +79,7 @@ SCORES = {column.key: (column.key, 1.0) for column in QUALITY + MORE_MOS} | {
     "deployed_sparsity_percent": ("deployed_sparsity", 100.0),
 }
 # what an evaluation may leave out: DNSMOS, and the float network
-OPTIONAL = ("mos_", "float_", "fixed_minus_float_")
+OPTIONAL = ("mos_", "float_", "fixed_minus_float_", "sparsity")
 # columns of the published tables that are called otherwise here: their operations are of float weights
 PUBLISHED = {"power_proxy_mops_per_s": "float_power_proxy_mops_per_s", "pdp_proxy_mops": "float_pdp_proxy_mops"}
 
@@ -110,8 +110,8 @@ def our_rows(noisy: Metrics, models: Iterable[Metrics]) -> list[Row]:
 
     Args:
         noisy: scores of the noisy input, from ``spandex.evaluation``.
-        models: scores of the networks, in the order of the table, with ``model``, their name, and ``sparsity``, the
-            share of float weights that are zero.
+        models: scores in the order of the table, with ``model``, the name; of networks, with ``sparsity``, the share of
+            float weights that are zero, where these are known; or of clips that something else has denoised.
 
     Raises:
         SpandexError: a metric is missing.
@@ -155,7 +155,7 @@ def published_rows(folder: str | os.PathLike) -> list[Row]:
 
 def with_latency(rows: Iterable[Row], models: Iterable[Metrics], enc_dec_ms: float) -> list[Row]:
     """Our rows with measured latency: enc+dec, and in all buffer + enc+dec + network; other rows as they are."""
-    fixed_ms = {m["model"]: m["latency_buffer_ms"] + m["latency_network_ms"] for m in models}
+    fixed_ms = {m["model"]: m["latency_buffer_ms"] + m["latency_network_ms"] for m in models if is_network(m)}
     return [
         replace(
             row,
@@ -242,6 +242,11 @@ def printed_table(rows: Iterable[Row]) -> str:
     return to_markdown(rows, QUALITY + LATENCY + COST)
 
 
+def is_network(metrics: Metrics) -> bool:
+    """Whether scores are of a network, and not of clips that something else has denoised."""
+    return "parameters" in metrics
+
+
 def _metric(metrics: Metrics, key: str) -> float:
     if metrics.get(key) is None:
         raise SpandexError(f"metrics of {metrics.get('model', 'a network')}: no {key}; evaluate it again")
@@ -250,7 +255,7 @@ def _metric(metrics: Metrics, key: str) -> float:
 
 def _known(metrics: Metrics, key: str) -> list[float]:
     """The metric, or nothing if the evaluation left it out."""
-    left_out = key.startswith(OPTIONAL) and metrics.get(key) is None
+    left_out = (key.startswith(OPTIONAL) or not is_network(metrics)) and metrics.get(key) is None
     return [] if left_out else [_metric(metrics, key)]
 
 

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from spandex.data.catalog import source
 from spandex.data.corpus import SPLITS
 from spandex.data.listing import Listing
 from spandex.errors import SpandexError
@@ -31,6 +32,7 @@ def check_build(params: Params, here: bool = True) -> None:
         choose_device("cuda")
     if params.model.factory or params.model.pretrained_file or isinstance(params.deploy.sparsity_map, list):
         _check_network(params)  # which takes seconds to import
+    _check_files_of_others(params)
 
 
 def check_clips(params: Params) -> None:
@@ -68,6 +70,27 @@ def _missing_audio_gb(params: Params, data: Path) -> float:
         minutes = sum(amount for _, amount in settings.corpus_minutes or ())
         seconds += 60 * minutes * (1 + settings.noise_share)
     return seconds * settings.sample_rate_hz * SAMPLE_BYTES / 1e9
+
+
+def _check_files_of_others(params: Params) -> None:
+    for network in params.every:
+        copy = Path("models", params.profile, network.weights)
+        if network.path is not None and not copy.is_file():
+            from spandex.steps.common import stored_network
+
+            try:
+                stored_network(params, network.name, network.path)
+            except SpandexError as error:
+                raise SpandexError(f"networks.{network.name}.file: {error}") from None
+        elif network.file and network.path is None:
+            try:
+                source(network.file)
+            except SpandexError as error:
+                raise SpandexError(f"networks.{network.name}.file: {error}") from None
+        elif network.audio and not Path(network.audio).is_dir():
+            scores = Path("reports", params.profile, "evaluate", f"{network.name}.json")
+            if not scores.is_file():
+                raise SpandexError(f"networks.{network.name}.audio: {network.audio}: no such folder")
 
 
 def _check_network(params: Params) -> None:

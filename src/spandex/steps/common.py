@@ -1,9 +1,11 @@
 """What several steps need."""
 
+from pathlib import Path
+
 import torch
 
 from spandex.errors import SpandexError
-from spandex.networks import SDNN, MaskNetwork, from_factory
+from spandex.networks import SDNN, MaskNetwork, from_factory, load_network, load_state
 from spandex.params import Params
 
 
@@ -17,3 +19,27 @@ def new_network(params: Params) -> MaskNetwork:
         return from_factory(model.factory, model.arguments, model.n_fft, model.hop)
     except SpandexError as error:
         raise SpandexError(f"model.factory: {error}") from None
+
+
+def stored_network(params: Params, name: str, path: Path) -> MaskNetwork:
+    """A network of the parameters with the weights of a file; where a file of others began it, in the shape of that.
+
+    Args:
+        params: of the build.
+        name: of the network.
+        path: state dict, or HDF5.
+
+    Raises:
+        SpandexError: the file is missing or is no such network.
+    """
+    if params.origin(name).file is not None and params.model.factory is None:
+        network = load_network(path)
+        if network.n_fft != params.model.n_fft:
+            raise SpandexError(
+                f"{path}: for frames of {network.n_fft} samples; those of model.n_fft are {params.model.n_fft}"
+            )
+        network.hop = params.model.hop
+        return network
+    network = new_network(params)
+    load_state(network, path)
+    return network

@@ -59,12 +59,12 @@ def page_of(
     Raises:
         SpandexError: a file is missing or does not belong to the others.
     """
-    names = list(networks)
+    names = params.models
+    deployed_networks = {name: networks[name] for name in names}
     sparse = [network.name for network in params.table if network.methods]
     shown = [ROOT, *sparse]
-    epochs = {
-        network.name: read_csv(models / network.folder / "epochs.csv", CURVE_COLUMNS[1:]) for network in params.table
-    }
+    logged = [network for network in params.table if network.has_logs]
+    epochs = {network.name: read_csv(models / network.folder / "epochs.csv", CURVE_COLUMNS[1:]) for network in logged}
     iterations = {
         name: read_csv(models / params.network(name).folder / "log.csv", ("iteration", "sparsity"))
         for name in params.fine_tuned
@@ -88,9 +88,11 @@ def page_of(
         lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks, **compared}, changes, params.every),
         training=[charts.sparsity_chart(iterations, names), *charts.learning_charts(epochs)],
         plane=charts.plane_charts(
-            board, networks, {network.name: side_by_side.counterpart(network) for network in params.table}
+            board,
+            {name: metrics for name, metrics in networks.items() if "float_power_proxy_ops_per_s" in metrics},
+            {network.name: side_by_side.counterpart(network) for network in params.table},
         ),
-        layers=charts.layer_charts(layers, networks),
+        layers=charts.layer_charts(layers, deployed_networks),
         weights=charts.weight_charts(layers),
         knee=charts.knee_charts(points) if (points := _knee(params, models, reports, networks, control)) else [],
         examples=clips.examples(test, noisy, networks, subjects),
@@ -151,8 +153,8 @@ def _origin(params: Params, models: Path, reports: Path, test: Path, networks: M
     evaluated = {metrics["produced_by"]["code_digest"] for metrics in networks.values()}
     facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))
     files = [test / "clips.json"]
-    files += [models / params.network(name).folder / "network.pt" for name in networks]
-    files += [models / "exported" / name / "network.net" for name in networks]
+    files += [models / params.network(name).weights for name in params.models if params.network(name).has_float]
+    files += [models / "exported" / name / "network.net" for name in params.models]
     return Origin(
         facts=facts,
         versions=record["versions"],

@@ -8,7 +8,7 @@ from spandex.companions.report import write_summary
 from spandex.evaluation import differences
 from spandex.files import atomic_path
 from spandex.files.text import read_json
-from spandex.params import Params
+from spandex.params import Network, Params
 from spandex.pipeline.recipes import is_made
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence, findings
@@ -37,11 +37,11 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         run: JSON file of the build's MLflow run.
     """
     noisy = noisy_scores(reports)
-    metrics = {model: network_scores(params, models, reports, model) for model in params.models}
+    metrics = {network.name: network_scores(params, models, reports, network.name) for network in params.table}
     enc_dec_ms = read_json(reports / "latency" / "latency.json")["latency_enc_dec_ms"]
     compared = _beside(params, models, reports)
     shown = metrics | compared
-    trained = {network.name: models / network.folder for network in params.table}
+    logs = {network.name: models / network.folder for network in params.table if network.has_logs}
 
     ours = table.labelled(table.our_rows(noisy, shown.values()), params.every)
     published = table.published_rows(REFERENCE)
@@ -50,7 +50,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     with atomic_path(reports / "summary.md") as temporary:
         temporary.write_text(table.printed_table(timed + published), encoding="utf-8")
 
-    epochs = {model: folder / "epochs.csv" for model, folder in trained.items()}
+    epochs = {model: folder / "epochs.csv" for model, folder in logs.items()}
     numbers = write_numbers(reports, noisy, metrics, epochs)
 
     control = params.control
@@ -63,16 +63,16 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     )
 
     drawn = figures.sparsity_figure(
-        {model: trained[model] / "log.csv" for model in params.fine_tuned}, reports / "figures" / "figure1"
+        {model: logs[model] / "log.csv" for model in params.fine_tuned}, reports / "figures" / "figure1"
     )
     drawn += figures.learning_curves(epochs, reports / "figures" / "learning_curves")
     today = datetime.date.today().isoformat()
     metricsboard.write_board(
         [
             metricsboard.board_entry(
-                metrics[model], enc_dec_ms, params.report.team, today, (trained[model] / "network.pt").as_posix()
+                metrics[network.name], enc_dec_ms, params.report.team, today, _place(models, network)
             )
-            for model in params.models
+            for network in params.table
         ],
         reports / metricsboard.BOARD,
         "" if params.data.source == "dns4" else metricsboard.OTHER_CLIPS,
@@ -104,6 +104,11 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     write_page(pages[0], page)
     write_paper(pages[1], page, FIGURES)
     log_build(params, models, reports, run, tables + drawn + numbers + pages)
+
+
+def _place(models: Path, network: Network) -> str:
+    """Where a row of the table comes from."""
+    return network.audio or (models / network.weights).as_posix()
 
 
 def _beside(params: Params, models: Path, reports: Path) -> dict[str, Any]:

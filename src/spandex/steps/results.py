@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from spandex.files.text import read_json
-from spandex.networks import load_state
 from spandex.params import Params
 from spandex.sparsify import sparsity
-from spandex.steps.common import new_network
+from spandex.steps.common import stored_network
 
 
 def noisy_scores(reports: Path) -> dict[str, Any]:
@@ -15,10 +14,11 @@ def noisy_scores(reports: Path) -> dict[str, Any]:
     return read_json(reports / "evaluate" / "noisy.json")["noisy"] | {"model": "noisy"}
 
 
-def network_scores(params: Params, models: Path, reports: Path, model: str) -> dict[str, Any]:
-    """Scores of a network, with the sparsity of its float weights and what produced it."""
-    content = read_json(reports / "evaluate" / f"{model}.json")
-    network = new_network(params)
-    load_state(network, models / params.network(model).folder / "network.pt")
-    about = {"model": model, "sparsity": sparsity(network).total, "produced_by": content["produced_by"]}
-    return content["networks"][model] | about
+def network_scores(params: Params, models: Path, reports: Path, name: str) -> dict[str, Any]:
+    """Scores of a network, with the sparsity of its float weights, where they are known, and what produced it."""
+    content = read_json(reports / "evaluate" / f"{name}.json")
+    about = {"model": name, "produced_by": content["produced_by"]}
+    network = params.network(name)
+    if network.has_float:
+        about["sparsity"] = sparsity(stored_network(params, name, models / network.weights)).total
+    return content["networks"][name] | about

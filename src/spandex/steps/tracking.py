@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.files.text import read_json, read_numbers
-from spandex.params import Params
+from spandex.params import Network, Params
 from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.sparsify.methods import check
 from spandex.tracking.build import Build, Report, TrackingError, default_uri, is_server, local_uri, sqlite_file
@@ -136,7 +136,7 @@ def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts:
         run: JSON file of the build.
         artifacts: tables, figures and pages to keep.
     """
-    _log_or_keep(params, params.models, models, reports, run, artifacts)
+    _log_or_keep(params, [network.name for network in params.table], models, reports, run, artifacts)
 
 
 def log_comparison(
@@ -144,7 +144,8 @@ def log_comparison(
 ) -> None:
     """Log the networks of a report that the table does not show, and the files of the report; see ``log_build``."""
     names = [network.name for networks in params.compared(report) for network in networks]
-    more = [name for name in names if name not in params.models]
+    table = {network.name for network in params.table}
+    more = [name for name in names if name not in table]
     _log_or_keep(params, more, models, reports, run, artifacts, f"comparisons/{report}")
 
 
@@ -209,10 +210,11 @@ def _log(params: Params, report: Report, run: Path) -> None:
     from spandex.steps.results import network_scores, noisy_scores  # torch, which opening a run need not load
 
     models, reports = Path(report.models), Path(report.reports)
+    networks = {network.name for network in params.every if network.audio is None}
     inputs = _inputs(params)
-    scores = [network_scores(params, models, reports, name) for name in report.networks]
-    records = [_record(params, models, found, inputs) for found in scores]
-    metrics = {"noisy": noisy_scores(reports)}
+    scores = {name: network_scores(params, models, reports, name) for name in report.networks}
+    records = [_record(params, models, found, inputs) for name, found in scores.items() if name in networks]
+    metrics = {"noisy": noisy_scores(reports)} | {name: scores[name] for name in scores if name not in networks}
     log_report(
         run,
         report,
@@ -263,7 +265,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
     own = params.model_dump(mode="json", exclude={"mirror", "networks", "grids", "reports", "report", "companions"})
     own["sparsify"] = {key: own["sparsify"][key] for key in ("epochs", "pruning_epochs", "lr_factor")}
     own |= {
-        "from": network.start or "",
+        "from": network.start or network.file or "",
         "target": network.target or 0,
         "schedule": network.methods.get("magnitude", {}).get("schedule", "none"),
         "methods": json.dumps(network.methods, sort_keys=True),
@@ -277,15 +279,15 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         f"spandex-{params.profile}-{name}",
         params=own,
         metrics=scores,
-        rows=read_numbers(folder / "epochs.csv"),
+        rows=read_numbers(folder / "epochs.csv") if network.has_logs else [],
         tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | digests,
-        inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, name)],
-        artifacts=[folder / "network.pt", exported],
+        inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, network)],
+        artifacts=list(dict.fromkeys([models / network.weights, exported])),
     )
 
 
-def _trained(params: Params, name: str) -> bool:
-    return name != "baseline" or params.train.epochs > 0
+def _trained(params: Params, network: Network) -> bool:
+    return network.is_trained or (network.has_logs and params.train.epochs > 0)
 
 
 def _scores_digest(scores: Mapping[str, Any]) -> str:

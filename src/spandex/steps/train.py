@@ -4,10 +4,7 @@ from pathlib import Path
 
 import torch
 
-from spandex.checkout import downloads, resolved_mirror
 from spandex.data import NoisySpeech, SegmentBatches
-from spandex.data.catalog import source
-from spandex.data.download import fetch
 from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
@@ -17,8 +14,9 @@ from spandex.params.networks import ROOT
 from spandex.pipeline.provenance import code_digest
 from spandex.sparsify import Sparsifier
 from spandex.sparsify.methods import sparsifier
-from spandex.steps.common import new_network
+from spandex.steps.common import new_network, stored_network
 from spandex.steps.fitting import fit_accelerated, own_batches
+from spandex.steps.take import published
 from spandex.tracking.fallback import epoch_logger
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
@@ -30,7 +28,7 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     network = new_network(params).to(choose_device(params.train.device))
     start = "random weights"
     if params.model.pretrained is not None:
-        start = params.model.pretrained_file or _published(params)
+        start = params.model.pretrained_file or published(params, params.model.pretrained)
         load_state(network, start)
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
@@ -61,8 +59,7 @@ def fine_tune(params: Params, name: str, start: Path, train: Path, validation: P
         SpandexError: there is no such network, or a method cannot work on it.
     """
     entry = params.network(name)
-    network = new_network(params).to(choose_device(params.train.device))
-    load_state(network, start)
+    network = stored_network(params, entry.start or name, start).to(choose_device(params.train.device))
     sparsify, seed = params.sparsify, params.seed + entry.repeat
     settings = TrainSettings(
         **_shared_settings(params) | {"seed": seed},
@@ -82,11 +79,6 @@ def fine_tune(params: Params, name: str, start: Path, train: Path, validation: P
 def _shared_settings(params: Params) -> dict[str, float]:
     shared = params.train.model_dump(exclude={"epochs", "epoch_batches", "gradient_dtype", "device"})
     return shared | {"seed": params.seed, "threads": params.threads}
-
-
-def _published(params: Params) -> Path:
-    name = params.model.pretrained
-    return fetch([source(name)], downloads(), mirror=resolved_mirror(params.mirror))[name]
 
 
 def _batches(params: Params, train: Path, seed: int) -> SegmentBatches:

@@ -10,8 +10,9 @@ import spandex  # noqa: F401  installs the hook that lets lava import
 from spandex.params import mirror_in_use
 from toy_project import commit, make, new_project
 
-# a shell that starts us in the background has it ignored, and the processes that tests interrupt would inherit that
+# a shell that starts us in the background ignores one, nohup the other, and the processes that tests stop inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -189,7 +189,7 @@ def test_change_of_a_methods_file_trains_the_networks_of_that_method(project, tm
         with (project / f"src/spandex/sparsify/methods/{name}.py").open("a") as file:
             file.write("\n# another version\n")
         said = output(project, "spandex", "sync", "--dry-run")
-        assert set(re.findall(r"would remove models/embedded/sparsified/(\w+)/network.pt", said)) == expected
+        assert set(re.findall(r"would remove models/embedded/sparsified/(\w+)/", said)) == expected
 
 
 METHOD = '''
@@ -221,7 +221,6 @@ def test_method_is_one_file_more(project, tmp_path):
     setting = "networks.mine.from=baseline networks.mine.small.size"
     refused = make(project, f"SET={setting}=-1")
     assert "spandex rebuild: params.yaml: networks.mine.small.size: Input should be greater than 0" in refused.stderr
-    assert trained(project, f"{setting}=0.02") == {"mine"}
     output(project, "spandex", "--set", f"{setting}=0.02", "rebuild", "sparsify")
     log = (project / "models/embedded/sparsified/mine/log.csv").read_text()
     assert float(log.splitlines()[-1].split(",")[4]) > 0.05

@@ -1,5 +1,6 @@
 """Networks as data: what params.yaml declares, what grids make of it, and how methods are found."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -244,9 +245,10 @@ class TestZerosOfTheStart:
         assert sparsifier(SDNN(hidden=8), {}, 10, seed=1, keep_zeros=True) is None
 
     def test_are_continued_with_a_run(self, pruned):
-        first = KeptZeros(pruned)
-        other = KeptZeros(SDNN(hidden=8))
+        first, other = KeptZeros(pruned), KeptZeros(copy.deepcopy(pruned))
+        first.step()
         other.load_state_dict(first.state_dict())
+        assert other.iteration == 1
         assert all(torch.equal(first.masks[name], other.masks[name]) for name in first.masks)
-        with pytest.raises(SpandexError, match="not the zeros of a network"):
+        with pytest.raises(SpandexError, match="do not fit a network"):
             KeptZeros(SDNN(hidden=4)).load_state_dict(first.state_dict())

@@ -106,6 +106,12 @@ def test_networks_that_the_parameters_no_longer_name_go_with_their_results():
     assert not PRUNED.parent.exists()
 
 
+def test_networks_that_the_command_line_alone_leaves_out_stay():
+    assert sync(parameters("networks.prune50=null"), in_file=parameters()).removed == []
+    reasons = sync(parameters("networks.prune50=null train.lr=0.002"), in_file=parameters()).removed
+    assert {stale.paths[0] for stale in reasons} == {BASELINE, PRUNED, SCORES}
+
+
 def test_changed_input_makes_a_product_stale():
     BASELINE.write_text("by hand")
     assert removed()[BASELINE] == f"{BASELINE} is another"

@@ -76,12 +76,12 @@ class Params(Section):
         self._grids = expanded(self.grids, defaults, check)
         self._every = {}
         for network in itertools.chain(self._table.values(), *self._grids.values()):
-            self._add(network)
+            if self._every.setdefault(network.name, network) is not network:
+                raise ValueError(f"networks.{network.name}: declared twice; name it once, in networks or by a grid")
         if ROOT not in self._table:
             raise ValueError(f"networks.{ROOT}: missing; all others start from it")
         for name in self._grids.keys() & self._table.keys():
-            if [network.name for network in self._grids[name]] != [name]:
-                raise ValueError(f"grids.{name}: {name} is a network of the table")
+            raise ValueError(f"grids.{name}: {name} is a network of the table")
         for network in list(self._every.values()):
             self._check_start(network)
         self._shown_beside = _within("reports.table.also", partial(self.chosen, self.reports.table.also))
@@ -96,11 +96,6 @@ class Params(Section):
             repeated = network.repeated(repeat)
             if self._every.setdefault(repeated.name, repeated) != repeated:
                 raise ValueError(f"reports.{report}.seeds: {repeated.name} is another network already")
-
-    def _add(self, network: Network) -> None:
-        if network.name in self._every:
-            raise ValueError(f"networks.{network.name}: declared twice; name it once, in networks or by a grid")
-        self._every[network.name] = network
 
     def _check_start(self, network: Network) -> None:
         passed = [network.name]

@@ -125,9 +125,10 @@ class Recipe:
             wanted = used(params, self.params, self.without)
         except SpandexError as error:
             return str(error)
-        before, now = flatten(self.params), flatten(wanted)
+        seen = {key for key, value in wanted.items() if value != UNSEEN}
+        before, now = (flatten({key: values[key] for key in seen & values.keys()}) for values in (self.params, wanted))
         for key in now | before:
-            if before.get(key) != now.get(key) and now.get(key) != UNSEEN:
+            if before.get(key) != now.get(key):
                 return f"{key} was {json.dumps(before.get(key))}, is {json.dumps(now.get(key))}"
         if wanted.keys() != self.params.keys():
             return "it was made with other parameters"

@@ -143,7 +143,7 @@ def layer_charts(layers: Mapping[str, Sequence[LayerWeights]], metrics: Mapping[
         layers: by network.
         metrics: scores of the same networks, with ``deployed_layer_synops_per_step`` and ``events_per_step``.
     """
-    ticks = [f"layer {layer.name}" for layer in next(iter(layers.values()))]
+    ticks = [f"layer {layer.name}" for layer in max(layers.values(), key=len)]
     deployed_sparsity = {name: [100 * layer.deployed_sparsity for layer in found] for name, found in layers.items()}
     synops = {name: [value / 1e3 for value in metrics[name]["deployed_layer_synops_per_step"]] for name in layers}
     events = {name: metrics[name]["events_per_step"] for name in layers}

@@ -106,16 +106,6 @@ class EventPenalty(Sparsifier):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(psi={self.psi!r}, weight={self.weight:g}, layers={self._layers})"
 
-    @property
-    def steps(self) -> int:
-        """0: there is nothing to wait for."""
-        return 0
-
-    @property
-    def done(self) -> bool:
-        """Always."""
-        return True
-
     def penalty(self) -> torch.Tensor:
         """Of the last forward pass in training mode; it can be asked for once, and lets go of the events.
 

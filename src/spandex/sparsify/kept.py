@@ -1,16 +1,14 @@
 """Zeros of the network that a training starts from, held whatever is done next."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
-from spandex.errors import SpandexError
-from spandex.sparsify.sparsifier import Sparsifier
+from spandex.sparsify.masked import MaskedWeights
+from spandex.sparsify.pruner import share
+from spandex.sparsify.schedule import OneShot
 from spandex.sparsify.weights import synapse_weights
 
 
-class KeptZeros(Sparsifier):
+class KeptZeros(MaskedWeights):
     """Holds the weights at zero that are exactly zero when it is made, such as those of a network pruned before.
 
     Beside other methods it comes first, and they must leave the weights plain parameters: under a parametrisation,
@@ -22,51 +20,15 @@ class KeptZeros(Sparsifier):
         Raises:
             SpandexError: the network has no weights that could be held.
         """
-        self._weights = synapse_weights(network)
-        self.masks = {name: weight.value() != 0 for name, weight in self._weights.items()}
-        self._hooks = [
-            handle
-            for name, weight in self._weights.items()
-            for handle in weight.mask_gradients(lambda name=name: self.masks[name])
-        ]
+        weights = synapse_weights(network)
+        zeros = {name: weight.value() == 0 for name, weight in weights.items()}
+        there = share(zeros, zeros)
+        super().__init__(weights, OneShot(there, steps=0), {"the network": there})
+        self.masks = {name: ~zero for name, zero in zeros.items()}
 
     def __repr__(self) -> str:
-        zeros = {name: int((~mask).sum()) for name, mask in self.masks.items()}
-        return f"{type(self).__name__}({zeros})"
+        return self._describe(layers=list(self.masks))
 
-    @property
-    def steps(self) -> int:
-        """0: nothing gets sparser."""
-        return 0
-
-    @property
-    def done(self) -> bool:
-        """Always."""
-        return True
-
-    def step(self) -> None:
-        """Put back what an optimiser moved in spite of a gradient of zero."""
-        for name, weight in self._weights.items():
-            weight.hold(self.masks[name])
-
-    def remove(self) -> None:
-        """Let go of the network."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """The masks."""
-        return {"masks": {name: mask.clone() for name, mask in self.masks.items()}}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue with the masks of a run of the same network.
-
-        Raises:
-            SpandexError: they are of another.
-        """
-        masks = state.get("masks", {})
-        if {name: mask.shape for name, mask in masks.items()} != {name: m.shape for name, m in self.masks.items()}:
-            raise SpandexError(f"not the zeros of a network with {', '.join(self.masks)}")
-        self.masks = {name: mask.to(self.masks[name].device) for name, mask in masks.items()}
-        self.step()
+    def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
+        """Those of the start."""
+        return self.masks

@@ -23,14 +23,14 @@ class Sparsifier(ABC):
     """
 
     @property
-    @abstractmethod
     def steps(self) -> int:
-        """The iteration, counted from 0, after which nothing is made sparser."""
+        """The iteration, counted from 0, after which nothing is made sparser; 0 where there is nothing to wait for."""
+        return 0
 
     @property
-    @abstractmethod
     def done(self) -> bool:
         """Whether that iteration is over."""
+        return True
 
     def penalty(self) -> torch.Tensor | None:
         """What is added to the loss of the last forward pass, a scalar; None: nothing."""

@@ -9,6 +9,7 @@ from spandex.companions.report import write_paper_report
 from spandex.evaluation import differences
 from spandex.files import atomic_path
 from spandex.params import Network, Params
+from spandex.params.sections import Comparison
 from spandex.pipeline.phases import comparison
 from spandex.report import figures, intervals, table
 from spandex.report.figures import KneePoint
@@ -28,34 +29,33 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     Raises:
         SpandexError: there is no such report, or a file is missing.
     """
-    settings = params.comparison(report)
+    settings, folder, control = params.comparison(report), comparison(params, report), params.control
     seeds = params.compared(report)
-    networks = seeds[0]
-    control = params.control
-    names = dict.fromkeys([control, *(network.name for network in networks)])
+    names = dict.fromkeys([control, *(network.name for seed in seeds for network in seed)])
     scores = {name: network_scores(params, models, reports, name) for name in names}
+    shown = {name: scores[name] for name in dict.fromkeys([control, *(network.name for network in seeds[0])])}
     changes = {
-        name: differences({control: scores[control], name: scores[name]})[0] for name in scores if name != control
+        name: differences({control: scores[control], name: scores[name]})[0] for name in shown if name != control
     }
-    folder = comparison(params, report)
 
-    rows = table.our_rows(noisy_scores(reports), [scores[network.name] for network in networks])
-    rows = table.labelled(rows, networks)
+    rows = table.our_rows(noisy_scores(reports), [scores[network.name] for network in seeds[0]])
+    rows = table.labelled(rows, seeds[0])
     intervals.write_intervals(
         folder / "intervals.md",
-        intervals.intervals_table(scores, control, list(changes.values())),
-        intervals.losses_table(scores),
+        intervals.intervals_table(shown, control, list(changes.values())),
+        intervals.losses_table(shown),
     )
     files: list[Path] = []
     said = [table.to_markdown(rows)]
     if "curves" in settings.figures:
-        files += _curves(networks, models, models / params.network(control).folder, folder / "figures" / "curves")
+        files += _curves(seeds[0], models, models / params.network(control).folder, folder / "figures" / "curves")
     if "knee" in settings.figures:
-        points = [figures.knee_point(scores[name], changes.get(name)) for name in scores]
+        costed = [name for name in shown if table.is_network(scores[name])]
+        points = [figures.knee_point(scores[name], changes.get(name)) for name in costed]
         points.sort(key=lambda point: point.sparsity)
         files += figures.knee_figure(points, control, folder / "figures" / "knee")
         said.append(_knee(points, control))
-    files += _methods(params, report, networks, seeds, scores, models, reports)
+    files += _methods(settings, seeds, scores, folder)
     with atomic_path(folder / "summary.md") as temporary:
         temporary.write_text("\n".join(said) + "\n", encoding="utf-8")
     files += table.write_tables(rows, folder)
@@ -73,22 +73,14 @@ def _curves(networks: Sequence[Network], models: Path, control: Path, path: Path
 
 
 def _methods(
-    params: Params,
-    report: str,
-    networks: Sequence[Network],
+    settings: Comparison,
     seeds: Sequence[Sequence[Network]],
     scores: Mapping[str, Mapping[str, Any]],
-    models: Path,
-    reports: Path,
+    folder: Path,
 ) -> list[Path]:
-    """The plane of quality and operations over seeds, and verdicts on the methods, where the report has them."""
-    settings = params.comparison(report)
-    if not (settings.claims or "plane" in settings.figures):
-        return []
-    every = {network.name for seed in seeds for network in seed}
-    found = {name: scores.get(name) or network_scores(params, models, reports, name) for name in every}
-    runs = denoiser.by_seed(seeds, found)
-    folder = comparison(params, report)
+    """The plane of quality and operations over seeds, and verdicts on the methods, where a report has them."""
+    costed = [[network for network in seed if network.audio is None] for seed in seeds]
+    runs, networks = denoiser.by_seed(costed, scores), costed[0]
     drawn = denoiser.plane(runs, networks, folder / "figures" / "plane") if "plane" in settings.figures else []
     if not settings.claims:
         return drawn

@@ -12,7 +12,7 @@ from spandex import params
 from spandex.errors import SpandexError
 from spandex.networks import SDNN
 from spandex.params import ParamsError
-from spandex.report.side_by_side import counterpart
+from spandex.report.published import counterpart
 from spandex.sparsify import KeptZeros, Together, sparsity
 from spandex.sparsify.methods import check, names, sparsifier
 

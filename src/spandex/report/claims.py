@@ -16,16 +16,17 @@ import numpy as np
 from scipy import stats
 
 from spandex.errors import SpandexError
+from spandex.evaluation import differences
 from spandex.metrics.bootstrap import BLOCK_VALUES, Interval
 from spandex.params import Params
 from spandex.report import wording
 from spandex.report.comparison import Differences
+from spandex.report.published import BASELINE, counterpart
 from spandex.report.table import Row
 from spandex.report.wording import number
 
 PAPER = "SPANDEX write-up"
 TARGETS = {0.5: "50% Sparse SDNN", 0.75: "75% Sparse SDNN"}  # by sparsity, the rows of the write-up
-BASELINE = "Baseline SDNN"
 MIN_CLIPS = 20  # percentile intervals of fewer are too narrow
 MOS_MARGIN = 0.05  # below what listeners tell apart; DNSMOS errs by more on a single clip
 SIZE_MARGIN = 0.1  # of the published number
@@ -116,7 +117,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     pruned = [network for network in evidence.params.table if network.by_magnitude]
     targets = {network.target: network.name for network in reversed(pruned)}
     pairs = [_Pair(target, _row(evidence, name, PAPER), targets.get(target)) for target, name in TARGETS.items()]
-    judges = (_si_snr_cost, _mos_kept, _power, _power_delay, _parameters, _size, _latency, _level)
+    judges = (_si_snr_cost, _mos_kept, _power, _power_delay, _parameters, _size, _latency, _level, _same_clips)
     return [found for judged in judges for found in judged(evidence, pairs)]
 
 
@@ -329,6 +330,31 @@ def _level(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
         ours = Interval(metrics["si_snr_db"], *metrics["intervals"]["si_snr_db"])
         judged = _judged(obstacle, ours, value - margin, value + margin)
         found.append(Finding(claim, published, wording.interval(ours, 2, "dB"), rule, *judged))
+    return found
+
+
+def _same_clips(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+    """Our networks beside the published ones themselves, where these are rows of the table."""
+    margin = _half_step([_value(pair.row, "si_snr_db") for pair in pairs])
+    others = [network for network in evidence.params.table if network.file and network.name in evidence.networks]
+    found = []
+    for pair in pairs:
+        theirs = next((other.name for other in others if pair.row.model.startswith(counterpart(other))), None)
+        if theirs is None or pair.model is None:
+            continue
+        networks = {name: evidence.networks[name] for name in (theirs, pair.model)}
+        between = differences(networks)[0]["si_snr_db"]
+        change = Interval(between["mean"], *between["interval"])
+        level = number(networks[theirs]["si_snr_db"], 2)
+        found.append(
+            Finding(
+                f"Pruned by {pair.percent}, the network is as good as SPANDEX's own on the same clips",
+                f"{level} dB here, of its deployed network ({theirs})",
+                f"{wording.interval(change, 2, 'dB', signed=True)} against it",
+                f"the interval of the difference lies above -{number(margin, 2)} dB",
+                *judge(change, -margin),
+            )
+        )
     return found
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spandex.data.catalog import source
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
-from spandex.params.networks import ROOT
 from spandex.report.comparison import Differences, Significance, significance
+from spandex.report.published import BASELINE, NOISY, counterpart
 from spandex.report.table import COST, LATENCY, QUALITY, Column, Row
 from spandex.report.wording import interval, number
 
@@ -38,7 +37,6 @@ LEFT_OUT = (
     "latency_enc_dec_ms",
 )
 HEADINGS = {"si_snri_data_db": "SI-SNR improvement", "latency_total_ms": "latency"}
-NOISY, BASELINE = "Test Set 1", "Baseline SDNN"
 
 
 @dataclass(frozen=True)
@@ -106,15 +104,6 @@ def lines(
         left = [other for other in left if other not in beside]
         found += [_published_line(other, baseline) for other in beside]
     return found + [_published_line(row, baseline) for row in left]
-
-
-def counterpart(network: Network) -> tuple[str, ...]:
-    """How the names of the published rows begin that belong to a network of ours."""
-    if network.by_magnitude:
-        return (f"{100 * network.target:g}% Spars",)
-    if network.file and network.path is None:
-        return tuple(filter(None, [source(network.file).published]))
-    return (BASELINE,) if network.name == ROOT else ()
 
 
 def _our_line(row: Row, metrics: Mapping[str, Any], differences: Differences) -> Line:

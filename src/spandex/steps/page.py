@@ -20,6 +20,7 @@ from spandex.report.intervals import range_sentences
 from spandex.report.layers import layer_weights
 from spandex.report.numbers import CURVE_COLUMNS
 from spandex.report.page import Highlight, Origin, Page
+from spandex.report.published import counterpart
 from spandex.report.wording import interval, number
 from spandex.steps.results import network_scores
 
@@ -90,7 +91,7 @@ def page_of(
         plane=charts.plane_charts(
             board,
             {name: metrics for name, metrics in networks.items() if "float_power_proxy_ops_per_s" in metrics},
-            {network.name: side_by_side.counterpart(network) for network in params.table},
+            {network.name: counterpart(network) for network in params.table},
         ),
         layers=charts.layer_charts(layers, deployed_networks),
         weights=charts.weight_charts(layers),

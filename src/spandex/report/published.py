@@ -1,0 +1,16 @@
+"""Which published rows belong to which networks of ours."""
+
+from spandex.data.catalog import source
+from spandex.params import Network
+from spandex.params.networks import ROOT
+
+NOISY, BASELINE = "Test Set 1", "Baseline SDNN"
+
+
+def counterpart(network: Network) -> tuple[str, ...]:
+    """How the names of the published rows begin that belong to a network of ours."""
+    if network.by_magnitude:
+        return (f"{100 * network.target:g}% Spars",)
+    if network.file and network.path is None:
+        return tuple(filter(None, [source(network.file).published]))
+    return (BASELINE,) if network.name == ROOT else ()

@@ -82,18 +82,17 @@ export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 finish = built=$$?; $(BIN)/spandex record; recorded=$$?; \
     [ $$built -eq 0 ] && $(BIN)/spandex summary $(1) && [ $$recorded -eq 0 ]
 
+HERE := --cores $(CORES) --executor $(EXECUTOR)
+
 rebuild: setup
-	@$(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR); $(call finish)
+	@$(BIN)/spandex rebuild $(HERE); $(call finish)
 
 # what is made on request, and then the table's report, which includes it
-made = $(BIN)/spandex rebuild $(1) --cores $(CORES) --executor $(EXECUTOR) && \
-    $(BIN)/spandex rebuild --cores $(CORES) --executor $(EXECUTOR)
-
 ablation: setup
-	@$(call made,schedules knee); $(call finish,schedules knee)
+	@$(BIN)/spandex rebuild schedules knee $(HERE) && $(BIN)/spandex rebuild $(HERE); $(call finish,schedules knee)
 
 companions: setup
-	@$(call made,$(or $(PAPER),companions)); $(call finish,companions)
+	@$(BIN)/spandex rebuild $(or $(PAPER),companions) $(HERE) && $(BIN)/spandex rebuild $(HERE); $(call finish,companions)
 
 ui: setup
 	@$(BIN)/spandex ui

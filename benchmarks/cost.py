@@ -114,7 +114,7 @@ def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], cores
     weights = 4 * sum(weight.numel() for weight in SDNN().parameters())
     return {
         "clip_gb": (mixed + clips.test * (params.data.source == "dns4")) * FILES_A_CLIP * file_bytes / 1e9,
-        "checkpoint_gb": CHECKPOINT_COPIES * weights * len(params.models) / 1e9,
+        "checkpoint_gb": CHECKPOINT_COPIES * weights * len(epochs) / 1e9,
         "processor_h": {
             "synthesis": (mixed * seconds["synthesis"] + digest) / 3600,
             "training": sum(training.values()) / 3600,

@@ -125,6 +125,11 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         (f"{KNOWN}.over.magnitude.target=0.5", r"grids\.g\.over\.magnitude\.target: 0.5 is no list"),
         (f"{KNOWN}.over.magnitude.target=[]", r"grids\.g\.over\.magnitude\.target: \[\] is no list"),
         (f"{KNOWN}.over.magnitude.target=[2]", r"grids\.g200\.magnitude\.target: .* got 2"),
+        (f"{KNOWN}.over.from.x=[1]", r"grids\.g\.over\.from: is no method"),
+        (f"{KNOWN}.over.magnitude.target=[0.5] grids.g.magnitude=3", r"grids\.g\.magnitude: 3 is not of the form"),
+        (f"{KNOWN}.over.1.target=[0.5]", r"grids\.g50\.1: no method"),
+        (f"{KNOWN}.over.noise.gain_limit=[{','.join(map(str, range(1001)))}]", r"grids\.g\.over: makes 1001 networks"),
+        ("reports.knee.seeds=1000000000", r"reports\.knee\.seeds: "),
         ("sparsify.magnitude.freqency=3", r"sparsify\.magnitude\.freqency: unknown key; magnitude\.frequency"),
         ("sparsify.magnitude.rounds=0", r"sparsify\.magnitude\.rounds: .* got 0"),
         ("sparsify.frequency=3", r"sparsify\.frequency: "),
@@ -163,6 +168,24 @@ def test_published_networks_are_rows_of_the_profiles_whose_clips_are_real():
         assert found.models[-2:] == ["spandex50", "spandex75"]
         beside = [counterpart(found.network(name)) for name in ("prune50", "spandex50", "spandex75")]
         assert beside == [("50% Spars",), ("50% Spars",), ("75% Spars",)]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "{mine: {from: baseline, 1: {}}}",
+        "{1: {}}",
+        "[mine]",
+        "{mine: [from]}",
+        "{mine: {from: {}}}",
+        "{mine: {file: 3}}",
+    ],
+)
+def test_entries_of_another_form_are_one_error(tmp_path, entries):
+    file = tmp_path / "params.yaml"
+    file.write_text(FILE.read_text().replace("    networks: {}", f"    networks: {entries}", 1))
+    with pytest.raises(ParamsError, match=r"params\.yaml: .*networks"):
+        params.load(file, None, check)
 
 
 def test_unknown_network_and_report_are_named_where_they_are_asked_for():

@@ -41,7 +41,7 @@ def test_escaped_text_compiles(tmp_path):
 
 
 def test_paper_of_a_build_compiles_with_tables_and_figures(tmp_path, monkeypatch):
-    folder = write_report(small_build(tmp_path, "[0.5,0.9]"), monkeypatch)
+    folder = write_report(small_build(tmp_path, (0.5, 0.9)), monkeypatch)
     text = (folder / "paper.tex").read_text()
     assert escape(TEAM) in text and TEAM not in text
     assert text.count(r"\begin{table}") == 3 and text.count(r"\includegraphics") == 2

@@ -4,6 +4,7 @@ The settings of a method are plain values here; whoever loads parameters hands i
 """
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 ROOT = "baseline"
 NAME = re.compile(r"[a-z][a-z0-9-]*")
+MOST = 1000  # networks of a grid; more are a slip
 TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
 OWN = (*SOURCES, "shrink", "label")  # keys of an entry that name no method
@@ -138,15 +140,19 @@ def _points(name: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, values in _mapping(f"{name}.over.{method}", settings).items()
     ]
     for method, key, values in axes:
+        if method in OWN:
+            raise ValueError(f"{name}.over.{method}: is no method")
         if not isinstance(values, list) or not values:
             raise ValueError(f"{name}.over.{method}.{key}: {values!r} is no list of values")
+    if (count := math.prod(len(values) for _, _, values in axes)) > MOST:
+        raise ValueError(f"{name}.over: makes {count} networks, more than {MOST}")
     for values in itertools.product(*(values for _, _, values in axes)):
         point = {key: dict(value) if isinstance(value, Mapping) else value for key, value in grid.items()}
         del point["over"]
         shown = []
         for (method, key, _), value in zip(axes, values, strict=True):
             if value is not None:
-                point[method] = {**(point.get(method) or {}), key: value}
+                point[method] = {**_mapping(f"{name}.{method}", point.get(method) or {}), key: value}
                 shown.append(_spelt(key, value))
         yield name + "-".join(shown), point
 
@@ -193,6 +199,6 @@ def _settings(method: str, own: Settings, defaults: Entries, check: Check | None
 
 
 def _mapping(key: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"{key}: {value!r} is not of the form {{name: value, ...}}")
     return value

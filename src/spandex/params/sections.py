@@ -137,7 +137,7 @@ class Comparison(Section):
 
     networks: Annotated[list[str], Field(min_length=1)]  # networks and grids
     figures: list[Literal["curves", "knee", "plane"]] = Field(default=[])
-    seeds: Count = 1  # how often each is trained, from seed on
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1  # how often each is trained, from seed on
     claims: bool = False  # whether the methods are judged by what their papers say
 
 

@@ -1,9 +1,10 @@
 """Where the phases of a build leave what they made; the rules in workflow/ write there."""
 
+import contextlib
 from pathlib import Path
 
 from spandex.companions.papers import PAPERS, all_runs
-from spandex.params import Params
+from spandex.params import Params, UnknownNetworkError
 from spandex.pipeline.recipes import is_made
 
 
@@ -34,8 +35,13 @@ def comparison(params: Params, report: str) -> Path:
 
 
 def compared(params: Params) -> list[str]:
-    """The reports that compare networks and are there."""
-    return [report for report in params.reports.comparisons if is_made(comparison(params, report) / "table.csv")]
+    """The reports that compare networks and are there; not those that name a network which is there no longer."""
+    found = []
+    for report in params.reports.comparisons:
+        with contextlib.suppress(UnknownNetworkError):
+            params.compared(report)
+            found += [report] if is_made(comparison(params, report) / "table.csv") else []
+    return found
 
 
 def judged(params: Params) -> list[Path]:

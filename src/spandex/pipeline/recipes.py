@@ -238,7 +238,7 @@ def used(params: Params, keys: Iterable[str], without: Collection[str] = ()) -> 
 
 def _value(params: Params, key: str, without: Collection[str]) -> Any:
     if key == "rows":
-        return [asdict(network) for network in (*params.table, *params.beside)]
+        return _by_name([*params.table, *params.beside])
     if key == "factory":
         return source_digest(params.model.factory)
     if key == "mirror":
@@ -254,9 +254,14 @@ def _value(params: Params, key: str, without: Collection[str]) -> Any:
         raise SpandexError(f"{key} is no parameter") from None
 
 
+def _by_name(networks: Iterable[Network]) -> dict[str, Any]:
+    found = {network.name: asdict(network) for network in networks}
+    return {"order": list(found), "networks": found}
+
+
 def _comparison(params: Params, report: str) -> Any:
     return params.comparison(report).model_dump(mode="json") | {
-        "networks": [asdict(network) for network in params.compared(report)[0]],
+        "compared": _by_name(params.compared(report)[0]),
         "control": params.control,
     }
 

@@ -32,7 +32,7 @@ def check_build(params: Params, here: bool = True) -> None:
         choose_device("cuda")
     if params.model.factory or params.model.pretrained_file or isinstance(params.deploy.sparsity_map, list):
         _check_network(params)  # which takes seconds to import
-    _check_files_of_others(params)
+    _check_what_others_made(params)
 
 
 def check_clips(params: Params) -> None:
@@ -72,25 +72,21 @@ def _missing_audio_gb(params: Params, data: Path) -> float:
     return seconds * settings.sample_rate_hz * SAMPLE_BYTES / 1e9
 
 
-def _check_files_of_others(params: Params) -> None:
+def _check_what_others_made(params: Params) -> None:
     for network in params.every:
         copy = Path("models", params.profile, network.weights)
-        if network.path is not None and not copy.is_file():
-            from spandex.steps.common import stored_network
+        scores = Path("reports", params.profile, "evaluate", f"{network.name}.json")
+        try:
+            if network.path is not None and not copy.is_file():
+                from spandex.steps.common import stored_network
 
-            try:
                 stored_network(params, network.name, network.path)
-            except SpandexError as error:
-                raise SpandexError(f"networks.{network.name}.file: {error}") from None
-        elif network.file and network.path is None:
-            try:
+            elif network.file is not None and network.path is None:
                 source(network.file)
-            except SpandexError as error:
-                raise SpandexError(f"networks.{network.name}.file: {error}") from None
-        elif network.audio and not Path(network.audio).is_dir():
-            scores = Path("reports", params.profile, "evaluate", f"{network.name}.json")
-            if not scores.is_file():
-                raise SpandexError(f"networks.{network.name}.audio: {network.audio}: no such folder")
+            elif network.audio is not None and not (Path(network.audio).is_dir() or scores.is_file()):
+                raise SpandexError(f"{network.audio}: no such folder")
+        except SpandexError as error:
+            raise SpandexError(f"networks.{network.name}.{'file' if network.file else 'audio'}: {error}") from None
 
 
 def _check_network(params: Params) -> None:

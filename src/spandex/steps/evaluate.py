@@ -88,7 +88,7 @@ def evaluate(
             net,
             names and names[number],
             with_float=with_float,
-            float_network=new_network(params) if with_float and params is not None else None,
+            float_network=new_network(params) if with_float and float_nets and params is not None else None,
             float_path=float_nets and float_nets[number],
             sparsity_map=parse_sparsity_map(sparsity_map),
             density_threshold=density_threshold,

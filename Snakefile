@@ -39,7 +39,7 @@ rule sparsify:
 
 rule export:
     input:
-        expand(f"{MODELS}/exported/{{model}}/network.net", model=PARAMS.models),
+        expand(EXPORTED, model=PARAMS.models),
 
 
 rule infer:
@@ -49,7 +49,7 @@ rule infer:
 
 rule evaluate:
     input:
-        SCORES,
+        table_scores(),
         rules.evaluate_noisy.output,
         rules.latency.output,
 

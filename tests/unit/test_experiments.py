@@ -101,3 +101,21 @@ def test_changed_file_that_dvc_does_not_know_is_named(became, monkeypatch, tmp_p
         SpandexError, match=r"network\.pt: factory was .*, which DVC does not see; make builds it again"
     ):
         dvc.exp(["run"], own)
+
+
+@pytest.mark.parametrize("row", ["file", "audio"])
+def test_changed_network_or_audio_of_others_is_named(became, row):
+    others = Path("others")
+    others.mkdir()
+    (others / "mine.net").write_text("x")
+    named = others if row == "audio" else others / "mine.net"
+    own = params.load(Path(__file__).parents[2] / "params.yaml", {"set": f"networks.mine.{row}={named}"})
+    made = {"file": "models/embedded/exported/mine/network.net", "audio": "reports/embedded/evaluate/mine.json"}[row]
+    Path(made).parent.mkdir(parents=True)
+    Path(made).write_text("y")
+    key = "audio.mine" if row == "audio" else "file.exported/mine/network.net"
+    Record(Request([key], [], [], [made]), own).end()
+    (others / "mine.net").write_text("another")
+    with pytest.raises(SpandexError, match=rf"{made}: {key}.* was .*, which DVC does not see; make builds it again"):
+        dvc.exp(["run"], own)
+    assert became == []

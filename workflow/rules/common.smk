@@ -24,7 +24,7 @@ COMPARISONS = f"{REPORTS}/comparisons"
 LOGS = f"{REPORTS}/logs"
 TIMES = f"{REPORTS}/times"
 NETWORKS = [network.name for network in PARAMS.every if network.audio is None]
-SCORES = [f"{REPORTS}/evaluate/{network.name}.json" for network in PARAMS.table]
+EXPORTED = f"{MODELS}/exported/{{model}}/network.net"
 TRACKING = f"{REPORTS}/tracking/build.json"
 
 CORES = workflow.resource_settings.cores or 1  # on a cluster none is given, and the profile says what each rule gets
@@ -134,6 +134,11 @@ def scores_of(name):
     return f"{REPORTS}/evaluate/{name}.json"
 
 
+def table_scores():
+    """The scores of every row of the table."""
+    return [scores_of(network.name) for network in PARAMS.table]
+
+
 def compared(wildcards):
     """Names of the networks of a report with all their seeds, and of the one that they are compared with."""
     networks = [network.name for seed in PARAMS.compared(wildcards.report) for network in seed]
@@ -152,5 +157,4 @@ def comparisons_there(wildcards):
 
 def beside_there(wildcards):
     """Scores of networks that the table shows where they are made."""
-    made = [Path(REPORTS, "evaluate", f"{network.name}.json") for network in PARAMS.beside]
-    return [str(scores) for scores in made if is_made(scores)]
+    return [scores for network in PARAMS.beside if is_made(Path(scores := scores_of(network.name)))]

@@ -22,7 +22,7 @@ rule export_network:
     input:
         network=network_of,
     output:
-        network=f"{MODELS}/exported/{{model}}/network.net",
+        network=EXPORTED,
     log:
         f"{LOGS}/export_{{model}}.log",
     benchmark:
@@ -41,7 +41,7 @@ rule export_network:
 rule lava_inference:
     """Real clips through the whole chain of Lava processes, which must give the bits of the executor."""
     input:
-        network=f"{MODELS}/exported/{{model}}/network.net",
+        network=EXPORTED,
         test=f"{DATA}/test/clips.json",
     output:
         f"{REPORTS}/infer/{{model}}.json",

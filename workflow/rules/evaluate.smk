@@ -40,7 +40,7 @@ rule evaluate_network:
     """Quality and cost of one network on all test clips, in fixed point and in float; by shards, if there are any."""
     input:
         float_network=network_of,
-        network=f"{MODELS}/exported/{{model}}/network.net",
+        network=EXPORTED,
         test=f"{DATA}/test/clips.json",
         noisy=rules.evaluate_noisy.output,
         shards=shards(f"{REPORTS}/evaluate/.shards/{{{{model}}}}/{{scatteritem}}.done"),
@@ -51,7 +51,7 @@ rule evaluate_network:
     benchmark:
         f"{TIMES}/evaluate_{{model}}.tsv"
     wildcard_constraints:
-        model=any_of(network.name for network in PARAMS.every if network.audio is None),
+        model=any_of(NETWORKS),
     conda:
         "../envs/spandex.yaml"
     threads: CORES
@@ -69,7 +69,7 @@ rule evaluate_network:
 use rule evaluate_network as evaluate_network_shard with:
     input:
         float_network=network_of,
-        network=f"{MODELS}/exported/{{model}}/network.net",
+        network=EXPORTED,
         test=f"{DATA}/test/clips.json",
         noisy=rules.evaluate_noisy.output,
     output:

@@ -91,12 +91,12 @@ def summary(
 @build
 def networks(context: Context) -> None:
     """List the networks that the parameters declare: where each is shown, what it is made from, what is there."""
-    from spandex.pipeline.overview import Line, overview
+    from spandex.pipeline.overview import overview
     from spandex.report.tabular import Table, to_markdown
     from spandex.report.terminal import fitted
 
     lines, seconds = overview(params_of(context))
-    headings = ["shown in" if name == "shown" else "made from" if name == "origin" else name for name in Line._fields]
+    headings = ["network", "shown in", "made from", "exists"]
     print(fitted(to_markdown(Table("networks", "", headings, list(map(list, lines))))))
     if seconds:
         print(f"Those that are not there would take about {seconds / 60:.0f} min here, by what others took.")

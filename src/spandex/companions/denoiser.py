@@ -14,6 +14,7 @@ from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
 from spandex.report.claims import Finding, judge
 from spandex.report.figures import STYLE, save_figure
+from spandex.report.table import known_sparsity
 from spandex.report.tabular import Table
 from spandex.sparsify.methods import method
 
@@ -22,13 +23,7 @@ EQUAL_DB = 0.1  # SI-SNR that counts as equal: a fifth of what the write-up lost
 PLAIN = "magnitude"  # SPANDEX's own
 CONTROL = "dense control"
 COSTS = {"events_per_step": "fewer events", "deployed_power_proxy_ops_per_s": "lower deployed power proxy"}
-METRICS = (
-    "si_snr_db",
-    "deployed_synops_per_step",
-    "neuronops_per_step",
-    "deployed_power_proxy_ops_per_s",
-    "parameters",
-)
+METRICS = ("si_snr_db", "deployed_synops_per_step", "deployed_power_proxy_ops_per_s", "parameters")
 
 
 def by_seed(networks: Sequence[Sequence[Network]], scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -45,9 +40,8 @@ def by_seed(networks: Sequence[Sequence[Network]], scores: Mapping[str, Mapping[
 
 
 def _metrics(scores: Mapping[str, Any]) -> dict[str, float]:
-    sparsity = scores.get("sparsity", scores["deployed_sparsity"])
-    events = sum(scores["events_per_step"])
-    return {name: scores[name] for name in METRICS} | {"sparsity": sparsity, "events_per_step": events}
+    more = {"sparsity": known_sparsity(scores), "events_per_step": sum(scores["events_per_step"])}
+    return {name: scores[name] for name in METRICS} | more
 
 
 def findings(runs: Runs, networks: Sequence[Network]) -> list[Finding]:
@@ -66,7 +60,8 @@ def _comparisons(networks: Sequence[Network]) -> Iterator[tuple[Network, Network
         if set(network.methods) - {PLAIN}:
             plain = {PLAIN} if network.target else set()
             others = (n for n in networks if set(n.methods) == plain and n.target == network.target and n.is_trained)
-            yield from ((network, other) for other in list(others)[:1])
+            if (other := next(others, None)) is not None:
+                yield network, other
 
 
 def _compared(runs: Runs, one: Network, other: Network) -> list[Finding]:

@@ -68,6 +68,12 @@ def differences(networks: Mapping[str, Scores]) -> list[dict[str, Any]]:
     return found
 
 
+def differences_to(control: str, networks: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
+    """Of every other network to one of them, by name, as ``differences`` gives them."""
+    others = [name for name in networks if name != control]
+    return {name: differences({control: networks[control], name: networks[name]})[0] for name in others}
+
+
 def _entry(interval: Interval) -> dict[str, float]:
     return {"mean": interval.mean, "interval": [interval.low, interval.high]}
 

@@ -45,6 +45,7 @@ class Params(Section):
     _grids: dict[str, list[Network]] = PrivateAttr()
     _every: dict[str, Network] = PrivateAttr()
     _shown_beside: list[Network] = PrivateAttr()
+    _comparable: dict[str, list[list[Network]]] = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -85,17 +86,15 @@ class Params(Section):
         for network in list(self._every.values()):
             self._check_start(network)
         self._shown_beside = _within("reports.table.also", partial(self.chosen, self.reports.table.also))
-        for report, comparison in self.reports.comparisons.items():
+        self._comparable = {}
+        for report in self.reports.comparisons:
             if not NAME.fullmatch(report):
                 raise ValueError(f"reports.{report}: a name has lower-case letters, digits and hyphens")
             with contextlib.suppress(UnknownNetworkError):  # told where the report is asked for
-                self._repeat(report, self.chosen(comparison.networks), comparison.seeds)
-
-    def _repeat(self, report: str, networks: Iterable[Network], seeds: int) -> None:
-        for network, repeat in itertools.product(networks, range(1, seeds)):
-            repeated = network.repeated(repeat)
-            if self._every.setdefault(repeated.name, repeated) != repeated:
-                raise ValueError(f"reports.{report}.seeds: {repeated.name} is another network already")
+                self._comparable[report] = self.compared(report)
+            for network in itertools.chain(*self._comparable.get(report, ())):
+                if self._every.setdefault(network.name, network) != network:
+                    raise ValueError(f"reports.{report}.seeds: {network.name} is another network already")
 
     def _check_start(self, network: Network) -> None:
         passed = [network.name]
@@ -170,6 +169,11 @@ class Params(Section):
         while network.start is not None:
             network = self.network(network.start)
         return network
+
+    @property
+    def comparable(self) -> dict[str, list[list[Network]]]:
+        """The networks of every report whose networks are all there, as ``compared`` gives them."""
+        return self._comparable
 
     def compared(self, report: str) -> list[list[Network]]:
         """The networks of a report, seed by seed, in the same order.

@@ -31,8 +31,8 @@ def uncommitted() -> list[str]:
 
 def unseen_by_dvc(params: Params) -> list[str]:
     """Why products are stale for what dvc.yaml does not name: the user's own files."""
-    stale = sync(params, dry_run=True).removed
-    return [f"{paths[0]}: {why}" for paths, why in stale if why.startswith(("factory ", f"{params.model.pretrained} "))]
+    own = ("factory ", "file.", "audio.", f"{params.model.pretrained} ")
+    return [f"{paths[0]}: {why}" for paths, why in sync(params, dry_run=True).removed if why.startswith(own)]
 
 
 def exp(arguments: Sequence[str], params: Params) -> NoReturn:

@@ -1,12 +1,11 @@
 """The networks that the parameters declare: what each is made from, what is there, and what the rest would take."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from spandex.params import Network, Params, UnknownNetworkError
+from spandex.params import Network, Params
 from spandex.pipeline.recipes import is_made
 from spandex.report.origin import times
 
@@ -57,10 +56,7 @@ def _there(params: Params, network: Network) -> tuple[bool, bool]:
 def _reports(params: Params, network: Network) -> Iterator[str]:
     if network in params.table:
         yield "table"
-    for name in params.reports.comparisons:
-        with contextlib.suppress(UnknownNetworkError):  # of a report that names another
-            if any(network in seed for seed in params.compared(name)):
-                yield name
+    yield from (name for name, seeds in params.comparable.items() if any(network in seed for seed in seeds))
 
 
 def _origin(network: Network) -> str:

@@ -1,10 +1,10 @@
 """Where the phases of a build leave what they made; the rules in workflow/ write there."""
 
-import contextlib
 from pathlib import Path
 
 from spandex.companions.papers import PAPERS, all_runs
-from spandex.params import Params, UnknownNetworkError
+from spandex.params import Params
+from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
 
 
@@ -15,7 +15,7 @@ def products(params: Params) -> dict[str, list[Path]]:
     return {
         "data": [data / "corpus" / "manifest.csv", *splits],
         "baseline": [models / "baseline" / "network.pt"],
-        "sparsify": [models / network.weights for network in params.table if network.folder.startswith("sparsified")],
+        "sparsify": [models / row.weights for row in params.table if row.has_float and row.name != ROOT],
         "export": [models / "exported" / model / "network.net" for model in params.models],
         "infer": [reports / "infer" / f"{model}.json" for model in params.models],
         "evaluate": [
@@ -36,12 +36,7 @@ def comparison(params: Params, report: str) -> Path:
 
 def compared(params: Params) -> list[str]:
     """The reports that compare networks and are there; not those that name a network which is there no longer."""
-    found = []
-    for report in params.reports.comparisons:
-        with contextlib.suppress(UnknownNetworkError):
-            params.compared(report)
-            found += [report] if is_made(comparison(params, report) / "table.csv") else []
-    return found
+    return [report for report in params.comparable if is_made(comparison(params, report) / "table.csv")]
 
 
 def judged(params: Params) -> list[Path]:

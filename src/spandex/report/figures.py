@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from spandex.files import atomic_path
 from spandex.files.text import read_numbers
+from spandex.report.table import is_network, known_sparsity
 
 FORMATS = {
     "png": {"Software": None},
@@ -45,17 +46,22 @@ class KneePoint(NamedTuple):
     power_mops_per_s: float
 
 
-def knee_point(scores: Mapping[str, Any], change: Mapping[str, Any] | None = None) -> KneePoint:
-    """A network against the control, which is at zero itself.
+def knee_points(networks: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any]]) -> list[KneePoint]:
+    """Networks against the control, by growing sparsity; clips that something else has denoised are left out.
 
     Args:
-        scores: from ``spandex.evaluation``, with ``sparsity``.
-        change: the network minus the control, from ``spandex.evaluation.differences``; None for the control.
+        networks: scores by name, from ``spandex.evaluation``, those of the control among them.
+        changes: of the others to the control, see ``spandex.evaluation.differences_to``.
     """
+    found = [_knee_point(scores, changes.get(name)) for name, scores in networks.items() if is_network(scores)]
+    return sorted(found, key=lambda point: point.sparsity)
+
+
+def _knee_point(scores: Mapping[str, Any], change: Mapping[str, Any] | None) -> KneePoint:
+    """A network; the control, which is at zero itself, has no change."""
     difference = {"mean": 0.0, "interval": (0.0, 0.0)} if change is None else change["si_snr_db"]
     power = scores["deployed_power_proxy_ops_per_s"] / 1e6
-    sparsity = scores.get("sparsity", scores["deployed_sparsity"])
-    return KneePoint(sparsity, difference["mean"], tuple(difference["interval"]), power)
+    return KneePoint(known_sparsity(scores), difference["mean"], tuple(difference["interval"]), power)
 
 
 def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:

@@ -247,6 +247,11 @@ def is_network(metrics: Metrics) -> bool:
     return "parameters" in metrics
 
 
+def known_sparsity(metrics: Metrics) -> float:
+    """Share of a network's float weights that are zero; of its deployed ones, where those alone are known."""
+    return metrics["sparsity"] if "sparsity" in metrics else metrics["deployed_sparsity"]
+
+
 def _metric(metrics: Metrics, key: str) -> float:
     if metrics.get(key) is None:
         raise SpandexError(f"metrics of {metrics.get('model', 'a network')}: no {key}; evaluate it again")

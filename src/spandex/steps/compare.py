@@ -6,7 +6,7 @@ from typing import Any
 
 from spandex.companions import denoiser
 from spandex.companions.report import write_paper_report
-from spandex.evaluation import differences
+from spandex.evaluation import differences_to
 from spandex.files import atomic_path
 from spandex.params import Network, Params
 from spandex.params.sections import Comparison
@@ -34,9 +34,7 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     names = dict.fromkeys([control, *(network.name for seed in seeds for network in seed)])
     scores = {name: network_scores(params, models, reports, name) for name in names}
     shown = {name: scores[name] for name in dict.fromkeys([control, *(network.name for network in seeds[0])])}
-    changes = {
-        name: differences({control: scores[control], name: scores[name]})[0] for name in shown if name != control
-    }
+    changes = differences_to(control, shown)
 
     rows = table.our_rows(noisy_scores(reports), [scores[network.name] for network in seeds[0]])
     rows = table.labelled(rows, seeds[0])
@@ -50,9 +48,7 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     if "curves" in settings.figures:
         files += _curves(seeds[0], models, models / params.network(control).folder, folder / "figures" / "curves")
     if "knee" in settings.figures:
-        costed = [name for name in shown if table.is_network(scores[name])]
-        points = [figures.knee_point(scores[name], changes.get(name)) for name in costed]
-        points.sort(key=lambda point: point.sparsity)
+        points = figures.knee_points(shown, changes)
         files += figures.knee_figure(points, control, folder / "figures" / "knee")
         said.append(_knee(points, control))
     files += _methods(settings, seeds, scores, folder)

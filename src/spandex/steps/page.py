@@ -7,7 +7,7 @@ from typing import Any
 
 from spandex.companions.report import companion_sections
 from spandex.deploy.sparsity_map import parse_sparsity_map
-from spandex.evaluation import differences, load_subject
+from spandex.evaluation import differences_to, load_subject
 from spandex.files.text import read_csv
 from spandex.params import Params
 from spandex.params.networks import ROOT
@@ -15,7 +15,7 @@ from spandex.pipeline.phases import compared, judged
 from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.report import charts, claims, clips, origin, side_by_side, table
 from spandex.report.comparison import Differences
-from spandex.report.figures import KneePoint, knee_point
+from spandex.report.figures import KneePoint, knee_points
 from spandex.report.intervals import range_sentences
 from spandex.report.layers import layer_weights
 from spandex.report.numbers import CURVE_COLUMNS
@@ -130,16 +130,12 @@ def _knee(
     """The networks of the report with the knee, by growing sparsity; empty unless all are there, of these clips."""
     comparisons = params.reports.comparisons
     asked = [report for report in compared(params) if "knee" in comparisons[report].figures]
-    names = {network.name for report in asked for network in params.compared(report)[0]} - {control}
+    names = dict.fromkeys([control, *(network.name for report in asked for network in params.compared(report)[0])])
     scores = {name: networks.get(name) or network_scores(params, models, reports, name) for name in names}
     of_control = [clip["digest"] for clip in networks[control]["per_clip"]]
     if not all([clip["digest"] for clip in metrics["per_clip"]] == of_control for metrics in scores.values()):
         return []
-    points = [knee_point(networks[control])]
-    for name, metrics in scores.items():
-        (change,) = differences({control: networks[control], name: metrics})
-        points.append(knee_point(metrics, change))
-    return sorted(points, key=lambda point: point.sparsity) if scores else []
+    return knee_points(scores, differences_to(control, scores)) if asked else []
 
 
 def _origin(params: Params, models: Path, reports: Path, test: Path, networks: Mapping[str, Metrics]) -> Origin:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.companions.report import write_summary
-from spandex.evaluation import differences
+from spandex.evaluation import differences, differences_to
 from spandex.files import atomic_path
 from spandex.files.text import read_json
 from spandex.params import Network, Params
@@ -77,7 +77,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         reports / metricsboard.BOARD,
         "" if params.data.source == "dns4" else metricsboard.OTHER_CLIPS,
     )
-    pairs += [differences({control: metrics[control], name: scores})[0] for name, scores in compared.items()]
+    pairs += differences_to(control, compared | {control: metrics[control]}).values()
     changes = against(control, pairs)
     found = findings(Evidence(params, metrics, control, changes, published, enc_dec_ms))
     page = page_of(

@@ -20,6 +20,7 @@ from spandex.report import charts, published_rows
 from spandex.report.audio import mp3, power_spectrogram, spectrogram_webp
 from spandex.report.clips import choose, mean_improvements
 from spandex.report.comparison import Significance
+from spandex.report.figures import KneePoint, knee_points
 from spandex.report.layers import LayerWeights, histograms
 from spandex.report.origin import times
 from spandex.report.side_by_side import columns, lines
@@ -71,6 +72,17 @@ def test_knee_is_left_out_without_an_ablation_of_these_clips(report, tmp_path, m
     content["networks"]["knee30"]["per_clip"][0]["digest"] = "0" * 16
     write_json(scores, content)
     assert 'id="knee"' not in (write_report(build, monkeypatch) / "index.html").read_text()
+
+
+def test_knee_has_networks_by_growing_sparsity_and_no_clips_of_others():
+    cost = {"parameters": 1, "deployed_power_proxy_ops_per_s": 2e6, "deployed_sparsity": 0.9}
+    scores = {"half": cost | {"sparsity": 0.5}, "dense": cost | {"sparsity": 0.0}, "deployed alone": cost, "audio": {}}
+    changes = {name: {"si_snr_db": {"mean": -0.1, "interval": [-0.2, 0.0]}} for name in ("half", "deployed alone")}
+    assert knee_points(scores, changes) == [
+        KneePoint(0.0, 0.0, (0.0, 0.0), 2.0),
+        KneePoint(0.5, -0.1, (-0.2, 0.0), 2.0),
+        KneePoint(0.9, -0.1, (-0.2, 0.0), 2.0),
+    ]
 
 
 def test_clip_other_than_the_one_evaluated_is_refused(tmp_path, monkeypatch):

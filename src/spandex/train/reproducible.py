@@ -22,8 +22,7 @@ def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None
     random_numbers = rng_state(device)
     previous = (
         torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
         torch.utils.deterministic.fill_uninitialized_memory,
     )
     try:
@@ -31,14 +30,14 @@ def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None
         np.random.seed(seed % 2**32)
         random.seed(seed)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which loads its compiler first
         # A guard for code that reads memory before it writes it; it fills every new tensor, which costs time.
         torch.utils.deterministic.fill_uninitialized_memory = False
         yield
     finally:
         torch.set_num_threads(previous[0])
-        torch.use_deterministic_algorithms(previous[1], warn_only=previous[2])
-        torch.utils.deterministic.fill_uninitialized_memory = previous[3]
+        torch.set_deterministic_debug_mode(previous[1])
+        torch.utils.deterministic.fill_uninitialized_memory = previous[2]
         set_rng_state(random_numbers, device)
 
 

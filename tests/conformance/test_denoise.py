@@ -51,16 +51,6 @@ def test_chain_counts_the_outputs_that_wrapped(tmp_path):
     assert result.wrapped_outputs == np.count_nonzero((outputs >= 2**23) | (outputs < -(2**23))) > 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["baseline", "prune50"])
-def test_events_give_the_bits_of_the_lava_chain_on_speech(mirror, name):
-    path = mirror / "ndns" / name / "network.net"
-    noisy, clean = real_pair(mirror, seconds=1)
-    (chain,) = infer(path, [(noisy, clean, name)], sparsity_map=True)
-    assert np.array_equal(denoiser(path, sparsity_map=True).denoise(noisy), chain.denoised)
-    assert chain.si_snr > chain.si_snr_noisy + 1
-
-
 def test_speech_is_denoised_as_by_the_float_network(mirror):
     path = mirror / "ndns/prune50/network.net"
     noisy, clean = real_pair(mirror, seconds=4)

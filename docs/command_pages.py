@@ -5,7 +5,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 from typer.main import get_command
 
-from spandex.cli import app
+from spandex.cli.commands import app
 
 HEAD = "# All commands and options\n\nAs `spandex COMMAND --help` tells them.\n"
 

@@ -2,7 +2,7 @@
 
 from typer.testing import CliRunner, Result
 
-from spandex.cli import app
+from spandex.cli.commands import app
 
 
 def spandex(*arguments: object) -> Result:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import spandex  # noqa: F401  installs the hook that lets lava import
+import toy_project
+from spandex.cli import warm
 from spandex.params import mirror_in_use
 from toy_project import commit, make, new_project
 
@@ -17,13 +19,24 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One process for all workers, from which builds fork their jobs; other commands that tests run start anew."""
+    warm.start()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        toy_project.servers |= {name: os.environ.pop(name) for name in (warm.ADDRESS,) if name in os.environ}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def named_mirror() -> Iterator[str | None]:
-    """The mirror that these tests are run with; what they start is told of none, nor of other settings."""
+    """The mirror that these tests are run with; what they start is told of none, nor of other settings.
+
+    Builds whose beginning runs in this process start no server here.
+    """
     found = mirror_in_use(REPOSITORY / "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SPANDEX_MIRROR", raising=False)
         patch.delenv("SPANDEX_SET", raising=False)
+        patch.setattr(warm, "start", lambda: None)
         yield found
 
 

@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 import mutations
 from faulty_server import FaultyServer
 from inputs import write_corpus, write_inputs
-from spandex.cli import app
+from spandex.cli.commands import app
 from spandex.data.download import Retry
 from spandex.params import load
 from spandex.pipeline.recipes import Record, Request

@@ -85,7 +85,7 @@ def small_build(
     times = reports / "times"
     times.mkdir()
     for job, seconds in (("corpus", "3.5"), ("fine_tune_dense", "12.25")):
-        (times / f"{job}.tsv").write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t100.5\tNA\n")
+        (times / f"{job}.tsv").write_text(f"s\n{seconds}\n")
     return Build(params, folder)
 
 

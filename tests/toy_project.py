@@ -23,6 +23,7 @@ TOY = {
     "sparsify": {"epochs": 6, "pruning_epochs": 2},
     "deploy": {"clips": 1, "clip_s": 1.0},
 }
+servers: dict[str, str] = {}  # variables that name a process of all tests' builds; see conftest
 GRIDS = {
     "events": {"from": "baseline", "events": {}, "over": {"magnitude": {"target": [None, 0.5]}}},
     "masks": {"from": "baseline", "shrink": True, "over": {"masks": {"target": [0.5]}}},
@@ -96,13 +97,21 @@ def copied(project: Path, folder: Path, name: str = "project") -> Path:
     return Path(shutil.copytree(project, folder / name, symlinks=True))
 
 
-def environment(project: Path) -> dict[str, str]:
+def environment(project: Path, own_server: bool = False) -> dict[str, str]:
     """That of a user who has activated the environment of the project: a build is some forty processes, which find
-    its package at once, and compiled."""
+    its package at once, and compiled.
+
+    Args:
+        own_server: leave it to the build to keep a process with the libraries loaded; else it uses that of the tests.
+    """
     unwanted = ("SPANDEX_SET", "SPANDEX_MIRROR", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL")
     unwanted += ("PYTHONDONTWRITEBYTECODE",)
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
-    return kept | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(project / "src")}
+    return (
+        kept
+        | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(project / "src")}
+        | ({} if own_server else servers)
+    )
 
 
 def run(project: Path, *command: str) -> subprocess.CompletedProcess:

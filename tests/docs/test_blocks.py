@@ -15,7 +15,7 @@ from snakemake.cli import get_argument_parser
 from typer.main import get_command
 
 from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
-from spandex.cli import app
+from spandex.cli.commands import app
 from spandex.params import load
 
 ALL = [block for page in PAGES for block in blocks(page)]

@@ -15,7 +15,7 @@ import soundfile
 
 from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
 from spandex.data import read_manifest
-from toy_project import TOY, commit, copied, new_project, params_of, write_params
+from toy_project import TOY, commit, copied, new_project, params_of, servers, write_params
 
 FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
 LONG = {"docs/tutorial/index.md", "docs/howto/reruns.md"}  # many builds
@@ -52,7 +52,7 @@ def environment(folder: Path) -> dict[str, str]:
     proxies = {f"{scheme}_proxy": UNREACHABLE for scheme in ("http", "https")} | {"no_proxy": "127.0.0.1,localhost"}
     path = f"{folder / '.venv/bin'}:{kept['PATH']}"
     ours = {"PATH": path, "PYTHONPATH": str(folder / "src"), "CORES": "2", "DVC_NO_ANALYTICS": "1"}
-    return kept | proxies | ours
+    return kept | proxies | ours | servers
 
 
 def run(command: list[str], folder: Path, typed: str | None = None) -> str:

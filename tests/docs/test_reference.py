@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from documents import REPOSITORY
-from spandex.cli import app
+from spandex.cli.commands import app
 from spandex.params import Params
 from spandex.sparsify.methods import names
 

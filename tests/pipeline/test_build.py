@@ -347,13 +347,25 @@ def stop_while_pruning(project: Path, number: signal.Signals) -> None:
     begin, deadline = time.time(), time.monotonic() + 600
     checkpoints = project / "models/embedded/sparsified/.checkpoints/prune50"
     process = subprocess.Popen(
-        make_command(), cwd=project, env=environment(project), start_new_session=True, stdout=subprocess.DEVNULL
+        make_command(),
+        cwd=project,
+        env=environment(project, own_server=True),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
     while not is_training(checkpoints, begin):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, number)
     assert process.wait(timeout=60) != 0
+
+
+def started(project: Path) -> subprocess.Popen:
+    """A build as users start it, in a session of its own."""
+    variables = environment(project, own_server=True)
+    return subprocess.Popen(
+        make_command(), cwd=project, env=variables, start_new_session=True, stdout=subprocess.DEVNULL
+    )
 
 
 def is_training(checkpoints: Path, begin: float) -> bool:
@@ -384,7 +396,11 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(project, tmp_pat
 def test_two_builds_in_one_folder_are_refused(tmp_path):
     project = new_project(tmp_path / "project")
     first = subprocess.Popen(
-        make_command(), cwd=project, env=environment(project), start_new_session=True, stdout=subprocess.DEVNULL
+        make_command(),
+        cwd=project,
+        env=environment(project, own_server=True),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
     while not (project / ".snakemake").is_dir():

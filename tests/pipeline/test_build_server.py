@@ -28,7 +28,7 @@ def test_build_outlives_its_tracking_server(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")  # a server on a busy machine is slow, not away
     project = new_project(tmp_path / "project", networks={"prune75": None}, evaluate={"mos": False})
     with TrackingServer(tmp_path) as server:
-        variables = environment(project) | {"MLFLOW_TRACKING_URI": server.uri}
+        variables = environment(project, own_server=True) | {"MLFLOW_TRACKING_URI": server.uri}
         build = subprocess.Popen(
             make_command(), cwd=project, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -19,7 +19,7 @@ import soundfile
 
 from commands import refusal, spandex
 from denoising import N_FFT, noisy_pair, small_network
-from spandex.cli import app
+from spandex.cli.commands import app
 from spandex.data.audio import to_int16
 from spandex.deploy import Executor
 from spandex.errors import SpandexError

@@ -137,7 +137,7 @@ def test_gsm_is_denoised_although_it_cannot_be_sought_in(tmp_path, transparent):
 
 MEASURED = """
 import sys
-from spandex.cli import app
+from spandex.cli.commands import app
 app(sys.argv[1:], standalone_mode=False)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 print(*sorted({"torch", "lava"} & set(sys.modules)))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from denoising import noisy_pair, small_network
 from evaluations import evaluated, write_clips
-from spandex.cli import app
+from spandex.cli.commands import app
 from spandex.data.audio import read_audio, write_flac, write_wav
 from spandex.data.shards import Shard
 from spandex.deploy import Executor

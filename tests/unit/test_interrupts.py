@@ -21,7 +21,7 @@ START_S = 120  # for imports on a busy machine
 COMMAND = """
 import sys, time
 from pathlib import Path
-from spandex.cli.app import app, command
+from spandex.cli.application import app, command
 from spandex.data.workers import parallel
 from spandex.files import atomic_path
 from spandex.data.threads import map_in_order

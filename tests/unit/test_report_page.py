@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from report_build import TEAM, small_build, write_report
 from spandex.errors import SpandexError
 from spandex.files import write_json
 from spandex.files.text import read_json
+from spandex.files.usage import Usage
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
 from spandex.report import charts, published_rows
@@ -158,16 +161,27 @@ def test_networks_beyond_the_palette_differ_in_shape():
     assert len({(trace["line"]["dash"], trace["meta"]["series"]) for trace in traces}) == 7
 
 
-def test_times_are_read_as_snakemake_writes_them(tmp_path):
-    (tmp_path / "a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\t-\tNA\n")
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards/b.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n20\t0:00:20\t100.25\t39.5\n")
-    (tmp_path / "empty.tsv").write_text("")
+def test_times_are_read_as_snakemake_and_the_job_wrote_them(tmp_path):
+    times_of, logs = tmp_path / "times", tmp_path / "logs"
+    for folder in (times_of / "shards", logs / "shards"):
+        folder.mkdir(parents=True)
+    (times_of / "a.tsv").write_text("s\th:m:s\n1.5\t0:00:01\n")
+    (times_of / "shards/b.tsv").write_text("s\th:m:s\n20\t0:00:20\n")
+    (times_of / "empty.tsv").write_text("")
+    (logs / "shards/b.log").write_text(f"done\n{Usage(1.0, 1.0)}\nagain\n{Usage(39.5, 100.2)}\n")
     assert [(time.job, time.wall_s, time.cpu_s, time.memory_mb) for time in times(tmp_path)] == [
-        ("shards/b", 20, 39.5, 100.25),
+        ("shards/b", 20, 39.5, 100.2),
         ("a", 1.5, None, None),
         ("empty", None, None, None),
     ]
+
+
+def test_usage_counts_processes_that_were_waited_for():
+    spin = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    before = Usage.so_far()
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    assert 0.25 < Usage.so_far().cpu_s - before.cpu_s < 5
+    assert before.memory_mb > 10
 
 
 def test_cells_have_interval_difference_and_what_that_says():

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.app import command, params_of
+from spandex.cli import warm
+from spandex.cli.application import command, params_of
 from spandex.errors import SpandexError
 from spandex.params import assignments
 from spandex.params.section import MOST_THREADS
@@ -39,6 +40,8 @@ def rebuild(
     _sync(context)
     check_clips(params)
     reopen(Path("data", params.profile), Path("reports", params.profile))
+    if executor == "default":
+        warm.start()
     build.run(files, cores, assignments(context.meta["overrides"]), executor)
 
 
@@ -115,6 +118,7 @@ def exp(context: Context) -> None:
     """
     from spandex.pipeline.dvc import exp
 
+    warm.start()
     exp(context.args, params_of(context))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.app import command, params_of
+from spandex.cli.application import command, params_of
 from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
 
 network = command("Networks")

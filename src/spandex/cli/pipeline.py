@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.app import command, params_of
+from spandex.cli.application import command, params_of
 from spandex.params.networks import ROOT
 from spandex.params.section import MOST_THREADS
 

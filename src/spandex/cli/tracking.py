@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.app import command
+from spandex.cli.application import command
 from spandex.errors import SpandexError
 
 runs = command("Runs")

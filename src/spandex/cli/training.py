@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.app import command
+from spandex.cli.application import command
 from spandex.params.section import MOST_THREADS
 
 training = command("Training")

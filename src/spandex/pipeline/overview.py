@@ -40,7 +40,7 @@ def overview(params: Params) -> tuple[list[Line], float | None]:
         for network, weights, scores in found
     ]
     missing = [network for network, weights, scores in found if network.is_trained and not (weights and scores)]
-    measured = {time.job: time.wall_s for time in times(Path("reports", params.profile, "times"))}
+    measured = {time.job: time.wall_s for time in times(Path("reports", params.profile))}
     taken = [[seconds for job, seconds in measured.items() if job.startswith(step) and seconds] for step in STEPS]
     if not all(taken):
         return lines, None if missing else 0.0

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ MARK = ".begun.json"  # in place of it while a command is at work
 NO_PART = ("spandex.cli", "spandex.params", "spandex.pipeline", "spandex.tracking", "spandex.steps.tracking")
 NO_PART += (f"{METHODS}.",)  # which all are loaded to check their settings; those in use count by name
 UNSEEN = "unseen"
+_IMPORT = re.compile(r"^ *(?:import|from) ([\w.]+)", re.MULTILINE)
 LIBRARIES = {
     "espeakng_loader": "espeakng-loader",
     "h5py": "h5py",
@@ -92,7 +94,7 @@ class Recipe:
         without: keys of those sections that do not count.
         inputs, outputs: SHA-256 by path; the sidecar lies beside the first output.
         code: SHA-256 of the package's own files that were loaded, by path in the package.
-        versions: of the libraries that were loaded.
+        versions: of the libraries that this code imports.
     """
 
     params: dict[str, Any]
@@ -189,7 +191,7 @@ class Record:
             self._inputs,
             {path: sha256(path) for path in self._request.outputs},
             {file.relative_to(PACKAGE).as_posix(): self._code[file] for file in sorted(loaded)},
-            {library: _version(library) for module, library in LIBRARIES.items() if module in sys.modules},
+            {library: _version(library) for library in sorted(_libraries(loaded))},
         )
 
 
@@ -316,6 +318,14 @@ def _of_methods(used_params: Mapping[str, Any], files: Iterable[Path]) -> set[Pa
     names = {name for value in trained for name in value["methods"]}
     folder = PACKAGE.joinpath(*METHODS.split(".")[1:])
     return {file for file in files if file.parent == folder and file.stem in names}
+
+
+def _libraries(files: Iterable[Path]) -> set[str]:
+    """Those that the code in ``files`` imports."""
+    imported = {
+        f"{name}." for file in files if file.suffix == ".py" for name in _IMPORT.findall(file.read_text("utf-8"))
+    }
+    return {library for module, library in LIBRARIES.items() if any(name.startswith(f"{module}.") for name in imported)}
 
 
 def _package_of(file: Path) -> Path:

@@ -9,18 +9,19 @@ from typing import Any
 import yaml
 
 from spandex.files import sha256
+from spandex.files.usage import Usage
 
 DIGITS = 16  # of a digest that people compare
 
 
 @dataclass(frozen=True)
 class Time:
-    """What Snakemake measured of a job; None where it could not.
+    """What a job took; None where that is not known.
 
     Attributes:
         job: rule and wildcards.
-        wall_s, cpu_s: seconds.
-        memory_mb: largest resident set.
+        wall_s: seconds, as Snakemake measured them.
+        cpu_s, memory_mb: see ``Usage``.
     """
 
     job: str
@@ -29,14 +30,14 @@ class Time:
     memory_mb: float | None
 
 
-def times(folder: Path) -> list[Time]:
-    """Of every job whose benchmark lies in ``folder``, longest first."""
+def times(reports: Path) -> list[Time]:
+    """Of every job of the build whose results lie in ``reports``, longest first."""
     found = []
-    for file in sorted(folder.rglob("*.tsv")):
+    for file in sorted((reports / "times").rglob("*.tsv")):
         with file.open(encoding="utf-8", newline="") as opened:
             row = next(csv.DictReader(opened, delimiter="\t"), {})
-        job = file.relative_to(folder).with_suffix("").as_posix()
-        found.append(Time(job, *(_number(row.get(name)) for name in ("s", "cpu_time", "max_rss"))))
+        job = file.relative_to(reports / "times").with_suffix("").as_posix()
+        found.append(Time(job, _number(row.get("s")), *Usage.read(reports / "logs" / f"{job}.log")))
     return sorted(found, key=lambda time: -(time.wall_s or 0))
 
 

@@ -157,5 +157,5 @@ def _origin(params: Params, models: Path, reports: Path, test: Path, networks: M
         versions=record["versions"],
         files=origin.digests(files),
         parameters=origin.as_yaml(params.model_dump(mode="json")),
-        times=origin.times(reports / "times"),
+        times=origin.times(reports),
     )

@@ -18,6 +18,7 @@ from spandex import params as parameters
 from spandex.checkout import run_code_of
 from spandex.cli.interrupts import STOPPED, stoppable
 from spandex.errors import SpandexError, Stopped, one_line
+from spandex.files.usage import Usage
 from spandex.params import Params
 from spandex.pipeline.recipes import Record, Request
 from spandex.sparsify.methods import check
@@ -31,6 +32,9 @@ class Commands(TyperGroup):
         result = super().invoke(context)
         if "record" in context.meta:
             context.meta["record"].end()
+        if context.meta.get("is_job"):
+            sys.stdout.flush()  # so that this is the last line of a log
+            print(Usage.so_far(), file=sys.stderr)
         return result
 
     def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any) -> Any:
@@ -68,8 +72,9 @@ def main(
         str, typer.Option("--set", envvar="SPANDEX_SET", help='Overrides, such as "profile=mini train.lr=0.002".')
     ] = "",
     recipe: Annotated[
-        str, typer.Option(hidden=True, help="What the command's products depend on, as the workflow's rules say it.")
-    ] = "",
+        str | None,
+        typer.Option(hidden=True, help="What the command's products depend on, as the workflow's rules say it."),
+    ] = None,
 ) -> None:
     """SPANDEX, rebuilt: sparse sigma-delta networks for speech denoising, from data to the paper's table.
 
@@ -87,6 +92,7 @@ def main(
     _say_what_counts()
     context.obj = functools.partial(parameters.load, params, check=check)
     context.meta["overrides"] = parameters.with_environment({"set": set_})
+    context.meta["is_job"] = recipe is not None
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))
 

@@ -116,6 +116,20 @@ def test_impossible_value_is_one_line_and_loses_nothing(project):
 
 
 @pytest.mark.slow
+def test_damaged_store_costs_the_runs_and_not_the_table(project, tmp_path):
+    project = copied(project, tmp_path)
+    (project / "mlflow.db").write_text("no database")
+    done = make(project, "SET=report.team=Others")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nprune50 " in done.stdout
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("MLflow at ")]
+    assert said.endswith(
+        "file is not a database: the runs are not logged; spandex sync-runs logs them once that is mended"
+    )
+    assert (project / "mlflow.db").read_text() == "no database"
+
+
+@pytest.mark.slow
 def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_path):
     project = copied(project, tmp_path)
     before = modified(project)

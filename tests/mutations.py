@@ -192,7 +192,8 @@ def state_dict(random: Random, content: bytes) -> bytes:
         case 5:
             state[name] = random.choice((None, "x", 3, [1.0], {"a": tensor}, tensor.to_sparse()))
         case 6:
-            state[name] = torch.full_like(tensor, float(random.choice(NUMBERS)))
+            number = float(random.choice(NUMBERS))
+            state[name] = torch.full_like(tensor, number, dtype=torch.float64).to(tensor.dtype)  # or it overflows
     file = io.BytesIO()
     torch.save(state, file)
     return file.getvalue()

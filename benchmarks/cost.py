@@ -1,7 +1,7 @@
 """What a profile costs on a cluster: bytes, processor hours and time by number of nodes.
 
 The parameters say how much is to be done; what each piece takes is measured here first, in processor time, which other
-load on the machine changes less than time that passes. Clips are of 30 s, from the embedded corpus. Download and
+load on the machine changes less than time that passes. Clips are of 30 s, from the synthetic corpus. Download and
 unpacking are left out, since they depend on the line and the disk.
 """
 
@@ -55,7 +55,7 @@ def measure(clips: int = 4, repeats: int = 3) -> dict[str, float]:
     minutes = {"train": 4.0, "validation": 0.5, "test": 0.5}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest = data.build_embedded(folder / "corpus", minutes, minutes, seed=1)
+        manifest = data.build_synthetic(folder / "corpus", minutes, minutes, seed=1)
         make = partial(data.synthesize, manifest, "train", clips=clips, settings=data.SynthesisSettings(), seed=1)
         network = accelerate(SDNN())
         export_hdf5(network, folder / "network.net")

@@ -1,6 +1,6 @@
 """Seconds a clip of DNSMOS: the package speechmos against SPANDEX, measured in turns in one run.
 
-The clips are noisy speech of 30 s from the embedded corpus. Of their 21 hops speechmos scores 7; SPANDEX is timed on
+The clips are noisy speech of 30 s from the synthetic corpus. Of their 21 hops speechmos scores 7; SPANDEX is timed on
 the same 7 and on all 21. speechmos also computes another score, P.808, in the same call: what its P.835
 network alone takes is measured too. The best of the repeats counts: other load on the machine only adds time.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from spandex.data import NoisySpeech, SynthesisSettings, build_embedded, synthesize
+from spandex.data import NoisySpeech, SynthesisSettings, build_synthetic, synthesize
 from spandex.files import write_json
 from spandex.metrics import Dnsmos
 from spandex.metrics.dnsmos import SAMPLE_RATE_HZ, SEGMENT_SAMPLES, challenge_hops
@@ -29,7 +29,7 @@ def noisy_clips(count: int) -> list[np.ndarray]:
     """Noisy speech, float32 (480000,) at 16 kHz."""
     minutes = {"train": 2.0, "validation": 0.5, "test": 0.5}
     with tempfile.TemporaryDirectory() as folder:
-        manifest = build_embedded(Path(folder, "corpus"), minutes, minutes, seed=1)
+        manifest = build_synthetic(Path(folder, "corpus"), minutes, minutes, seed=1)
         synthesize(manifest, "train", Path(folder, "train"), count, SynthesisSettings(), seed=1)
         clips = NoisySpeech(Path(folder, "train"))
         return [clips[i].noisy for i in range(count)]

@@ -25,7 +25,7 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io import sink, source
 from numba import njit
 
-from spandex.data import SynthesisSettings, build_embedded, read_audio, synthesize, write_wav
+from spandex.data import SynthesisSettings, build_synthetic, read_audio, synthesize, write_wav
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.data.catalog import source as published
 from spandex.data.download import fetch
@@ -138,8 +138,8 @@ def _write_clips(audio: Path | None, mirror: str | None, folder: Path, count: in
         what = f"{count} mixtures of the mirror's test speech and noise"
     elif audio is None:
         minutes = {"train": 0.5, "validation": 0.5, "test": 10.0}
-        manifest = build_embedded(folder / "corpus", minutes, minutes, seed=1)
-        what = f"{count} mixtures of synthetic speech and noise of the embedded corpus"
+        manifest = build_synthetic(folder / "corpus", minutes, minutes, seed=1)
+        what = f"{count} mixtures of speech and noise of the synthetic corpus"
     else:
         _cut(audio, folder, count)
         return f"{count} clips cut from {audio}"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_embedded, synthesize
+from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_synthetic, synthesize
 from spandex.files import write_json
 from spandex.kernels import accelerate
 from spandex.networks import SDNN, istft, magnitudes, stft
@@ -91,7 +91,7 @@ def measure(
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "workers": workers}
     minutes = {"train": corpus_minutes, "validation": 0.1, "test": 0.1}
     with tempfile.TemporaryDirectory() as folder:
-        manifest = build_embedded(Path(folder, "corpus"), minutes, minutes, SEED)
+        manifest = build_synthetic(Path(folder, "corpus"), minutes, minutes, SEED)
         train = Path(folder, "train")
         synthesize(manifest, "train", train, clips, SETTINGS, SEED)
         for shape in shapes.split(","):

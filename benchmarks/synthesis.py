@@ -1,4 +1,4 @@
-"""Seconds of noisy speech made per second on one core, written to disk, from the embedded corpus."""
+"""Seconds of noisy speech made per second on one core, written to disk, from the synthetic corpus."""
 
 import argparse
 import tempfile
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from spandex.data import SynthesisSettings, build_embedded, synthesize
+from spandex.data import SynthesisSettings, build_synthetic, synthesize
 from spandex.files import write_json
 
 
@@ -16,7 +16,7 @@ def measure(clips: int = 40) -> dict[str, float]:
     settings = SynthesisSettings()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        manifest = build_embedded(Path(folder, "corpus"), minutes, minutes, seed=1)
+        manifest = build_synthetic(Path(folder, "corpus"), minutes, minutes, seed=1)
         corpus_s = time.perf_counter() - start
         start = time.perf_counter()
         synthesize(manifest, "train", Path(folder, "train"), clips, settings, seed=1)

@@ -45,7 +45,7 @@ BRIEF = "--epochs 1 --epoch-batches 2 --batch-size 2 --segment-s 0.1 --data . --
 FORMS = ("wav", "flac", "ogg", "aiff")
 SMALL = "train.segment_s=0.5 data.clips.test=1 data.clip_s=1 data.clips.train=1 data.clips.validation=1"
 SCORES = ("out.json", "out.json.partial", ".shards")  # what EVALUATE may change
-CORPUS, CLIPS = "data/embedded/corpus/manifest.csv", "data/embedded/train/clips.json"
+CORPUS, CLIPS = "data/synthetic/corpus/manifest.csv", "data/synthetic/train/clips.json"
 MIX = f"synthesize --manifest {CORPUS} --split train --output {CLIPS}"
 EVALUATE = "evaluate --no-mos --workers 1 --noisy noisy --clean clean --json out.json --net network.net"
 
@@ -135,11 +135,11 @@ SUBJECTS = (
         ("sync --dry-run", "--set profile=mini sync --dry-run", "--set train.lr=0.1 sync --dry-run"),
     ),
     Subject(
-        "data/embedded/train/clips.json",
+        "data/synthetic/train/clips.json",
         (mutations.json_, mutations.text, mutations.bytes_),
         (
-            f"{EVALUATE} --noisy data/embedded/train/noisy --clean data/embedded/train/clean",
-            f"train --output out {BRIEF} --data data/embedded/train",
+            f"{EVALUATE} --noisy data/synthetic/train/noisy --clean data/synthetic/train/clean",
+            f"train --output out {BRIEF} --data data/synthetic/train",
             "sync --dry-run",
         ),
         ("out", *SCORES),
@@ -158,24 +158,24 @@ SUBJECTS = (
     ),
     *(
         Subject(
-            f"data/embedded/train/{name}",
+            f"data/synthetic/train/{name}",
             (mutations.text, mutations.bytes_, damage),
-            (f"train --output out {BRIEF} --data data/embedded/train", f"--set '{SMALL}' {MIX}"),
-            ("out", "data/embedded/train"),
+            (f"train --output out {BRIEF} --data data/synthetic/train", f"--set '{SMALL}' {MIX}"),
+            ("out", "data/synthetic/train"),
         )
         for name, damage in (("draw.json", mutations.json_), ("skipped.jsonl", mutations.bytes_))
     ),
     Subject(
-        "data/embedded/corpus/manifest.csv.recipe.json",
+        "data/synthetic/corpus/manifest.csv.recipe.json",
         (mutations.json_, mutations.json_, mutations.text, mutations.bytes_),
         ("sync", "sync --dry-run"),
-        ("data/embedded/corpus", "data/embedded/train"),
+        ("data/synthetic/corpus", "data/synthetic/train"),
     ),
     Subject(
-        "data/embedded/train/clips.json.recipe.json",
+        "data/synthetic/train/clips.json.recipe.json",
         (mutations.json_, mutations.json_, mutations.text, mutations.bytes_),
         ("sync",),
-        ("data/embedded/train",),
+        ("data/synthetic/train",),
     ),
     *(
         Subject(

@@ -50,8 +50,8 @@ def small_build(
         settings += " grids.events.over.magnitude.target=[null,0.5]"
         settings += " reports.denoiser.networks=[dense,prune50,events,masks,noise]"
     params = parameters.load(REPOSITORY / "params.yaml", {"set": settings, "report": {"team": TEAM}}, check)
-    models, reports = folder / "models/embedded", folder / "reports/embedded"
-    test = folder / "data/embedded/test"
+    models, reports = folder / "models/synthetic", folder / "reports/synthetic"
+    test = folder / "data/synthetic/test"
     write_clips(test, CLIPS, SAMPLES)
     write_json(test / "clips.json", {"clips": sorted(file.name for file in (test / "noisy").iterdir())})
     shutil.copytree(REPOSITORY / "reports/reference", folder / "reports/reference")

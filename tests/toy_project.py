@@ -44,7 +44,7 @@ REPORTS = {
 
 
 def new_project(folder: Path, **sections: dict) -> Path:
-    """A copy of the repository, committed to git, whose embedded profile is a toy.
+    """A copy of the repository, committed to git, whose synthetic profile is a toy.
 
     Args:
         sections: values of params.yaml to set beside.
@@ -56,8 +56,8 @@ def new_project(folder: Path, **sections: dict) -> Path:
         ignored = shutil.ignore_patterns("*.egg-info", "tmp", "cache")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params["profiles"]["embedded"] |= TOY
-    params["profiles"]["embedded"]["data"]["source"] = "embedded"
+    params["profiles"]["synthetic"] |= TOY
+    params["profiles"]["synthetic"]["data"]["source"] = "synthetic"
     params["data"]["clip_s"] = 4.0
     params["model"]["hidden"] = 32
     params["grids"] |= {"linear": None, "iterative": None, **GRIDS}

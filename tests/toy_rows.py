@@ -18,11 +18,11 @@ def main() -> None:
         built = make(project)
         if built.returncode:
             sys.exit(built.stdout + built.stderr)
-        with (project / "reports/embedded/table.csv").open(encoding="utf-8", newline="") as file:
+        with (project / "reports/synthetic/table.csv").open(encoding="utf-8", newline="") as file:
             headings, *rows = csv.reader(file)
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([headings, *(row for row in rows if row[0] == "this run")])
-        for network in sorted(project.glob("models/embedded/**/network.net")):
+        for network in sorted(project.glob("models/synthetic/**/network.net")):
             print(f"{network.relative_to(project)} {sha256(network)}")
 
 

@@ -18,7 +18,7 @@ EPOCHS = """iteration,epoch,train_loss,validation_si_snr_db,sparsity,lr
 30,1,95.5,4.25,0.25,0.001
 60,2,94.5,5.25,0.5,0.0007
 """
-RUN = Path("reports/embedded/tracking/build.json")
+RUN = Path("reports/synthetic/tracking/build.json")
 
 
 def tiny_params(settings: str = "") -> Params:
@@ -33,8 +33,8 @@ def clips(digest: str = "0123456789abcdef") -> dict[str, Any]:
 def write_build(folder: Path) -> None:
     """Write networks, logs, scores and lists of clips into a project's folder."""
     for split in ("train", "validation", "test"):
-        write(folder / f"data/embedded/{split}/clips.json", clips(f"of-{split}"))
-    write(folder / "reports/embedded/evaluate/noisy.json", {"noisy": {"si_snr_db": 9.0}})
+        write(folder / f"data/synthetic/{split}/clips.json", clips(f"of-{split}"))
+    write(folder / "reports/synthetic/evaluate/noisy.json", {"noisy": {"si_snr_db": 9.0}})
     for seed, model in enumerate(MODELS):
         write_network(folder, model, seed)
         write_scores(folder, model, 12.0 + seed)
@@ -44,7 +44,7 @@ def write_network(folder: Path, model: str, seed: int) -> None:
     """Write a network drawn with a seed, with its training log."""
     place = tiny_params().network(model).folder
     network = new_network(tiny_params(f"seed={seed}"))
-    trained, exported = folder / "models/embedded" / place, folder / "models/embedded/exported" / model
+    trained, exported = folder / "models/synthetic" / place, folder / "models/synthetic/exported" / model
     trained.mkdir(parents=True, exist_ok=True)
     exported.mkdir(parents=True, exist_ok=True)
     save_state(network, trained / "network.pt")
@@ -56,7 +56,7 @@ def write_scores(folder: Path, model: str, si_snr_db: float) -> None:
     """Write what an evaluation found."""
     scores = {"si_snr_db": si_snr_db, "mos_ovrl": None, "intervals": {"si_snr_db": [1.0, 2.0]}, "per_clip": [{}]}
     content = {"networks": {model: scores}, "produced_by": {"code_digest": "ff", "versions": {"torch": "2"}}}
-    write(folder / f"reports/embedded/evaluate/{model}.json", content)
+    write(folder / f"reports/synthetic/evaluate/{model}.json", content)
 
 
 def write(path: Path, content: Any) -> None:
@@ -66,6 +66,6 @@ def write(path: Path, content: Any) -> None:
 
 def log(settings: str = "") -> None:
     """Log the build in the current folder."""
-    table = Path("reports/embedded/table.csv")
+    table = Path("reports/synthetic/table.csv")
     table.write_text("model\n")
-    log_build(tiny_params(settings), Path("models/embedded"), Path("reports/embedded"), RUN, [table])
+    log_build(tiny_params(settings), Path("models/synthetic"), Path("reports/synthetic"), RUN, [table])

@@ -88,7 +88,7 @@ def place_longer(clip: Path, copy: Path) -> None:
 
 def place_readers_files(folder: Path) -> None:
     """The files that pages name as the reader's own, from a finished build."""
-    models, data = folder / "models/embedded", folder / "data/embedded"
+    models, data = folder / "models/synthetic", folder / "data/synthetic"
     for file in ("network.net", "prune50.net"):
         shutil.copy(models / "exported/prune50/network.net", folder / file)
     shutil.copy(models / "exported/dense/network.net", folder / "dense.net")

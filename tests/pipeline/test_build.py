@@ -24,7 +24,7 @@ from spandex.sparsify.methods import check
 from toy_project import REPOSITORY, TOY, copied, environment, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]
-TABLE = "reports/embedded/table.csv"
+TABLE = "reports/synthetic/table.csv"
 
 
 def our_rows(table: Path) -> list[dict[str, str]]:
@@ -41,7 +41,7 @@ def products(project: Path) -> dict[str, bytes]:
 
 
 def modified(project: Path) -> dict[Path, int]:
-    folders = [project / name / "embedded" for name in ("data", "models")]
+    folders = [project / name / "synthetic" for name in ("data", "models")]
     return {file: file.stat().st_mtime_ns for folder in folders for file in folder.rglob("*") if file.is_file()}
 
 
@@ -53,11 +53,11 @@ def project(toy_build, tmp_path_factory) -> Path:
 
 def test_make_prints_the_table_and_where_the_report_is(toy_build, project):
     said = (toy_build.parent / "said.txt").read_text()
-    assert "All columns: reports/embedded/summary.md\nThe report is in reports/embedded" in said
+    assert "All columns: reports/synthetic/summary.md\nThe report is in reports/synthetic" in said
     for model in ["noisy", *MODELS, "50% Sparse SDNN"]:
         assert f"\n{model} " in said
     assert max(map(len, said.splitlines())) <= 100
-    rows = our_rows(project / "reports/embedded/table.csv")
+    rows = our_rows(project / "reports/synthetic/table.csv")
     assert [row["model"] for row in rows] == ["noisy", *MODELS]
     assert [float(row["sparsity_percent"]) for row in rows[1:]] == pytest.approx([0, 0, 50, 75], abs=0.1)
     assert all(row["mos_ovrl"] for row in rows)
@@ -69,7 +69,7 @@ def test_make_prints_the_table_and_where_the_report_is(toy_build, project):
 
 
 def test_report_folder_is_complete(project):
-    folder = project / "reports/embedded"
+    folder = project / "reports/synthetic"
     names = ["table.csv", "table.md", "table.tex", "summary.md", "intervals.md", "metricsboard_track_1_test.yml"]
     names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
     assert [name for name in names if not (folder / name).is_file()] == []
@@ -138,7 +138,7 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_pa
     assert "\nprune90 " in done.stdout and "\none-shot50 " in done.stdout
     assert "The sparsest network whose SI-SNR is not below that of dense" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
-    folder = project / "reports/embedded/comparisons"
+    folder = project / "reports/synthetic/comparisons"
     rows = our_rows(folder / "schedules/table.csv")
     assert [row["model"] for row in rows] == ["noisy", "dense", "prune50", "one-shot50"]
     knee = our_rows(folder / "knee/table.csv")[1:]
@@ -150,7 +150,7 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_pa
         assert all((folder / f"{figure}.{suffix}").stat().st_size > 1000 for suffix in ("png", "pdf"))
     table = {row["model"]: row for row in our_rows(project / TABLE)}
     assert all(row == table[row["model"]] for row in (*rows, *knee) if row["model"] in table)
-    assert 'id="knee"' in (project / "reports/embedded/index.html").read_text()
+    assert 'id="knee"' in (project / "reports/synthetic/index.html").read_text()
     after = modified(project)
     assert all(after[path] == before[path] for path in before)
     new = {path.relative_to(project).parts[3] for path in after.keys() - before.keys()}
@@ -171,7 +171,7 @@ def trained(project: Path, settings: str) -> set[str]:
     with contextlib.chdir(project):
         asked = params.load("params.yaml", {"set": settings}, check)
         stale = {path for removed in sync(asked, dry_run=True).removed for path in removed.paths}
-        weights = {name: Path("models/embedded", asked.network(name).weights) for name in asked.fine_tuned}
+        weights = {name: Path("models/synthetic", asked.network(name).weights) for name in asked.fine_tuned}
         return {name for name, path in weights.items() if path in stale or not path.is_file()}
 
 
@@ -204,7 +204,7 @@ def test_change_of_a_methods_file_trains_the_networks_of_that_method(project, tm
         with (project / f"src/spandex/sparsify/methods/{name}.py").open("a") as file:
             file.write("\n# another version\n")
         said = output(project, "spandex", "sync", "--dry-run")
-        assert set(re.findall(r"would remove models/embedded/sparsified/(\w+)/", said)) == expected
+        assert set(re.findall(r"would remove models/synthetic/sparsified/(\w+)/", said)) == expected
 
 
 METHOD = '''
@@ -237,9 +237,9 @@ def test_method_is_one_file_more(project, tmp_path):
     refused = make(project, f"SET={setting}=-1")
     assert "spandex rebuild: params.yaml: networks.mine.small.size: Input should be greater than 0" in refused.stderr
     output(project, "spandex", "--set", f"{setting}=0.02", "rebuild", "sparsify")
-    log = (project / "models/embedded/sparsified/mine/log.csv").read_text()
+    log = (project / "models/synthetic/sparsified/mine/log.csv").read_text()
     assert float(log.splitlines()[-1].split(",")[4]) > 0.05
-    code = json.loads((project / "models/embedded/sparsified/mine/network.pt.recipe.json").read_text())["code"]
+    code = json.loads((project / "models/synthetic/sparsified/mine/network.pt.recipe.json").read_text())["code"]
     assert [name for name in code if "/methods/" in name][1:] == ["sparsify/methods/small.py"]
 
 
@@ -248,9 +248,9 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
     project = copied(project, tmp_path)
     others = tmp_path / "the others' (1)"
     others.mkdir()
-    shutil.copy(project / "models/embedded/exported/prune50/network.net", others / "mine.net")
-    shutil.copy(project / "models/embedded/sparsified/prune75/network.pt", others / "state.pt")
-    shutil.copytree(project / "data/embedded/test/clean", others / "denoised")
+    shutil.copy(project / "models/synthetic/exported/prune50/network.net", others / "mine.net")
+    shutil.copy(project / "models/synthetic/sparsified/prune75/network.pt", others / "state.pt")
+    shutil.copytree(project / "data/synthetic/test/clean", others / "denoised")
     entries = {
         "mine.file": others / "mine.net",
         "state.file": others / "state.pt",
@@ -271,7 +271,7 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
     assert float(rows["child"]["sparsity_percent"]) >= float(rows["prune50"]["deployed_sparsity_percent"])
     assert float(rows["other"]["si_snr_db"]) > 50 and rows["other"]["mos_ovrl"]
     assert not any(rows["other"][key] for key in ("params_thousand", "size_kb", "deployed_power_proxy_mops_per_s"))
-    page = (project / "reports/embedded/index.html").read_text()
+    page = (project / "reports/synthetic/index.html").read_text()
     assert all(name in page for name in ("mine", "child", "somebody&#39;s clips"))
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     runs = {run.info.run_name: run for run in client.search_runs(["1"], "", order_by=["start_time ASC"])}
@@ -288,7 +288,7 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
 @pytest.mark.timeout(1800)
 def test_companions_run_on_request_and_join_the_report(project, tmp_path):
     project = copied(project, tmp_path)  # the others compare its report
-    reports = project / "reports/embedded"
+    reports = project / "reports/synthetic"
     assert not (reports / "companions").exists()
     before = modified(project)
     arguments = [f"MIRROR={image_mirror(tmp_path)}", "SEEDS=1"]
@@ -321,10 +321,10 @@ def test_network_of_ones_own_goes_through_every_phase_in_an_unpacked_archive(tmp
     done = make(project, f"SET={settings}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing is recorded: no git repository here" in done.stdout and "\nprune50 " in done.stdout
-    rows = our_rows(project / "reports/embedded/table.csv")
+    rows = our_rows(project / "reports/synthetic/table.csv")
     assert [row["model"] for row in rows] == ["noisy", "baseline", "dense", "prune50"]
     for row in rows[1:]:
-        layers = network_layers(project / f"models/embedded/exported/{row['model']}/network.net")
+        layers = network_layers(project / f"models/synthetic/exported/{row['model']}/network.net")
         assert [layer.neurons for layer in layers] == [257, 6, 257]
         assert row["float_si_snr_db"] and row["float_power_proxy_mops_per_s"]
     assert float(rows[-1]["sparsity_percent"]) == pytest.approx(50, abs=0.1)
@@ -338,9 +338,9 @@ def test_network_of_ones_own_goes_through_every_phase_in_an_unpacked_archive(tmp
 @pytest.mark.slow
 def test_build_stopped_twice_continues_to_the_same_bytes(project, tmp_path):
     stopped = copied(project, tmp_path)
-    for made in ("models/embedded/sparsified", "models/embedded/exported", "reports/embedded/evaluate"):
+    for made in ("models/synthetic/sparsified", "models/synthetic/exported", "reports/synthetic/evaluate"):
         shutil.rmtree(stopped / made)
-    log = stopped / "reports/embedded/logs/fine_tune_prune50.log"
+    log = stopped / "reports/synthetic/logs/fine_tune_prune50.log"
     log.unlink()
     stop_while_pruning(stopped, signal.SIGKILL)
     assert "continuing after iteration" not in log.read_text()
@@ -359,7 +359,7 @@ def test_build_stopped_twice_continues_to_the_same_bytes(project, tmp_path):
 def stop_while_pruning(project: Path, number: signal.Signals) -> None:
     """Build until prune50 has a new checkpoint, and stop the build."""
     begin, deadline = time.time(), time.monotonic() + 600
-    checkpoints = project / "models/embedded/sparsified/.checkpoints/prune50"
+    checkpoints = project / "models/synthetic/sparsified/.checkpoints/prune50"
     process = subprocess.Popen(
         make_command(),
         cwd=project,
@@ -400,7 +400,7 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(project, tmp_pat
     assert "dvc.lock is left alone" in done.stdout
     assert "\nsparser " in done.stdout and "\nprune50 " not in done.stdout
     assert (project / "dvc.lock").read_bytes() == lock
-    folder = project / "models/embedded/sparsified"
+    folder = project / "models/synthetic/sparsified"
     assert {path.name for path in folder.glob("[!.]*")} == {"dense", "prune50", "prune75", "sparser"}
     after = modified(project)
     assert all(after[path] == before[path] for path in before)  # what the command line alone leaves out stays

@@ -40,11 +40,11 @@ def test_build_outlives_its_tracking_server(tmp_path, monkeypatch):
         server.kill()
         stdout, stderr = build.communicate(timeout=BUILD_S)
         assert build.returncode == 0, stdout + stderr
-        logs = (project / "reports/embedded/logs").glob("*.log")
+        logs = (project / "reports/synthetic/logs").glob("*.log")
         assert sum("the build logs to sqlite:///" in log.read_text() for log in logs) == 1  # no step after it waits
         assert f"MLflow at {server.uri} could not be reached: the runs are in sqlite:///" in stdout
         here = f"sqlite:///{project}/mlflow.db"
-        whole = dict.fromkeys({"embedded", *MODELS}, "FINISHED")
+        whole = dict.fromkeys({"synthetic", *MODELS}, "FINISHED")
         assert runs(here) == whole
 
         server.start()

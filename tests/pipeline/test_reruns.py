@@ -15,14 +15,14 @@ from toy_project import commit, copied, git, link_environment, make, output, par
 
 pytestmark = pytest.mark.slow
 
-BASELINE = "models/embedded/baseline/network.pt"
-DENSE = "models/embedded/sparsified/dense/network.pt"
+BASELINE = "models/synthetic/baseline/network.pt"
+DENSE = "models/synthetic/sparsified/dense/network.pt"
 SPARSER = "+networks.sparser={from: baseline, magnitude: {target: 0.9}}"
 MINE = "+networks.mine={file: mine.net}"
 THEIR_STEPS = {"fine_tune_sparser", "export_sparser"} | {
     f"{step}_{name}" for step in ("infer", "evaluate") for name in ("sparser", "mine")
 }
-METRICS = "reports/embedded/metrics.json"
+METRICS = "reports/synthetic/metrics.json"
 NOTHING = "Nothing to be done"
 
 
@@ -34,7 +34,7 @@ def project(toy_build, tmp_path) -> Path:
 
 def measured(project: Path) -> dict[str, str]:
     """The last measurement of each step of the pipeline; no two are the same."""
-    return {path.stem: path.read_text() for path in (project / "reports/embedded/times").glob("*.tsv")}
+    return {path.stem: path.read_text() for path in (project / "reports/synthetic/times").glob("*.tsv")}
 
 
 def ran(project: Path, *command: str) -> set[str]:
@@ -52,7 +52,7 @@ def exp_run(project: Path, *changes: str) -> set[str]:
 def wider(toy_build, tmp_path_factory) -> tuple[Path, set[str]]:
     """A copy with an experiment of two rows more, one of them a network of one's own, and the steps that it ran."""
     project = copied(toy_build, tmp_path_factory.mktemp("wider"))
-    shutil.copy(project / "models/embedded/exported/prune75/network.net", project / "mine.net")
+    shutil.copy(project / "models/synthetic/exported/prune75/network.net", project / "mine.net")
     return project, exp_run(project, SPARSER, MINE)
 
 
@@ -70,14 +70,14 @@ def test_new_rows_are_trained_deployed_and_judged_alone(toy_build, wider):
     assert NOTHING in plan(project)
     changes = json.loads(output(project, "dvc", "params", "diff", "--json"))
     assert changes["params.yaml"]["networks.sparser.magnitude.target"] == {"old": None, "new": 0.9}
-    metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["reports/embedded/metrics.json"]
+    metrics = json.loads(output(project, "dvc", "metrics", "diff", "--json"))["reports/synthetic/metrics.json"]
     assert {name.split(".")[0] for name in metrics} == {"sparser", "mine"}
 
 
 def test_dropped_row_removes_its_network_and_renews_the_report_alone(wider, tmp_path):
     project = copied(wider[0], tmp_path)
     assert exp_run(project, "~networks.prune50") == {"report"}
-    kept = {path.name for path in (project / "models/embedded/sparsified").glob("[!.]*")}
+    kept = {path.name for path in (project / "models/synthetic/sparsified").glob("[!.]*")}
     assert kept == {"dense", "prune75", "sparser"}
 
 
@@ -102,12 +102,12 @@ def test_changed_learning_rate_redoes_training_and_after_but_no_data(project):
 
 
 def test_temporary_run_changes_networks_there_and_logs_here(project):
-    networks, revision = listed(project / "models/embedded"), git(project, "rev-parse", "HEAD")
+    networks, revision = listed(project / "models/synthetic"), git(project, "rev-parse", "HEAD")
     runs = {run.info.run_id for run in MlflowClient(f"sqlite:///{project}/mlflow.db").search_runs(["1"])}
     output(
         project, "spandex", "exp", "run", "--temp", "--name", "sparser", "-S", "networks.prune75.magnitude.target=0.9"
     )
-    assert listed(project / "models/embedded") == networks
+    assert listed(project / "models/synthetic") == networks
     assert git(project, "rev-parse", "HEAD") == revision
     new = [
         run
@@ -118,7 +118,7 @@ def test_temporary_run_changes_networks_there_and_logs_here(project):
     output(project, "spandex", "exp", "apply", "sparser")
     output(project, "dvc", "checkout")
     output(project, "spandex", "sync")
-    applied = listed(project / "models/embedded")
+    applied = listed(project / "models/synthetic")
     other = {path.parent.name for path in networks if applied[path] != networks[path]}
     assert (applied.keys(), other) == (networks.keys(), {"prune75"})
     assert NOTHING in plan(project)
@@ -137,7 +137,7 @@ def test_checkout_of_another_revision_plans_nothing_that_is_there(wider, tmp_pat
         output(project, "dvc", "checkout")
         output(project, "spandex", "sync")
         assert NOTHING in plan(project)
-    assert (project / "models/embedded/sparsified/sparser/network.pt").is_file()
+    assert (project / "models/synthetic/sparsified/sparser/network.pt").is_file()
 
 
 def test_second_clone_pulls_everything_and_make_checks_it_only(project, tmp_path):
@@ -174,7 +174,7 @@ def test_uncommitted_results_are_not_thrown_away(project):
     assert "dvc.lock is left alone" in done.stdout
     refused = run(project, "spandex", "exp", "run", "-S", "train.lr=0.003")
     assert refused.returncode == 1
-    assert "reports/embedded/metricsboard_track_1_test.yml" in refused.stderr and "would discard" in refused.stderr
+    assert "reports/synthetic/metricsboard_track_1_test.yml" in refused.stderr and "would discard" in refused.stderr
 
 
 def test_revision_is_reproduced_number_by_number(project):

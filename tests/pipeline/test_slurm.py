@@ -18,7 +18,7 @@ from spandex.networks import SDNN
 REPOSITORY = Path(__file__).parents[2]
 TOY = {
     "data": {
-        "source": "embedded",
+        "source": "synthetic",
         "corpus_minutes": {"train": 0.5, "validation": 0.5, "test": 0.5},
         "clips": {"train": 1, "validation": 1, "test": 3},
     },
@@ -33,13 +33,13 @@ def new_project(folder: Path) -> Path:
     shutil.copytree(REPOSITORY / "workflow", folder / "workflow")
     shutil.copytree(REPOSITORY / "reports/reference", folder / "reports/reference")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params["profiles"]["embedded"] |= TOY
+    params["profiles"]["synthetic"] |= TOY
     params["data"]["clip_s"] = 4.0
     params["evaluate"]["mos"] = False
     params["model"]["hidden"] = 16
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     for model in MODELS:
-        path = folder / "models/embedded" / ("" if model == "baseline" else "sparsified") / model / "network.pt"
+        path = folder / "models/synthetic" / ("" if model == "baseline" else "sparsified") / model / "network.pt"
         path.parent.mkdir(parents=True)
         torch.save(SDNN(hidden=16).state_dict(), path)
     return folder
@@ -99,8 +99,8 @@ def test_jobs_run_through_slurm(tmp_path):
     settings["set-scatter"] = {"shard": 2}
     settings["slurm-init-seconds-before-status-checks"] = 2
     profile.write_text(yaml.safe_dump(settings))
-    exported = [f"models/embedded/exported/{model}/network.net" for model in MODELS]
-    noisy = "reports/embedded/evaluate/noisy.json"
+    exported = [f"models/synthetic/exported/{model}/network.net" for model in MODELS]
+    noisy = "reports/synthetic/evaluate/noisy.json"
     rules = ["--allowed-rules", "corpus", "synthesize", "evaluate_noisy", "export_network"]
     rules += ["synthesize_shard", "evaluate_noisy_shard"]
     with contextlib.ExitStack() as stack:

@@ -41,7 +41,7 @@ def test_targets_are_those_of_the_snakefile():
 
 
 def test_reports_are_targets_by_a_file_of_theirs():
-    table = "reports/embedded/comparisons/knee/table.csv"
+    table = "reports/synthetic/comparisons/knee/table.csv"
     assert files_of(["all", "knee", "vgg"], PARAMS) == ["all", table, "vgg"]
     with pytest.raises(SpandexError, match="no target kne; knee is one"):
         files_of(["kne"], PARAMS)
@@ -71,7 +71,7 @@ def test_stage_made_with_other_parameters_is_not_finished():
 
 def test_checkpoints_stay_until_their_network_is_finished():
     make("baseline", "sparsify")
-    models = Path("models/embedded")
+    models = Path("models/synthetic")
     runs = [
         models / ".checkpoints/baseline",
         models / "sparsified/.checkpoints/dense",
@@ -88,7 +88,7 @@ def test_build_with_other_values_leaves_dvc_lock_alone():
     assert "left alone: this build has values" in record(params.load(FILE, {"seed": 2}), PARAMS)
 
 
-@pytest.mark.parametrize("source, recorded", [("embedded", True), ("mini", False)])
+@pytest.mark.parametrize("source, recorded", [("synthetic", True), ("mini", False)])
 def test_mirror_counts_as_another_value_only_where_results_depend_on_it(source, recorded):
     in_file = params.load(FILE, {"profile": source})
     said = record(params.load(FILE, {"profile": source, "mirror": "/somewhere"}), in_file)

@@ -544,8 +544,8 @@ def test_missing_public_file_is_an_error_naming_its_address(catalogue, server, t
 
 
 def test_corpus_of_another_name_is_an_error(tmp_path):
-    with pytest.raises(SpandexError, match="'embedded' is no public corpus"):
-        prepare_corpus("embedded", tmp_path)
+    with pytest.raises(SpandexError, match="'synthetic' is no public corpus"):
+        prepare_corpus("synthetic", tmp_path)
 
 
 def test_manifest_survives_writing_and_reading(tmp_path):

@@ -92,7 +92,7 @@ def test_changed_file_that_dvc_does_not_know_is_named(became, monkeypatch, tmp_p
     monkeypatch.syspath_prepend(Path.cwd())
     own = params.load(Path(__file__).parents[2] / "params.yaml", {"set": "model.factory=mine_alone:blocks"})
     Path("mine_alone.py").write_text("def blocks(): ...")
-    network = Path("models/embedded/baseline/network.pt")
+    network = Path("models/synthetic/baseline/network.pt")
     network.parent.mkdir(parents=True)
     network.write_text("x")
     Record(Request(["factory"], [], [], [str(network)]), own).end()
@@ -110,7 +110,7 @@ def test_changed_network_or_audio_of_others_is_named(became, row):
     (others / "mine.net").write_text("x")
     named = others if row == "audio" else others / "mine.net"
     own = params.load(Path(__file__).parents[2] / "params.yaml", {"set": f"networks.mine.{row}={named}"})
-    made = {"file": "models/embedded/exported/mine/network.net", "audio": "reports/embedded/evaluate/mine.json"}[row]
+    made = {"file": "models/synthetic/exported/mine/network.net", "audio": "reports/synthetic/evaluate/mine.json"}[row]
     Path(made).parent.mkdir(parents=True)
     Path(made).write_text("y")
     key = "audio.mine" if row == "audio" else "file.exported/mine/network.net"

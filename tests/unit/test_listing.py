@@ -20,7 +20,7 @@ from spandex.steps.check import check_clips
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 SETTINGS = "data.clip_s=2 data.clips.test=3 data.clips.train=1 train.segment_s=1"
-TEST = Path("data/embedded/test")
+TEST = Path("data/synthetic/test")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def made(tmp_path_factory) -> Path:
     """The test clips of a small corpus, listed by the step of the pipeline."""
     folder = tmp_path_factory.mktemp("made")
     shutil.copy(FILE, folder)
-    corpus = folder / "data/embedded/corpus"
+    corpus = folder / "data/synthetic/corpus"
     lines = ["path,kind,split,group,sample_rate_hz,duration_s,sha256"]
     for kind in ("speech", "noise"):
         for number in range(4):
@@ -41,7 +41,7 @@ def made(tmp_path_factory) -> Path:
     (corpus / "manifest.csv").write_text("\n".join(lines) + "\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        synthesize = f"synthesize --manifest data/embedded/corpus/manifest.csv --split test --output {TEST}/clips.json"
+        synthesize = f"synthesize --manifest data/synthetic/corpus/manifest.csv --split test --output {TEST}/clips.json"
         assert spandex("--set", SETTINGS, *synthesize.split()).exit_code == 0
     return folder
 

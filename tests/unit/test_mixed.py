@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_embedded, synthesize
+from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_synthetic, synthesize
 from spandex.data import mixed as module
 from spandex.errors import SpandexError
 
@@ -17,7 +17,7 @@ CLIPS = 6
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
     minutes = {"train": 0.3, "validation": 0.1, "test": 0.1}
-    return build_embedded(tmp_path_factory.mktemp("corpus"), minutes, minutes, seed=1)
+    return build_synthetic(tmp_path_factory.mktemp("corpus"), minutes, minutes, seed=1)
 
 
 @pytest.fixture(scope="module")

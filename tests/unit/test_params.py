@@ -16,7 +16,7 @@ from spandex.sparsify.methods import magnitude
 FILE = Path(__file__).parents[2] / "params.yaml"
 
 
-@pytest.mark.parametrize("profile", ["embedded", "mini", "dns4"])
+@pytest.mark.parametrize("profile", ["synthetic", "mini", "dns4"])
 def test_every_profile_is_valid(profile):
     assert params.load(FILE, {"profile": profile}).data.source == profile
 
@@ -34,7 +34,7 @@ def test_every_profile_is_valid(profile):
         ("model.hop=100", "model.hop: 100 does not divide"),
         ("train.epochs=0", "train.epochs: 0 leaves random weights"),
         ("colour=red", "colour: unknown key"),
-        ("profile=huge", "profile: 'huge' is not one of embedded, mini, dns4"),
+        ("profile=huge", "profile: 'huge' is not one of synthetic, mini, dns4"),
         ("train.lr", "not of the form"),
         ("train.lr=[", "train.lr: .* is not YAML"),
         ("train.lr=.inf", "train.lr: Input should be a finite number, got inf"),
@@ -67,7 +67,7 @@ def test_override_wins_over_profile_and_shared_values():
 def test_key_set_in_two_places_is_refused(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text(FILE.read_text().replace("train: {epochs: 12,", "train: {lr: 0.1, epochs: 12,"))
-    with pytest.raises(ParamsError, match=r"train\.lr stands twice, in train and in profiles\.embedded\.train"):
+    with pytest.raises(ParamsError, match=r"train\.lr stands twice, in train and in profiles\.synthetic\.train"):
         params.load(file)
 
 

@@ -222,8 +222,8 @@ BUILDS = [
     ),
     Case("--set deploy.sparsity_map=[true,false] rebuild", "deploy.sparsity_map: sparsity map has 2 entries for the 3"),
     Case("--set data.clips.train=100000000 rebuild", "GB free, what is to be written there needs 288"),
-    Case("rebuild", "models/embedded: cannot be written (", {"models": b"a file"}),
-    Case("rebuild", "reports/embedded: cannot be written (", {"reports": link("nowhere/at/all")}),
+    Case("rebuild", "models/synthetic: cannot be written (", {"models": b"a file"}),
+    Case("rebuild", "reports/synthetic: cannot be written (", {"reports": link("nowhere/at/all")}),
 ]
 if not torch.cuda.is_available():
     BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]

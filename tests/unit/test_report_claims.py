@@ -154,7 +154,7 @@ def test_level_is_judged_on_test_set_1_alone():
 @pytest.mark.parametrize(
     ("settings", "control"),
     [
-        ("profile=embedded", {}),
+        ("profile=synthetic", {}),
         ("profile=mini model.pretrained=null train.epochs=1 model.factory=own:two_layers", {}),
         (f"profile=mini {pruned_rows(0.9)}", {}),
         ("profile=mini", {"clips": 10}),

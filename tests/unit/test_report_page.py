@@ -90,7 +90,7 @@ def test_knee_has_networks_by_growing_sparsity_and_no_clips_of_others():
 
 def test_clip_other_than_the_one_evaluated_is_refused(tmp_path, monkeypatch):
     build = small_build(tmp_path, (0.5,))
-    for file in (tmp_path / "data/embedded/test/noisy").iterdir():
+    for file in (tmp_path / "data/synthetic/test/noisy").iterdir():
         audio, rate = soundfile.read(file)
         soundfile.write(file, 0.5 * audio, rate)
     with pytest.raises(SpandexError, match="another clip than the one that was evaluated"):

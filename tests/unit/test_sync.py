@@ -15,10 +15,10 @@ from spandex.pipeline.recipes import Record, Request, sidecar
 from spandex.pipeline.sync import sync
 
 FILE = Path(__file__).parents[2] / "params.yaml"
-BASELINE = Path("models/embedded/baseline/network.pt")
-PRUNED = Path("models/embedded/sparsified/prune50/network.pt")
-SCORES = Path("reports/embedded/evaluate/prune50.json")
-CLIPS = Path("data/embedded/train/clips.json")
+BASELINE = Path("models/synthetic/baseline/network.pt")
+PRUNED = Path("models/synthetic/sparsified/prune50/network.pt")
+SCORES = Path("reports/synthetic/evaluate/prune50.json")
+CLIPS = Path("data/synthetic/train/clips.json")
 
 
 def parameters(settings: str = "") -> Params:
@@ -146,7 +146,7 @@ def test_product_that_no_sidecar_names_is_neither_used_nor_removed(content):
 
 
 def test_users_file_where_training_will_write_is_neither_used_nor_removed():
-    epochs = Path("models/embedded/sparsified/prune75/epochs.csv")
+    epochs = Path("models/synthetic/sparsified/prune75/epochs.csv")
     epochs.parent.mkdir()
     epochs.write_text("mine")
     with pytest.raises(SpandexError, match=f"^{epochs}: nothing says"):
@@ -222,7 +222,7 @@ def test_users_file_of_the_future_is_named(built):
 
 
 def test_measured_times_are_never_older_than_a_product(built):
-    measured = Path("reports/embedded/times/train_baseline.tsv")
+    measured = Path("reports/synthetic/times/train_baseline.tsv")
     measured.parent.mkdir()
     measured.write_text("s\n1.0\n")
     os.utime(measured, ns=(10**18, 10**18))
@@ -249,7 +249,7 @@ def test_users_file_that_makes_the_network_counts(built, monkeypatch):
 
 
 def test_change_while_a_command_runs_does_not_pass_for_what_it_used(built):
-    scores = Path("reports/embedded/evaluate/dense.json")
+    scores = Path("reports/synthetic/evaluate/dense.json")
     record = Record(Request(["evaluate"], [], [str(PRUNED)], [str(scores)]), parameters())
     PRUNED.write_text("another")
     scores.write_text("scores of the one before")
@@ -258,7 +258,7 @@ def test_change_while_a_command_runs_does_not_pass_for_what_it_used(built):
 
 
 def test_what_a_user_put_there_stays():
-    notes, network = PRUNED.parents[1] / "notes/today.md", Path("models/embedded/exported/mine.net")
+    notes, network = PRUNED.parents[1] / "notes/today.md", Path("models/synthetic/exported/mine.net")
     for file in (notes, network):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
@@ -276,13 +276,15 @@ def test_sidecar_that_speaks_of_other_files_removes_none_of_them(tmp_path):
     assert precious.is_file() and not PRUNED.is_file()
 
 
-@pytest.mark.parametrize("there", ["models/embedded/exported/mine.net", "models/embedded/sparsified", "data/mine.wav"])
+@pytest.mark.parametrize(
+    "there", ["models/synthetic/exported/mine.net", "models/synthetic/sparsified", "data/mine.wav"]
+)
 def test_sidecar_that_names_what_is_not_beside_it_removes_none_of_that(there):
     path = Path(there)
     path.parent.mkdir(exist_ok=True)
     if not path.is_dir():
         path.write_text("x")
-    for name in (there, f"models/embedded/../../{there}", str(path.resolve())):
+    for name in (there, f"models/synthetic/../../{there}", str(path.resolve())):
         recipe = json.loads(sidecar(BASELINE).read_text())
         recipe["outputs"][name] = "0"
         sidecar(BASELINE).write_text(json.dumps(recipe))
@@ -332,7 +334,7 @@ def test_link_to_another_disk_under_a_name_that_is_gone_stays(tmp_path_factory):
 
 
 def test_what_a_stopped_command_left_is_made_again(built):
-    network = Path("models/embedded/sparsified/prune75/network.pt")
+    network = Path("models/synthetic/sparsified/prune75/network.pt")
     outputs = [str(network), str(network.with_name("epochs.csv"))]
     Record(Request(["train"], [], [str(BASELINE)], outputs), parameters())
     for output in outputs:
@@ -355,7 +357,7 @@ def test_command_that_is_done_leaves_no_mark():
 
 
 def test_scores_that_are_continued_keep_the_mark_that_makes_them_the_pipelines():
-    scores = Path("reports/embedded/evaluate/prune75.json")
+    scores = Path("reports/synthetic/evaluate/prune75.json")
     Record(Request(["evaluate"], [], [], [str(scores)]), parameters())
     partial = scores.with_name("prune75.json.partial")
     partial.write_text("one clip")

@@ -62,7 +62,7 @@ def curve(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
 
 
 def current_version(client: MlflowClient, model: str) -> int:
-    return int(client.get_model_version_by_alias(f"spandex-embedded-{model}", "current").version)
+    return int(client.get_model_version_by_alias(f"spandex-synthetic-{model}", "current").version)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_build_is_a_run_with_params_tags_data_and_the_results_of_all_models(clie
     assert run.data.params["networks.prune50.magnitude.target"] == "0.5"
     assert run.data.tags["params_digest"] == tiny_params().digest()
     assert (run.data.tags["profile"], run.data.tags["revision"], run.data.tags["dirty"]) == (
-        "embedded",
+        "synthetic",
         "unknown",
         "unknown",
     )
@@ -109,9 +109,9 @@ def test_models_are_child_runs_with_params_of_the_same_names(client):
     assert curve(client, run, "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
     contexts = {data.dataset.name: [tag.value for tag in data.tags] for data in run.inputs.dataset_inputs}
     assert contexts == {
-        "embedded-train": ["training"],
-        "embedded-validation": ["validation"],
-        "embedded-test": ["evaluation"],
+        "synthetic-train": ["training"],
+        "synthetic-validation": ["validation"],
+        "synthetic-test": ["evaluation"],
     }
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert names == {"network.net", "network.pt"}
@@ -137,10 +137,10 @@ def test_registered_network_denoises_as_deployed_from_code_without_pickle(projec
     track(tiny_params(), RUN)
     log()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", local_uri())
-    model = mlflow.pyfunc.load_model("models:/spandex-embedded-prune50@current")
+    model = mlflow.pyfunc.load_model("models:/spandex-synthetic-prune50@current")
     (spec,) = model.metadata.signature.inputs.inputs
     assert (spec.type, spec.shape) == (np.float32, (-1, -1))
-    stock = denoiser(project / "models/embedded/exported/prune50/network.net")
+    stock = denoiser(project / "models/synthetic/exported/prune50/network.net")
     noise = np.random.default_rng(1)
     for clips, samples in ((1, 100), (2, 16000), (3, 16001)):
         audio = 0.1 * noise.standard_normal((clips, samples)).astype(np.float32)
@@ -157,8 +157,8 @@ def test_the_same_network_keeps_its_registered_version(client, project):
     write_network(project, "prune50", seed=7)
     track(tiny_params("train.lr=0.002"), RUN)
     log("train.lr=0.002")
-    assert children(client)["dense"].data.tags["registered_model"] == first == "models:/spandex-embedded-dense/1"
-    assert children(client)["prune50"].data.tags["registered_model"] == "models:/spandex-embedded-prune50/2"
+    assert children(client)["dense"].data.tags["registered_model"] == first == "models:/spandex-synthetic-dense/1"
+    assert children(client)["prune50"].data.tags["registered_model"] == "models:/spandex-synthetic-prune50/2"
     assert current_version(client, "prune50") == 2
     write_network(project, "prune50", seed=2)  # as it was before
     track(tiny_params("train.lr=0.003"), RUN)
@@ -255,7 +255,7 @@ def test_environment_names_the_store(monkeypatch, tmp_path):
 
 def test_problems_are_one_line_that_names_them(client, project, monkeypatch):
     track(tiny_params(), RUN)
-    (project / "models/embedded/sparsified/dense/epochs.csv").unlink()
+    (project / "models/synthetic/sparsified/dense/epochs.csv").unlink()
     with pytest.raises(SpandexError, match=r"dense/epochs\.csv: no such file"):
         log()
     assert "sync-runs: nothing to log, and MLFLOW_TRACKING_URI names no tracking server" in refusal("sync-runs")
@@ -359,7 +359,7 @@ def test_build_goes_on_without_its_store_and_is_logged_later(client, monkeypatch
         log_epoch(row)
         log_epoch(row)
         log()
-        log_paper(tiny_params(), "masks", RUN, [Path("reports/embedded/table.csv")])
+        log_paper(tiny_params(), "masks", RUN, [Path("reports/synthetic/table.csv")])
         assert refusal("sync-runs") == f"spandex sync-runs: MLflow at {local_uri()}: {reason}"
         if Path("mlflow.db").is_file():
             assert refusal("ui") == f"spandex ui: MLflow at {local_uri()}: {reason}"

@@ -85,7 +85,7 @@ def check_whole(uri: str, run_id: str) -> None:
     assert [file.path for file in client.list_artifacts(run_id)] == ["table.csv"]
     for name, model in models.items():
         assert model.info.status == "FINISHED"
-        assert model.data.tags["registered_model"].startswith(f"models:/spandex-embedded-{name}/")
+        assert model.data.tags["registered_model"].startswith(f"models:/spandex-synthetic-{name}/")
         history = client.get_metric_history(model.info.run_id, "validation_si_snr_db")
         assert sorted((point.step, point.value) for point in history) == [(30, 4.25), (60, 5.25)]
         assert len(model.inputs.dataset_inputs) == 3
@@ -111,7 +111,7 @@ def test_build_and_its_models_are_kept_at_the_server(project, server, monkeypatc
     address = family(server.uri, build.run_id)[1]["prune50"].data.tags["registered_model"]
     audio = np.random.default_rng(1).standard_normal((2, 9000)).astype(np.float32)
     denoised = mlflow.pyfunc.load_model(address).predict(audio)
-    stock = denoiser(project / "models/embedded/exported/prune50/network.net")
+    stock = denoiser(project / "models/synthetic/exported/prune50/network.net")
     assert np.array_equal(denoised, [stock.denoise(clip) for clip in audio])
 
 

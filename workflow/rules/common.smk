@@ -14,7 +14,7 @@ PROFILE = PARAMS.profile
 SPLITS = ["train", "validation", "test"]
 RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
 CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives", "data.skip_missing"]
-CORPUS_KEYS += [] if PARAMS.data.source == "embedded" else ["mirror"]
+CORPUS_KEYS += [] if PARAMS.data.source == "synthetic" else ["mirror"]
 
 DATA = f"data/{PROFILE}"
 MODELS = f"models/{PROFILE}"

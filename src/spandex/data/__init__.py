@@ -6,7 +6,6 @@ What downloads has modules of its own, ``download``, ``public`` and ``catalog``,
 from spandex.data.audio import SAMPLE_RATE_HZ, AudioError, read_audio, write_wav
 from spandex.data.corpus import Entry, read_manifest, write_manifest
 from spandex.data.dataset import Clip, NoisySpeech, SegmentBatches
-from spandex.data.embedded import build_embedded
 from spandex.data.linked import link_clips
 from spandex.data.mixed import MixedSpeech
 from spandex.data.synthesis import (
@@ -19,6 +18,7 @@ from spandex.data.synthesis import (
     synthesize,
     synthesize_shard,
 )
+from spandex.data.synthetic import build_synthetic
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -32,7 +32,7 @@ __all__ = [
     "SkippedFile",
     "Sources",
     "SynthesisSettings",
-    "build_embedded",
+    "build_synthetic",
     "link_clips",
     "make_clip",
     "mix",

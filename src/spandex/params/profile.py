@@ -26,7 +26,7 @@ class UnknownNetworkError(SpandexError, ValueError):
 class Params(Section):
     """All parameters of one profile."""
 
-    profile: Literal["embedded", "mini", "dns4"]
+    profile: Literal["synthetic", "mini", "dns4"]
     seed: Annotated[int, Field(ge=0)]
     mirror: str | None  # a path or an address, tried before the public sources
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]  # of training; a part of its result

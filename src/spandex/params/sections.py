@@ -29,9 +29,9 @@ class Clips(Section):
 class Data(Section):
     """Speech, noise, and how they are mixed (the challenge's noisyspeech_synthesizer)."""
 
-    source: Literal["embedded", "mini", "dns4"]
-    corpus_minutes: Minutes | None = None  # embedded only
-    noise_share: Positive = 0.5  # minutes of noise for each minute of speech, embedded only
+    source: Literal["synthetic", "mini", "dns4"]
+    corpus_minutes: Minutes | None = None  # synthetic only
+    noise_share: Positive = 0.5  # minutes of noise for each minute of speech, synthetic only
     archives: list[str] = Field(default=["*"])  # DNS-4 archives by name, pattern or language
     skip_missing: bool = False  # go on without files that a mirror's corpus.csv lists and the mirror lacks, mini only
     clips: Clips
@@ -51,8 +51,8 @@ class Data(Section):
             low, high = getattr(self, name)
             if low >= high:
                 raise ValueError(f"{name}: [{low}, {high}) is empty")
-        if self.source == "embedded" and self.corpus_minutes is None:
-            raise ValueError("corpus_minutes: the embedded corpus needs a size")
+        if self.source == "synthetic" and self.corpus_minutes is None:
+            raise ValueError("corpus_minutes: the synthetic corpus needs a size")
         return self
 
     def is_linked(self, split: str) -> bool:

@@ -378,7 +378,7 @@ def _network_obstacle(evidence: Evidence) -> str:
 
 def _corpus_obstacle(evidence: Evidence) -> str:
     """Why networks of this corpus are none of which the paper speaks; empty if they are."""
-    if evidence.params.data.source == "embedded":
+    if evidence.params.data.source == "synthetic":
         return "voices and noise are synthetic and training is short; it takes real recordings"
     return ""
 

@@ -60,13 +60,13 @@ def _check_folders(params: Params) -> None:
 
 
 def _missing_audio_gb(params: Params, data: Path) -> float:
-    """Of the clips that are not mixed yet, and of the embedded corpus; downloads ask for their own space."""
+    """Of the clips that are not mixed yet, and of the synthetic corpus; downloads ask for their own space."""
     settings = params.data
     seconds = 0.0
     for split, clips in settings.clips:
         if not settings.is_linked(split) and not (data / split / "clips.json").is_file():
             seconds += FILES_OF_A_CLIP * clips * settings.clip_s
-    if settings.source == "embedded" and not (data / "corpus" / "manifest.csv").is_file():
+    if settings.source == "synthetic" and not (data / "corpus" / "manifest.csv").is_file():
         minutes = sum(amount for _, amount in settings.corpus_minutes or ())
         seconds += 60 * minutes * (1 + settings.noise_share)
     return seconds * settings.sample_rate_hz * SAMPLE_BYTES / 1e9

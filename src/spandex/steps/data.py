@@ -20,7 +20,7 @@ from spandex.pipeline.provenance import produced_by
 def corpus(params: Params, manifest: Path, workers: int) -> None:
     """Synthesise or download speech and noise, and list them in a manifest."""
     directory = manifest.parent
-    if params.data.source != "embedded":
+    if params.data.source != "synthetic":
         prepare_corpus(
             params.data.source,
             directory,
@@ -33,7 +33,9 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
     speech = params.data.corpus_minutes.model_dump()
     noise = {split: params.data.noise_share * minutes for split, minutes in speech.items()}
     with tqdm(desc="corpus", unit=" files", disable=None) as bar:
-        data.build_embedded(directory, speech, noise, params.seed, workers, lambda done, total: _show(bar, done, total))
+        data.build_synthetic(
+            directory, speech, noise, params.seed, workers, lambda done, total: _show(bar, done, total)
+        )
     entries = data.read_manifest(manifest)
     for kind in ("speech", "noise"):
         seconds = [entry.duration_s for entry in entries if entry.kind == kind]

@@ -30,7 +30,7 @@ class InputData:
     """Clips that a network was trained or judged on.
 
     Attributes:
-        name: such as ``embedded-train``.
+        name: such as ``synthetic-train``.
         digest: of the clips, at most 36 characters.
         source: path or address.
         context: what they were used for: training, validation or evaluation.

@@ -68,7 +68,7 @@ class Recording:
     speakers: tuple[Speaker, ...] = ()
 
 
-def build_embedded(
+def build_synthetic(
     directory: str | Path,
     speech_minutes: Mapping[str, float],
     noise_minutes: Mapping[str, float],
@@ -105,7 +105,7 @@ def plan(speech_minutes: Mapping[str, float], noise_minutes: Mapping[str, float]
     recordings = []
     for split in speech_minutes | noise_minutes:
         if split not in SPEECH_PARTS:
-            raise SpandexError(f"split {split!r}: the embedded corpus has {', '.join(SPEECH_PARTS)}")
+            raise SpandexError(f"split {split!r}: the synthetic corpus has {', '.join(SPEECH_PARTS)}")
     for kind, minutes in (("speech", speech_minutes), ("noise", noise_minutes)):
         for split, amount in minutes.items():
             if not (math.isfinite(amount) and amount > 0):

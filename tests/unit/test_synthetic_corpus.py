@@ -11,9 +11,9 @@ from scipy import signal
 from spandex.data import noise
 from spandex.data.audio import read_audio
 from spandex.data.corpus import read_manifest
-from spandex.data.embedded import HIGH_VOICES, LOW_VOICES, build_embedded, plan
 from spandex.data.espeak import Voice, speak
 from spandex.data.synthesis import Sources, SynthesisSettings, activity, levels, make_clip
+from spandex.data.synthetic import HIGH_VOICES, LOW_VOICES, build_synthetic, plan
 from spandex.data.texts import ACCENTS, sentence
 from spandex.errors import SpandexError
 
@@ -23,7 +23,7 @@ HOURS = {"train": 120, "validation": 10, "test": 15}
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return build_embedded(tmp_path_factory.mktemp("embedded"), MINUTES, MINUTES, seed=1)
+    return build_synthetic(tmp_path_factory.mktemp("synthetic"), MINUTES, MINUTES, seed=1)
 
 
 def digests(directory):
@@ -54,9 +54,9 @@ def test_amounts_are_those_asked_for(corpus):
 
 def test_two_workers_and_a_used_folder_give_the_same_bytes(corpus, tmp_path):
     more = {"train": 2.0, "validation": 0.5, "test": 0.5}
-    build_embedded(tmp_path, more, more, seed=2)
+    build_synthetic(tmp_path, more, more, seed=2)
     progress = []
-    manifest = build_embedded(tmp_path, MINUTES, MINUTES, 1, workers=2, progress=lambda *at: progress.append(at))
+    manifest = build_synthetic(tmp_path, MINUTES, MINUTES, 1, workers=2, progress=lambda *at: progress.append(at))
     assert digests(tmp_path) == digests(corpus.parent)
     total = len(read_manifest(manifest))
     assert progress == [(count, total) for count in range(1, total + 1)]
@@ -88,9 +88,9 @@ def test_speakers_are_many_and_various():
 
 def test_impossible_amount_or_split_is_named(tmp_path):
     with pytest.raises(SpandexError, match="speech minutes of split 'test': -1"):
-        build_embedded(tmp_path, {"test": -1}, {"test": 1}, seed=0)
+        build_synthetic(tmp_path, {"test": -1}, {"test": 1}, seed=0)
     with pytest.raises(SpandexError, match="split 'dev'"):
-        build_embedded(tmp_path, {"dev": 1}, {"dev": 1}, seed=0)
+        build_synthetic(tmp_path, {"dev": 1}, {"dev": 1}, seed=0)
 
 
 def test_speech_does_not_depend_on_what_was_said_before():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import spandex
 from spandex import params
 from spandex.errors import SpandexError
 from spandex.params import Params
@@ -299,6 +300,18 @@ def test_copies_made_by_hand_stay_and_are_listed():
     changes = sync(parameters("train.lr=0.002"))
     assert (copy / "network.pt").is_file() and not PRUNED.exists()
     assert changes.left == [copy]
+
+
+def test_folders_of_the_profile_under_its_former_name_are_named_and_stay():
+    assert sync(parameters()).left_over == []
+    former = [Path(top, "embedded") for top in ("data", "reports")]
+    for folder in former:
+        folder.mkdir(parents=True)
+        (folder / "network.pt").write_text("x")
+    shutil.copy(FILE, "params.yaml")
+    told = "left over under the former name of the profile synthetic: data/embedded, reports/embedded"
+    assert spandex("sync").stdout.splitlines()[-1] == told
+    assert all((folder / "network.pt").is_file() for folder in former)
 
 
 def test_notes_beside_a_network_that_is_no_longer_named_stay_alone():

@@ -152,3 +152,5 @@ def _sync(context: Context, dry_run: bool = False) -> None:
         print(f"{'would remove' if dry_run else 'removed'} {files}: {reason}")
     if changes.left:
         print(f"left alone, since the pipeline did not make it: {', '.join(map(str, changes.left))}")
+    if changes.left_over:
+        print(f"left over under the former name of the profile synthetic: {', '.join(map(str, changes.left_over))}")

@@ -19,6 +19,7 @@ from spandex.pipeline.recipes import MARK, SUFFIX, Recipe, claimed, mark, sideca
 
 Claims = Mapping[Path, list[Path]]  # outputs by the sidecar or mark that names them
 CLOCK_SKEW_S = 2.0  # between the clocks of machines with a common disk
+FORMER_PROFILE = "embedded"  # as synthetic was called
 BESIDE_NETWORK = ("log.csv", "times.csv")  # written by training, and not always outputs of a rule
 
 
@@ -40,10 +41,12 @@ class Changes(NamedTuple):
     Attributes:
         removed: what is stale.
         left: what lies among the networks and results and was not made by the pipeline, or lies outside the checkout.
+        left_over: folders of the profile synthetic under its former name.
     """
 
     removed: list[Stale]
     left: list[Path]
+    left_over: list[Path]
 
 
 def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -> Changes:
@@ -58,7 +61,7 @@ def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -
         in_file: of the same profile without the command line; the networks that this alone leaves out stay.
 
     Returns:
-        What was removed, or would be, and what was left alone.
+        What was removed, or would be, what was left alone, and what is left over.
 
     Raises:
         SpandexError: something else lies where the pipeline will write, or a file that it reads is of the future;
@@ -98,7 +101,8 @@ def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -
         for recipe in kept:
             _put_in_order(recipe)
         _renew_times(params.profile)
-    return Changes(removed, left)
+    former = [Path(top, FORMER_PROFILE) for top in ("data", "models", "reports")]
+    return Changes(removed, left, list(filter(os.path.lexists, former)))
 
 
 def _unnamed(params: Params, in_file: Params) -> list[Path]:

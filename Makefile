@@ -84,6 +84,9 @@ finish = built=$$?; $(BIN)/spandex record; recorded=$$?; \
 
 HERE := --cores $(CORES) --executor $(EXECUTOR)
 
+# a build takes its mirror from make's own command line alone; tests and benchmarks take the environment's, too
+rebuild ablation companions: SPANDEX_MIRROR := $(MIRROR)
+
 rebuild: setup
 	@$(BIN)/spandex rebuild $(HERE); $(call finish)
 

@@ -45,7 +45,7 @@ def mirror(named_mirror) -> Path:
     """The local mirror of public speech, noise and published networks."""
     path = Path(named_mirror or REPOSITORY.parent / "shared" / "mirror")
     if not (path / "corpus.csv").is_file():
-        pytest.skip(f"no local mirror of public data at {path}; name one with MIRROR")
+        pytest.skip(f"no local mirror of public data at {path}; name one by SPANDEX_MIRROR")
     return path
 
 

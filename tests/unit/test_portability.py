@@ -145,16 +145,24 @@ def test_makefile_refuses_what_it_would_ignore(checkout, typed, message):
 
 
 def test_exported_variables_do_not_count(checkout):
-    exported = {"PROFILE": "mini", "SET": "seed=2", "MIRROR": "/m", "SEEDS": "9", "EXECUTOR": "slurm", "CORES": "77"}
+    exported = {"PROFILE": "mini", "SET": "seed=2", "MIRROR": "/m", "SEEDS": "9", "EXECUTOR": "slurm", "WORKERS": "77"}
     plain = make(checkout, "--old-file=setup", "rebuild")
     assert make(checkout, "--old-file=setup", "rebuild", **exported) == plain
     assert make(checkout, "--old-file=setup", "companions", PAPER="masks")[0].startswith("rebuild companions ")
 
 
-def test_mirror_of_the_command_line_wins_over_that_of_the_environment(checkout):
-    assert make(checkout, *INSTALLED, "rebuild", SPANDEX_MIRROR="/e")[0].endswith("||/e")
-    assert make(checkout, *INSTALLED, "rebuild", "MIRROR=/m", SPANDEX_MIRROR="/e")[0].endswith("||/m")
-    assert make(checkout, *INSTALLED, "-s", "bench", "MIRROR=/m")[0] == "bench inference||/m"
+@pytest.mark.parametrize("target", ["rebuild", "ablation", "companions"])
+def test_mirror_of_a_build_is_that_of_the_command_line_alone(checkout, target):
+    for typed, taken in ([], ""), (["MIRROR=/m"], "/m"):
+        lines = make(checkout, *INSTALLED, target, *typed, SPANDEX_MIRROR="/e")
+        assert {line.split("|")[2] for line in lines if "|" in line} == {taken}
+
+
+def test_benchmarks_and_tests_take_the_mirror_of_the_environment_too(checkout):
+    shutil.copy(checkout / ".venv/bin/spandex", checkout / ".venv/bin/pytest")
+    for typed, taken in ([], "/e"), (["MIRROR=/m"], "/m"):
+        assert make(checkout, *INSTALLED, "-s", "bench", *typed, SPANDEX_MIRROR="/e")[0] == f"bench inference||{taken}"
+        assert make(checkout, *INSTALLED, "-s", "test", *typed, SPANDEX_MIRROR="/e")[0].endswith(f"||{taken}")
 
 
 def test_another_python_makes_the_environment_anew_and_the_same_does_not(checkout):

@@ -130,7 +130,8 @@ def _build(root: Path, clone: Path, cores: int | None, revision: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     command = ["spandex", "rebuild", *(["--cores", str(cores)] if cores else [])]
     if (clone / LOCK_FILE).read_bytes() != (root / LOCK_FILE).read_bytes():
-        command = ["make", "rebuild", *([f"CORES={cores}"] if cores else [])]
+        given = {"CORES": cores, "MIRROR": environment.get("SPANDEX_MIRROR")}
+        command = ["make", "rebuild", *(f"{name}={value}" for name, value in given.items() if value)]
     if subprocess.run(command, cwd=clone, env=environment).returncode:
         raise SpandexError(f"{revision}: its build fails")
 

@@ -15,7 +15,7 @@
 PROFILE  :=
 MIRROR   :=
 SET      :=
-CORES    := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS  := $(shell getconf _NPROCESSORS_ONLN)
 # of make companions: activity, masks, lyapunov, vgg or denoiser; all if not given
 PAPER    :=
 SEEDS    :=
@@ -33,10 +33,12 @@ export MARKED
 CASES    := 2000
 SEED     :=
 
-OWN   := PROFILE MIRROR SET CORES PAPER SEEDS EXECUTOR PYTHON PYTHONS MARKED CASES SEED
+OWN   := PROFILE MIRROR SET WORKERS PAPER SEEDS EXECUTOR PYTHON PYTHONS MARKED CASES SEED
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 $(if $(filter SPANDEX_SET,$(TYPED)),$(error SPANDEX_SET: for make that is SET=))
 $(if $(filter SPANDEX_MIRROR,$(TYPED)),$(error SPANDEX_MIRROR: for make that is MIRROR=))
+$(if $(filter CORES,$(TYPED)),$(error CORES: for make that is WORKERS=))
+$(if $(filter embedded,$(PROFILE)),$(error PROFILE=embedded: that profile is PROFILE=synthetic))
 $(foreach name,$(filter-out $(OWN) SHELL MAKEFLAGS,$(TYPED)),$(error $(name): make knows $(OWN)))
 COMMAND := $(shell ps -o args= -p $$PPID 2>/dev/null)
 $(foreach name,$(OWN),$(if $(word 2,$(filter $(name)=%,$(COMMAND))),$(error $(name) is set twice)))
@@ -82,7 +84,7 @@ export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 finish = built=$$?; $(BIN)/spandex record; recorded=$$?; \
     [ $$built -eq 0 ] && $(BIN)/spandex summary $(1) && [ $$recorded -eq 0 ]
 
-HERE := --cores $(CORES) --executor $(EXECUTOR)
+HERE := --workers $(WORKERS) --executor $(EXECUTOR)
 
 # a build takes its mirror from make's own command line alone; tests and benchmarks take the environment's, too
 rebuild ablation companions: SPANDEX_MIRROR := $(MIRROR)

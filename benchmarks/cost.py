@@ -95,7 +95,7 @@ def train_step(network: SDNN, audio: torch.Tensor) -> None:
     loss.backward()
 
 
-def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], cores: int) -> dict[str, Any]:
+def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], workers: int) -> dict[str, Any]:
     """Bytes, processor hours, and hours that pass by number of nodes.
 
     Synthesis and evaluation share all cores, but for the digest of a split's files by one and the reading of scored
@@ -123,9 +123,9 @@ def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], cores
         "training_audio_h": sum(audio.values()) / 3600,
         "hours": {
             count: {
-                "synthesis": (mixed * seconds["synthesis"] / (count * cores) + digest) / 3600,
+                "synthesis": (mixed * seconds["synthesis"] / (count * workers) + digest) / 3600,
                 "training": (training["baseline"] + max(training.values())) / params.threads / 3600,
-                "evaluation": (scoring / (count * cores) + gathering / cores) / 3600,
+                "evaluation": (scoring / (count * workers) + gathering / workers) / 3600,
             }
             for count in nodes
         },
@@ -149,17 +149,20 @@ def table(found: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="spandex bench cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="spandex bench cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--profile", default="dns4")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--cores", type=int, default=16, help="of a node")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    parser.add_argument("--workers", type=int, default=16, help="at once on a node, one a core")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(2)
     params = load("params.yaml", {"profile": arguments.profile})
     seconds = measure()
-    found = costs(params, seconds, arguments.nodes, arguments.cores)
+    found = costs(params, seconds, arguments.nodes, arguments.workers)
     for name, value in seconds.items():
         unit = "a second of audio" if name in ("training", "validation") else "a clip of 30 s"
         print(f"{name}: {1e3 * value:.1f} ms of processor time {unit}")

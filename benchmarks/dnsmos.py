@@ -99,12 +99,15 @@ def measure(clips: int = 3, repeats: int = 3, threads: int = 2) -> dict[str, flo
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="spandex bench dnsmos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="spandex bench dnsmos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--clips", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     figures = measure(arguments.clips, arguments.repeats, arguments.threads)

@@ -58,7 +58,7 @@ TARGETS = {
 
 
 def measure(
-    net: Path | None = None,
+    network: Path | None = None,
     audio: Path | None = None,
     mirror: str | None = None,
     clips: int = 40,
@@ -82,20 +82,20 @@ def measure(
     load = os.getloadavg()[0]  # of others; figures taken beside other work are too low
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        net, net_used = _network(net, mirror, folder)
+        network, net_used = _network(network, mirror, folder)
         audio_used = _write_clips(audio, mirror, folder, clips)
-        general = _with_delay_per_synapse(net, folder / "general.net")
-        sparse, dense, delayed = Executor(net, True), Executor(net, False), Executor(general, True)
-        frame = framing(sparse.inputs, sparse.outputs, net)
+        general = _with_delay_per_synapse(network, folder / "general.net")
+        sparse, dense, delayed = Executor(network, True), Executor(network, False), Executor(general, True)
+        frame = framing(sparse.inputs, sparse.outputs, network)
         noisy = sorted((folder / "noisy").iterdir())[: max(4, 2 * _cores())]
         inputs = [encode(read_audio(file), *frame)[0] for file in noisy]
 
         lava = {
-            "stock_sparse": (net, True, {}, stock_steps, sparse),
-            "stock_dense": (net, False, {}, stock_steps, dense),
+            "stock_sparse": (network, True, {}, stock_steps, sparse),
+            "stock_dense": (network, False, {}, stock_steps, dense),
             "stock_general": (general, True, {}, stock_steps, delayed),
-            "lava_sparse": (net, True, FAST_MODELS, lava_steps, sparse),
-            "lava_dense": (net, False, FAST_MODELS, lava_steps, dense),
+            "lava_sparse": (network, True, FAST_MODELS, lava_steps, sparse),
+            "lava_dense": (network, False, FAST_MODELS, lava_steps, dense),
             "lava_general": (general, True, FAST_MODELS, lava_steps, delayed),
         }
         rates = {}
@@ -117,7 +117,7 @@ def measure(
             "ratio_lava_sparse": rates["lava_sparse"] / rates["stock_sparse"],
             "ratio_lava_dense": rates["lava_dense"] / rates["stock_dense"],
             "ratio_general": rates["executor_general"] / rates["stock_general"],
-            "clips_per_10_min": _clips_per_10_min(net, folder),
+            "clips_per_10_min": _clips_per_10_min(network, folder),
             "limit": _limit(sparse, inputs[0], repeats),
         }
     return figures
@@ -216,9 +216,9 @@ def _all_cores(executor: Executor, inputs: list[np.ndarray], repeats: int) -> fl
     return sum(clip.shape[1] for clip in inputs) / _best(run, repeats)
 
 
-def _clips_per_10_min(net: Path, folder: Path) -> float:
+def _clips_per_10_min(network: Path, folder: Path) -> float:
     """Clips read, encoded, executed, decoded and scored by SI-SNR in 10 minutes on all cores."""
-    subject = load_subject(net)
+    subject = load_subject(network)
     pairs, _ = pair_clips(folder / "noisy", folder / "clean")
     evaluate([subject], pairs[:1], None, ResultLog(folder / "warm-up.log"))
     _forget_cached_files([file for pair in pairs for file in (pair.noisy, pair.clean)])
@@ -380,9 +380,14 @@ def _report(figures: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="spandex bench inference", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="spandex bench inference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--net", type=Path, help="network file (default: the published one, from mirror or network)")
+    parser.add_argument(
+        "--network", type=Path, help="network file (default: the published one, from mirror or network)"
+    )
     parser.add_argument(
         "--audio", type=Path, help="WAV, FLAC or OGG file or folder (default: mixtures of the mirror's, or synthetic)"
     )
@@ -394,7 +399,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stock-steps", type=int, default=150)
     parser.add_argument("--lava-steps", type=int, default=2000, help="with the faster models")
     parser.add_argument("--repeats", type=int, default=5, help="the best counts")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = vars(parser.parse_args(argv))
     out = arguments.pop("json")
     arguments["mirror"] = arguments["mirror"] or mirror_in_use(Path(__file__).parents[1] / "params.yaml")

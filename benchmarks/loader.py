@@ -102,13 +102,16 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="spandex bench loader", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="spandex bench loader",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--shapes", default="8x5.9,4x30", help="batch x seconds of a segment, separated by commas")
     parser.add_argument("--clips", type=int, default=24, help="of 30 s")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="threads that load")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     figures = measure(arguments.shapes, arguments.clips, arguments.repeats, arguments.workers)
     for shape in arguments.shapes.split(","):

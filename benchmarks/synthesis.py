@@ -30,10 +30,13 @@ def measure(clips: int = 40) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="spandex bench synthesis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="spandex bench synthesis",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--clips", type=int, default=40)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     figures = measure(arguments.clips)
     print(f"corpus: {figures['corpus_times_real_time']:.0f} times real time on one core")

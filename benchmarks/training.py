@@ -177,7 +177,10 @@ def shape(text: str) -> tuple[int, int]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="spandex bench training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="spandex bench training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--batch", type=int, default=4, help="clips of a step")
     parser.add_argument("--seconds", type=int, default=30, help="length of a clip")
@@ -187,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--shapes", type=shape, nargs="*", default=(), metavar="BxS", help="also time SPANDEX on B clips of S s"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     figures = measure(**{name: value for name, value in vars(arguments).items() if name != "json"})
     print(

@@ -47,7 +47,7 @@ SMALL = "train.segment_s=0.5 data.clips.test=1 data.clip_s=1 data.clips.train=1 
 SCORES = ("out.json", "out.json.partial", ".shards")  # what EVALUATE may change
 CORPUS, CLIPS = "data/synthetic/corpus/manifest.csv", "data/synthetic/train/clips.json"
 MIX = f"synthesize --manifest {CORPUS} --split train --output {CLIPS}"
-EVALUATE = "evaluate --no-mos --workers 1 --noisy noisy --clean clean --json out.json --net network.net"
+EVALUATE = "evaluate --no-mos --workers 1 --noisy noisy --clean clean --json out.json network.net"
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ SUBJECTS = (
         (_hdf5, _hdf5, mutations.bytes_),
         (
             "info network.net",
-            "info network.net --json --sparsity-map dense",
+            "info network.net --json - --sparsity-map dense",
             "run network.net --input X.npy --output out",
-            "denoise noisy/1.wav out --net network.net",
-            "denoise noisy out --net network.net --backend torch --workers 1",
-            "prune --net network.net --target 0.5 --output out",
-            f"train --net network.net --output out {BRIEF}",
+            "denoise noisy/1.wav out --network network.net",
+            "denoise noisy out --network network.net --backend torch --workers 1",
+            "prune --network network.net --target 0.5 --output out",
+            f"train --network network.net --output out {BRIEF}",
             EVALUATE,
             f"{EVALUATE} --float",
         ),
@@ -96,10 +96,10 @@ SUBJECTS = (
         "network.pt",
         (mutations.state_dict, mutations.state_dict, mutations.bytes_),
         (
-            "denoise noisy/1.wav out --net network.pt --backend torch",
-            "prune --net network.pt --target 0.5 --output out",
-            "prune --net network.pt --target 0.5 --neurons --output out",
-            f"train --net network.pt --output out {BRIEF}",
+            "denoise noisy/1.wav out --network network.pt --backend torch",
+            "prune --network network.pt --target 0.5 --output out",
+            "prune --network network.pt --neurons 0.5 --output out",
+            f"train --network network.pt --output out {BRIEF}",
             "--set model.hidden=4 export --float-network network.pt --output out",
         ),
     ),
@@ -109,8 +109,8 @@ SUBJECTS = (
             f"{form}/{folder}/1.{form}",
             (mutations.bytes_,),
             (
-                *((f"denoise {form}/{folder}/1.{form} out.{form} --net network.net",) * 2),
-                f"denoise {form}/{folder} out --net network.net --workers 1",
+                *((f"denoise {form}/{folder}/1.{form} out.{form} --network network.net",) * 2),
+                f"denoise {form}/{folder} out --network network.net --workers 1",
                 f"{EVALUATE} --noisy {form}/noisy --clean {form}/clean",
                 f"train --output out {BRIEF} --data {form}",
             ),

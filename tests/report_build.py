@@ -71,7 +71,7 @@ def small_build(
             names=[network.name],
             mos=False,
             with_float=True,
-            float_nets=[trained / "network.pt"],
+            float_networks=[trained / "network.pt"],
             workers=1,
             hop=16,
             params=params,

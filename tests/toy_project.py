@@ -138,7 +138,7 @@ def commit(project: Path, message: str) -> str:
 
 
 def make_command(*assignments: str, target: str = "rebuild") -> list[str]:
-    return ["make", "--old-file=setup", "CORES=2", target, *assignments]
+    return ["make", "--old-file=setup", "WORKERS=2", target, *assignments]
 
 
 def make(project: Path, *assignments: str, target: str = "rebuild") -> subprocess.CompletedProcess:

@@ -110,7 +110,7 @@ def test_info_counts_the_published_parameters(mirror):
         ("baseline", 596_961, 384_498 / 525_312),
     ):
         path = mirror / "ndns" / name / "network.net"
-        result = spandex("info", path, "--json")
+        result = spandex("info", path, "--json", "-")
         found = json.loads(result.stdout)
         assert found["parameters"] == found["nonzero_weights"] + found["nonzero_delays"] == parameters
         assert found["deployed_sparsity"] == pytest.approx(1 - density)
@@ -132,7 +132,7 @@ def recording(mirror, tmp_path_factory):
 def test_denoised_file_is_that_of_the_denoiser(mirror, recording, tmp_path):
     path = mirror / "ndns/prune50/network.net"
     samples, _ = soundfile.read(recording / "noisy.wav", dtype="int16")
-    result = spandex("denoise", recording / "noisy.wav", tmp_path / "out.wav", "--net", path)
+    result = spandex("denoise", recording / "noisy.wav", tmp_path / "out.wav", "--network", path)
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
     with pytest.warns(UserWarning, match="clamped"):
         expected = to_int16(denoiser(path).denoise(from_int16(samples)))
@@ -142,10 +142,10 @@ def test_denoised_file_is_that_of_the_denoiser(mirror, recording, tmp_path):
 @pytest.mark.slow
 def test_stream_in_a_shell_pipe(mirror, recording, tmp_path):
     net = mirror / "ndns/prune50/network.net"
-    stream = f'cat {{}} | "{sys.executable}" -c "{SPANDEX}" denoise --stream --net "{net}"'
+    stream = f'cat {{}} | "{sys.executable}" -c "{SPANDEX}" denoise --stream --network "{net}"'
     command = f"set -o pipefail; {stream.format('noisy.raw')}"
     done = subprocess.run(["bash", "-c", command], cwd=recording, capture_output=True)
-    spandex("denoise", recording / "noisy.wav", tmp_path / "out.wav", "--net", net)
+    spandex("denoise", recording / "noisy.wav", tmp_path / "out.wav", "--network", net)
     out = np.frombuffer(done.stdout, np.int16)
     assert len(out) == 32_000 + 512
     np.testing.assert_array_equal(out[512:], soundfile.read(tmp_path / "out.wav", dtype="int16")[0])

@@ -51,7 +51,7 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     proxies = {f"{scheme}_proxy": UNREACHABLE for scheme in ("http", "https")} | {"no_proxy": "127.0.0.1,localhost"}
     path = f"{folder / '.venv/bin'}:{kept['PATH']}"
-    ours = {"PATH": path, "PYTHONPATH": str(folder / "src"), "CORES": "2", "DVC_NO_ANALYTICS": "1"}
+    ours = {"PATH": path, "PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "1"}
     return kept | proxies | ours | servers
 
 

@@ -16,9 +16,11 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+from typer.main import get_command
 
 from commands import refusal, spandex
 from denoising import N_FFT, noisy_pair, small_network
+from spandex.cli.application import Panel
 from spandex.cli.commands import app
 from spandex.data.audio import to_int16
 from spandex.deploy import Executor
@@ -83,7 +85,7 @@ def test_examples_of_the_help_run_as_typed(folder, command, count):
         "info": [],
         "run": ["Y.npy"],
         "denoise": ["denoised.wav", "denoised/2.wav"],
-        "evaluate": ["a.json", "b.json", "c.json"],
+        "evaluate": ["a.json", "b.json"],
     }
     assert all(Path(output).is_file() for output in outputs[command])
 
@@ -119,14 +121,14 @@ def test_light_commands_do_not_wait_for_heavy_imports(modules, heavy):
     [
         ("nosuch", "spandex: No such command 'nosuch'; see spandex --help"),
         ("--nosuch", "spandex: No such option: --nosuch; see spandex --help"),
-        ("info", "spandex info: Missing argument 'NET'; see spandex info --help"),
+        ("info", "spandex info: Missing argument 'NETWORK'; see spandex info --help"),
         ("info a.net --nosuch", "spandex info: No such option: --nosuch; see spandex info --help"),
         ("run a.net --output Y.npy", "spandex run: Missing option '--input'; see spandex run --help"),
         ("run a.net --input X.npy --output Y.npy --backend torch", "'torch' is not one of 'events', 'lava'"),
-        ("denoise a.wav --net a.net", "IN and OUT are needed, or --stream; see spandex denoise --help"),
-        ("denoise a.wav b.wav --net a.net --stream", "--stream reads standard input"),
-        ("denoise --stream --backend lava --net a.net", "uses the backend events"),
-        ("denoise a.wav b.wav --net a.net --workers 0", "'--workers'"),
+        ("denoise a.wav --network a.net", "IN and OUT are needed, or --stream; see spandex denoise --help"),
+        ("denoise a.wav b.wav --network a.net --stream", "--stream reads standard input"),
+        ("denoise --stream --backend lava --network a.net", "uses the backend events"),
+        ("denoise a.wav b.wav --network a.net --workers 0", "'--workers'"),
         ("evaluate a.net --noisy a --clean b", "Missing option '--json'"),
         ("bench nosuch", "'nosuch' is not one of 'inference'"),
     ],
@@ -135,8 +137,17 @@ def test_wrong_usage_is_one_line(arguments, expected):
     assert expected in refusal(*arguments.split(), status=2)
 
 
+def test_commands_are_grouped_by_who_uses_them():
+    commands = list(get_command(app).commands)
+    assert (commands[0], commands[-1]) == ("info", "companion-report")
+    shown = spandex("--help").stdout
+    titles = [shown.index(f" {panel} ") for panel in Panel]
+    assert titles == sorted(titles)
+    assert shown.index(" prune ") < shown.index(" rebuild ") < shown.index(" sync-runs ") < shown.index(" corpus ")
+
+
 def test_info_prints_json_alone_and_one_warning(long_delays):
-    result = spandex("info", long_delays, "--json")
+    result = spandex("info", long_delays, "--json", "-")
     assert result.exit_code == 0
     assert json.loads(result.stdout).keys() >= TOTALS
     assert result.stderr == f"warning: {long_delays}: 3 delays above 62 steps, up to 70, clamped to 62\n"
@@ -146,7 +157,7 @@ def test_info_prints_json_alone_and_one_warning(long_delays):
 def test_clamped_delays_are_warned_of_once(tmp_path, long_delays, backend):
     noisy, _ = noisy_pair(1)
     soundfile.write(tmp_path / "a.wav", noisy[:40], 16_000)
-    result = spandex("denoise", tmp_path / "a.wav", tmp_path / "b.wav", "--net", long_delays, "--backend", backend)
+    result = spandex("denoise", tmp_path / "a.wav", tmp_path / "b.wav", "--network", long_delays, "--backend", backend)
     assert result.exit_code == 0
     assert result.stderr == f"warning: {long_delays}: 3 delays above 62 steps, up to 70, clamped to 62\n"
 
@@ -172,7 +183,7 @@ def test_broken_network_is_named(folder, command, content):
         "denoise": ["noisy.wav", "out.wav"],
         "evaluate": ["--noisy", "noisy", "--clean", "clean", "--json", "out.json", "--no-mos"],
     }[command]
-    net = ["--net", "bad.net"] if command in ("denoise", "evaluate") else ["bad.net"]
+    net = ["--network", "bad.net"] if command == "denoise" else ["bad.net"]
     before = sorted(folder.rglob("*"))
     assert refusal(command, *net, *more).startswith(f"spandex {command}: bad.net: not a whole HDF5 file")
     net[-1] = "nosuch.net"
@@ -289,7 +300,7 @@ def test_missing_inputs_and_unusable_outputs_are_named(folder, network):
     for path in ("recordings", "noisy.wav/Y.npy", "noisy.wav/deeper/Y.npy"):
         line = refusal("run", network, "--input", "X.npy", "--output", path)
         assert line.startswith(f"spandex run: {path}: cannot be written")
-    line = refusal("denoise", "noisy.wav", "X.npy/out.wav", "--net", network)
+    line = refusal("denoise", "noisy.wav", "X.npy/out.wav", "--network", network)
     assert line.startswith("spandex denoise: X.npy/out.wav: cannot be written")
     assert sorted(folder.rglob("*")) == before
 
@@ -305,7 +316,7 @@ def test_wrong_sparsity_maps_are_one_line(folder, network):
 def test_a_broken_file_fails_the_folder_and_the_others_are_done(folder, network, backend):
     Path("recordings/1.5.wav").write_bytes(Path("noisy.wav").read_bytes()[:30])
     soundfile.write("recordings/3.flac", np.tile(noisy_pair(3, 441)[0], (2, 1)).T, 44_100)
-    result = spandex("denoise", "recordings", "out", "--net", network, "--backend", backend)
+    result = spandex("denoise", "recordings", "out", "--network", network, "--backend", backend)
     assert (result.exit_code, result.stdout) == (1, "")
     broken, summary = result.stderr.splitlines()
     assert broken.startswith("recordings/1.5.wav: ")
@@ -336,9 +347,9 @@ def through_pipes(monkeypatch, raw, *arguments, listening=True):
 
 
 def test_stream_is_the_denoised_file_one_frame_late(folder, network, monkeypatch):
-    spandex("denoise", "noisy.wav", "denoised.wav", "--net", network)
+    spandex("denoise", "noisy.wav", "denoised.wav", "--network", network)
     samples, _ = soundfile.read("noisy.wav", dtype="int16")
-    status, out, errors = through_pipes(monkeypatch, samples.tobytes(), "denoise", "--stream", "--net", network)
+    status, out, errors = through_pipes(monkeypatch, samples.tobytes(), "denoise", "--stream", "--network", network)
     assert status == 0
     denoised = np.frombuffer(out, np.int16)
     assert len(denoised) == len(samples) + N_FFT
@@ -349,14 +360,14 @@ def test_stream_is_the_denoised_file_one_frame_late(folder, network, monkeypatch
 
 @pytest.mark.parametrize(("raw", "reason"), [(b"", "empty"), (b"\0" * 5, "ends within a sample")])
 def test_stream_of_no_whole_samples_fails(network, monkeypatch, raw, reason):
-    status, _, errors = through_pipes(monkeypatch, raw, "denoise", "--stream", "--net", network)
+    status, _, errors = through_pipes(monkeypatch, raw, "denoise", "--stream", "--network", network)
     (line,) = errors.splitlines()
     assert (status, line.startswith(f"spandex denoise: standard input: {reason}")) == (1, True)
 
 
 def test_stream_ends_in_peace_when_nobody_listens(network, monkeypatch):
     raw = bytes(4000)
-    status, _, errors = through_pipes(monkeypatch, raw, "denoise", "--stream", "--net", network, listening=False)
+    status, _, errors = through_pipes(monkeypatch, raw, "denoise", "--stream", "--network", network, listening=False)
     (line,) = errors.splitlines()
     assert (status, "real-time factor" in line) == (0, True)
 
@@ -368,15 +379,22 @@ def test_stream_needs_both_ends(network, monkeypatch, capsys, closed):
         denoise_stream(network)
 
 
-def test_networks_to_evaluate_may_follow_one_option_or_several(folder):
+def test_evaluate_takes_networks_anywhere_and_prints_json_alone_on_request(folder):
     common = ("--noisy", "noisy", "--clean", "clean", "--no-mos", "--json")
-    typed = (("--net", "a.net", "b.net"), ("--net", "a.net", "--net", "b.net"))
-    for number, nets in enumerate(typed):
-        assert spandex("evaluate", *nets, *common, f"{number}.json").exit_code == 0
-    first, second = (json.loads(Path(f"{number}.json").read_text()) for number in range(2))
+    assert spandex("evaluate", "a.net", *common, "a.json", "b.net").exit_code == 0
+    printed = spandex("evaluate", "a.net", "b.net", *common, "-")
+    assert printed.exit_code == 0 and not Path("-").exists()
+    first, second = json.loads(Path("a.json").read_text()), json.loads(printed.stdout)
     assert first["networks"].keys() == {"a", "b"}
     assert first["networks"] == second["networks"]
     assert first["clips"] == 2
+
+
+def test_evaluate_prints_the_json_of_what_it_could_score(folder, network):
+    Path("noisy/broken.wav").write_bytes(b"")
+    printed = spandex("evaluate", network, "--noisy", "noisy", "--clean", "clean", "--no-mos", "--json", "-")
+    assert printed.exit_code == 1 and "1 file failed; noisy/broken.wav" in printed.stderr
+    assert json.loads(printed.stdout)["clips"] == 2
 
 
 def test_what_the_system_refuses_is_one_line(folder, network):
@@ -392,6 +410,10 @@ def test_benchmarks_are_those_of_the_current_directory(folder):
     Path("benchmarks/inference.py").write_text("def main(argv):\n    print(argv)\n")
     result = spandex("bench", "inference", "--clips", "3", "--json", "out.json")
     assert (result.exit_code, result.stdout) == (0, "['--clips', '3', '--json', 'out.json']\n")
+    write = "def main(argv):\n    print(argv)\n    open(argv[-1], 'w').write('{}')\n"
+    Path("benchmarks/inference.py").write_text(write)
+    result = spandex("bench", "inference", "--json", "-")
+    assert (result.exit_code, result.stdout) == (0, "{}")
 
 
 @pytest.mark.parametrize(

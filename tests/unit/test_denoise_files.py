@@ -147,7 +147,7 @@ print(*sorted({"torch", "lava"} & set(sys.modules)))
 def measured(source, network, backend):
     """Peak memory in MiB of a process that denoises a file, and which of torch and Lava it has loaded."""
     target = source.with_name("denoised.wav")
-    command = [sys.executable, "-W", "ignore", "-c", MEASURED, "denoise", source, target, "--net", network]
+    command = [sys.executable, "-W", "ignore", "-c", MEASURED, "denoise", source, target, "--network", network]
     done = subprocess.run([*command, "--backend", backend], capture_output=True, text=True, check=True)
     assert soundfile.info(target).frames == soundfile.info(source).frames
     *_, peak, loaded = done.stdout.split("\n")[:-1]
@@ -296,7 +296,9 @@ def test_names_that_are_no_text_are_files_like_others(tmp_path, transparent, cap
     denoise(tmp_path / "in", tmp_path / "out", transparent)
     assert (tmp_path / "out" / name).is_file()
     (tmp_path / "in" / name).write_bytes(b"no audio")
-    assert "1 of 1 files failed" in refusal("denoise", tmp_path / "in", tmp_path / "new", "--net", transparent, lines=2)
+    assert "1 of 1 files failed" in refusal(
+        "denoise", tmp_path / "in", tmp_path / "new", "--network", transparent, lines=2
+    )
 
 
 def _written(path: Path) -> Path:

@@ -115,7 +115,7 @@ def test_float_weights_come_from_the_state_dict_where_one_is_given(nets, clips, 
         network.blocks[3].synapse.weight *= 0.5
     save_state(network, tmp_path / "network.pt")
     results = (
-        evaluated(nets[1:], clips, tmp_path / "scores.json", with_float=True, float_nets=states)[0]
+        evaluated(nets[1:], clips, tmp_path / "scores.json", with_float=True, float_networks=states)[0]
         for states in (None, [tmp_path / "network.pt"])
     )
     own, given = (result["networks"]["strong"] for result in results)
@@ -135,7 +135,7 @@ def test_operations_are_named_by_the_weights_that_were_counted(nets, clips, tmp_
     save_state(network, tmp_path / "network.pt")
     alone, quantised, counted = (
         evaluated(nets[1:], clips, tmp_path / "scores.json", **options)[0]["networks"]["strong"]
-        for options in ({}, {"with_float": True}, {"with_float": True, "float_nets": [tmp_path / "network.pt"]})
+        for options in ({}, {"with_float": True}, {"with_float": True, "float_networks": [tmp_path / "network.pt"]})
     )
     for cost in COSTS:
         assert len({scores[f"deployed_{cost}"] for scores in (alone, quantised, counted)}) == 1

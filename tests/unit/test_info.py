@@ -33,8 +33,9 @@ def printed(capsys, *args, **options):
     return capsys.readouterr().out
 
 
-def test_json_holds_the_numbers_of_a_small_network(path, capsys):
-    found = json.loads(printed(capsys, path, as_json=True))
+def test_json_holds_the_numbers_of_a_small_network(path, tmp_path, capsys):
+    assert printed(capsys, path, tmp_path / "info.json") == printed(capsys, path)
+    found = json.loads((tmp_path / "info.json").read_text())
     # 8 bits for each of 3 weights, 6 for 3 delays of at most 62; 7 for each of 3 weights of 128
     size_kb = (3 * 8 + 3 * 6 + 3 * 7) / 8 / 1024
     totals = {"nonzero_weights": 6, "nonzero_delays": 3, "parameters": 9, "size_kb": size_kb, "deployed_sparsity": 0.4}
@@ -175,8 +176,7 @@ def put(path, **content):
 )
 def test_layer_that_nothing_runs_is_shown_with_the_reason(path, capsys, content, shown, reason):
     put(path, **content)
-    info(path, as_json=True)
-    found = json.loads(capsys.readouterr().out)
+    found = describe(path)
     layer = found["layers"][1]
     assert {key: layer[key] for key in shown} == shown
     assert layer["netx"] == layer["executor"] and reason in layer["netx"]

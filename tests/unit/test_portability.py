@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = [*sorted(REPOSITORY.glob("tools/*[!.py]")), REPOSITORY / ".ci/run", *REPOSITORY.glob("workflow/envs/*.sh")]
 RULES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 MAKEFILE = REPOSITORY / "Makefile"
-INSTALLED = ["--old-file=setup", "CORES=3"]
+INSTALLED = ["--old-file=setup", "WORKERS=3"]
 
 TOOLS = {  # in macOS they are missing, or mean something else
     r"\b(nproc|realpath|tac|seq|timeout|sha256sum|md5sum|shuf|numfmt|stdbuf|setsid|flock)\b": "nproc --all",
@@ -112,7 +112,14 @@ def test_makefile_hands_on_what_is_typed(checkout):
     lines = make(checkout, *INSTALLED, "rebuild", *typed)
     told = '|profile=mini train.lr=0.1 report.team="x y"|/a "b" (c) & é'
     here = str(checkout / ".venv/bin/spandex")
-    assert lines == [f"rebuild --cores 3 --executor default{told}", here, f"record{told}", here, f"summary{told}", here]
+    assert lines == [
+        f"rebuild --workers 3 --executor default{told}",
+        here,
+        f"record{told}",
+        here,
+        f"summary{told}",
+        here,
+    ]
 
 
 @pytest.mark.parametrize("target", ["rebuild", "ablation", "companions"])
@@ -132,9 +139,11 @@ def test_what_is_finished_is_recorded_and_shown_whatever_fails(checkout, target,
     ("typed", "message"),
     [
         (["PROFILE=mini", "PROFILE=dns4"], "PROFILE is set twice"),
-        (["SET=seed=1", "CORES=1", "SET=seed=2"], "SET is set twice"),
+        (["SET=seed=1", "WORKERS=1", "SET=seed=2"], "SET is set twice"),
         (["SPANDEX_SET=seed=2"], "SPANDEX_SET: for make that is SET="),
         (["SPANDEX_MIRROR=/m"], "SPANDEX_MIRROR: for make that is MIRROR="),
+        (["CORES=2"], "CORES: for make that is WORKERS="),
+        (["PROFILE=embedded"], "PROFILE=embedded: that profile is PROFILE=synthetic"),
         (["PROFIL=mini"], "PROFIL: make knows PROFILE MIRROR SET"),
     ],
 )

@@ -54,7 +54,7 @@ def hard_link(target: str) -> Callable[[Path], None]:
     return lambda path: path.hardlink_to(target)
 
 
-EVALUATE = "evaluate --noisy noisy --clean clean --no-mos --net network.net"
+EVALUATE = "evaluate network.net --noisy noisy --clean clean --no-mos"
 TRAIN = "--data noisy --validation noisy --epochs 1"
 OWN_INPUT = [
     Case("run network.net --input X.npy --output X.npy", f"X.npy: is input and {OVERWRITTEN}"),
@@ -63,20 +63,24 @@ OWN_INPUT = [
     Case("run network.net --input X.npy --output Y.npy", "Y.npy: is input, X.npy,", {"Y.npy": hard_link("X.npy")}),
     Case("run network.net --input X.npy --output network.net", "network.net: is input"),
     Case(
-        "denoise noisy/1.wav a.wav --net network.net", "a.wav: is input, noisy/1.wav,", {"a.wav": link("noisy/1.wav")}
+        "denoise noisy/1.wav a.wav --network network.net",
+        "a.wav: is input, noisy/1.wav,",
+        {"a.wav": link("noisy/1.wav")},
     ),
-    Case("denoise noisy/1.wav a.wav --net a.wav", "a.wav: is input", {"a.wav": b"a network"}),
-    Case("denoise noisy out --net network.net", "out: lies within the input noisy", {"out": link("noisy")}),
+    Case("denoise noisy/1.wav a.wav --network a.wav", "a.wav: is input", {"a.wav": b"a network"}),
+    Case("denoise noisy out --network network.net", "out: lies within the input noisy", {"out": link("noisy")}),
     Case(f"{EVALUATE} --json network.net", "network.net: is input"),
     Case(f"{EVALUATE} --json noisy/1.wav", "noisy/1.wav: is input"),
     Case(f"{EVALUATE} --json a.json", "a.json: is input, clean/2.wav,", {"a.json": link("clean/2.wav")}),
     Case(f"{EVALUATE} --json a.json --inputs a.json", "a.json: is input", {"a.json": b"{}"}),
-    Case(f"{EVALUATE} --json network.pt --float-net network.pt", "network.pt: is input"),
+    Case(f"{EVALUATE} --json network.pt --float-network network.pt", "network.pt: is input"),
     Case("export --float-network network.pt --output network.pt", "network.pt: is input"),
-    Case("prune --net network.pt --target 0.5 --output .", "network.pt: is input"),
-    Case("prune --net network.net --target 0.5 --output noisy/..", "network.net: is input, network.net,"),
-    Case(f"prune --net network.pt --target 0.5 --output . {TRAIN}", "network.pt: is input"),
-    Case(f"train --net network.pt --output out {TRAIN}", "out/network.pt: is input, network.pt,", {"out": link(".")}),
+    Case("prune --network network.pt --target 0.5 --output .", "network.pt: is input"),
+    Case("prune --network network.net --target 0.5 --output noisy/..", "network.net: is input, network.net,"),
+    Case(f"prune --network network.pt --target 0.5 --output . {TRAIN}", "network.pt: is input"),
+    Case(
+        f"train --network network.pt --output out {TRAIN}", "out/network.pt: is input, network.pt,", {"out": link(".")}
+    ),
 ]
 
 
@@ -93,7 +97,7 @@ def weights(value: float) -> Callable[[Path], None]:
 
 NOT_FINITE = [
     Case(
-        f"{command} --net bad.pt{more}",
+        f"{command} --network bad.pt{more}",
         f"bad.pt: blocks.2.synapse.weight holds {value} in 1 of 16 places",
         {"bad.pt": weights(value)},
     )
@@ -136,7 +140,7 @@ SILENT = [
 ]
 SILENT += [
     Case(
-        "evaluate --net network.net --no-mos --json a.json --noisy a/noisy --clean a/clean",
+        "evaluate network.net --no-mos --json a.json --noisy a/noisy --clean a/clean",
         "a/clean/clean_fileid_1.wav: silent (nothing above -80 dBFS)",
         {"a": clips(amplitude)},
         leaves=("a.json",),
@@ -151,7 +155,7 @@ STATE_DICT = [
     for command in (
         "info network.pt",
         "run network.pt --input X.npy --output Y.npy",
-        "denoise noisy out --net network.pt",
+        "denoise noisy out --network network.pt",
         f"{EVALUATE.replace('network.net', 'network.pt')} --json a.json",
     )
 ]
@@ -214,7 +218,7 @@ BUILDS = [
     Case("--set model.pretrained=nix rebuild", "model.pretrained: 'nix' is neither a state dict's file nor one of"),
     Case("--set model.factory=nix:nix rebuild", "model.factory: "),
     Case("--set threads=100000 rebuild", "threads: Input should be less than or equal to 1024, got 100000"),
-    Case("rebuild --cores 100000", "'--cores': Input should be less than or equal to 1024", status=2),
+    Case("rebuild --workers 100000", "'--workers': Input should be less than or equal to 1024", status=2),
     Case(
         f"train --output out --threads 100000 {TRAIN}",
         "'--threads': Input should be less than or equal to 1024",
@@ -258,7 +262,52 @@ NO_EVALUATION = [
         b' "clean": {"per_clip": [{"digest": "a"}]}}',
     )
 ]
-CASES = [*OWN_INPUT, *NOT_FINITE, *SILENT, *STATE_DICT, *NAMES, *NO_EVALUATION, *LAYERS, *BUILDS, *MIRRORS]
+OLD_FORMS = [
+    Case(command, f"; it is {now}; see ", status=2)
+    for command, now in (
+        ("info --net network.net", "NETWORK without an option"),
+        ("run --net network.net --input X.npy --output Y.npy", "NETWORK without an option"),
+        ("evaluate --net network.net --noisy noisy --clean clean --json a.json", "NETWORK without an option"),
+        (f"{EVALUATE} --json a.json --float-net network.pt", "--float-network"),
+        ("denoise noisy out --net network.net", "--network"),
+        ("denoise noisy out --net=network.net", "--network"),
+        (f"train --net network.pt --output out {TRAIN}", "--network"),
+        ("prune --net network.pt --target 0.5 --output out", "--network"),
+        ("sparsify --start network.pt", "--network"),
+        ("bench inference --net network.net", "--network"),
+        ("info network.net --json", "--json PATH, with - for standard output"),
+        ("info network.net --json --sparsity-map auto", "--json PATH, with - for standard output"),
+        ("info network.net --json --sparsity-map=auto", "--json PATH, with - for standard output"),
+        ("rebuild --cores 2", "--workers"),
+        ("reproduce HEAD --cores 2", "--workers"),
+        ("bench cost --cores 16", "--workers"),
+        ("prune --network network.pt --output out --target 0.5 --neurons", "--neurons FRACTION"),
+        (f"prune --network network.pt --output out --target 0.5 --neurons {TRAIN}", "--neurons FRACTION"),
+    )
+]
+OLD_FORMS += [
+    Case("--set profile=embedded rebuild", "profile: 'embedded' is not one of synthetic, mini, dns4"),
+    Case("--set data.source=embedded rebuild", "data.source: Input should be 'synthetic', 'mini' or 'dns4'"),
+]
+JSON = [
+    Case("info network.net --json network.net", "network.net: is input"),
+    Case(f"{EVALUATE} --json - --shard 1-of-2", "--shard needs the --json PATH", status=2),
+    Case("prune --network network.pt --output out", "--target TARGET or --neurons FRACTION", status=2),
+    Case("prune --network network.pt --output out --target 0.5 --neurons 0.5", "one of them", status=2),
+]
+CASES = [
+    *OLD_FORMS,
+    *JSON,
+    *OWN_INPUT,
+    *NOT_FINITE,
+    *SILENT,
+    *STATE_DICT,
+    *NAMES,
+    *NO_EVALUATION,
+    *LAYERS,
+    *BUILDS,
+    *MIRRORS,
+]
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def test_network_of_a_factory_is_trained_and_exported(tmp_path, data):
 def test_pruning_while_fine_tuning_reaches_the_target_exactly(tmp_path, data, network):
     output = tmp_path / "pruned"
     rules = ["--target", 0.75, "--schedule", "iterative", "--rounds", 2, "--epochs", 3, "--pruning-epochs", 2]
-    done = spandex("prune", "--net", network, *rules, *data, "--output", output, *SHORT)
+    done = spandex("prune", "--network", network, *rules, *data, "--output", output, *SHORT)
     assert done.exit_code == 0, done.output
     weights = [block.synapse.weight for block in load_network(output / "network.pt").blocks[1:]]
     total = sum(weight.numel() for weight in weights)
@@ -69,7 +69,7 @@ def test_pruning_while_fine_tuning_reaches_the_target_exactly(tmp_path, data, ne
 
 
 def test_pruning_without_clips_keeps_the_largest_weights(tmp_path, network):
-    done = spandex("prune", "--net", network, "--target", 0.5, "--scope", "layer", "--output", tmp_path / "pruned")
+    done = spandex("prune", "--network", network, "--target", 0.5, "--scope", "layer", "--output", tmp_path / "pruned")
     assert done.exit_code == 0, done.output
     before, after = load_network(network), load_network(tmp_path / "pruned/network.pt")
     for old, new in zip(before.blocks[1:], after.blocks[1:], strict=True):
@@ -82,22 +82,22 @@ def test_pruning_without_clips_keeps_the_largest_weights(tmp_path, network):
 
 def test_training_a_pruned_network_warns_that_its_zeros_will_not_stay(tmp_path, data, network):
     pruned, trained = tmp_path / "pruned", tmp_path / "trained"
-    assert spandex("prune", "--net", network, "--target", 0.5, "--output", pruned).exit_code == 0
+    assert spandex("prune", "--network", network, "--target", 0.5, "--output", pruned).exit_code == 0
     for net, warned in ((pruned / "network.pt", True), (network, False)):
-        done = spandex("train", "--net", net, *data, "--output", trained, "--epochs", 1, *SHORT)
+        done = spandex("train", "--network", net, *data, "--output", trained, "--epochs", 1, *SHORT)
         assert done.exit_code == 0, done.output
         assert ("50.0% of the weights are zero, and training gives them values again" in done.stderr) == warned
 
 
 def test_pruned_neurons_leave_the_exported_network(tmp_path, data, network):
     output = tmp_path / "smaller"
-    rules = ["--neurons", "--target", 0.5, "--frequency", 1, "--epochs", 2, "--pruning-epochs", 1]
-    done = spandex("prune", "--net", network, *rules, *data, "--output", output, *SHORT)
+    rules = ["--neurons", 0.5, "--frequency", 1, "--epochs", 2, "--pruning-epochs", 1]
+    done = spandex("prune", "--network", network, *rules, *data, "--output", output, *SHORT)
     assert done.exit_code == 0, done.output
     shapes = [layer.weights.shape for layer in deployed_weights(output / "network.net")]
     assert shapes[0][1] == shapes[-1][0] == 257
     assert shapes[0][0] + shapes[1][0] == 12
-    again = spandex("prune", "--net", output / "network.pt", "--target", 0.5, "--output", tmp_path / "again")
+    again = spandex("prune", "--network", output / "network.pt", "--target", 0.5, "--output", tmp_path / "again")
     assert again.exit_code == 0, again.output
 
 
@@ -106,19 +106,19 @@ def test_pruned_neurons_leave_the_exported_network(tmp_path, data, network):
     [
         (["--target", 1.5], "1.5"),
         (["--target", -0.5], "-0.5"),
-        (["--target", 0.5, "--net", "missing.net"], "missing.net: no such file"),
+        (["--target", 0.5, "--network", "missing.net"], "missing.net: no such file"),
         (["--target", 0.5, "--factory", "own_network:missing"], "own_network has no callable missing"),
         (["--target", 0.5, "--factory", "own_network:two_layers", "--arguments", "[1"], "--arguments '[1'"),
         (["--target", 0.5, "--factory", "own_network:two_layers"], "does not fit the network"),
     ],
 )
 def test_what_cannot_be_pruned_is_one_line_and_leaves_nothing(tmp_path, network, options, reason):
-    assert reason in refusal("prune", "--net", network, *options, "--output", tmp_path / "pruned")
+    assert reason in refusal("prune", "--network", network, *options, "--output", tmp_path / "pruned")
     assert not (tmp_path / "pruned").exists()
 
 
 def test_clips_for_training_alone_are_refused(tmp_path, data, network):
-    command = ["prune", "--net", network, "--target", 0.5, "--output", tmp_path / "pruned"]
+    command = ["prune", "--network", network, "--target", 0.5, "--output", tmp_path / "pruned"]
     assert "--data and --validation go together" in refusal(*command, *data[:2], status=2)
     more = [*data, "--epochs", 1, "--pruning-epochs", 2]
     assert "2 pruning epochs are more than 1 epochs" in refusal(*command, *more)

@@ -83,7 +83,7 @@ def test_variables_and_code_are_those_of_the_command(server, tmp_path):
 def streaming(server, tmp_path) -> Iterator[subprocess.Popen]:
     """A command that waits for more at its standard input, having said something."""
     network = small_network(tmp_path / "network.net")
-    process = started(server, "denoise", "--stream", "--net", str(network))
+    process = started(server, "denoise", "--stream", "--network", str(network))
     process.stdin.write("\0" * 2 * N_FFT * 100)
     process.stdin.flush()
     assert process.stdout.read(1)

@@ -112,7 +112,7 @@ def evaluation_of(wildcards, input):
         return options.replace("--mos", "--no-mos")
     if PARAMS.origin(wildcards.model).file and PARAMS.model.factory is None:
         options = options.replace(" --pipeline", "")  # the file tells the shape of its float network
-    return f"{options} --float" + (f" --float-net {input.float_network}" if input.float_network else "")
+    return f"{options} --float" + (f" --float-network {input.float_network}" if input.float_network else "")
 
 
 def experiments_of(paper):

@@ -62,7 +62,7 @@ rule evaluate_network:
         scores=lambda wildcards: f"{REPORTS}/evaluate/{wildcards.model}.json",
         share="",
     shell:
-        "spandex --recipe={params.recipe:q} evaluate --net {input.network} --name {wildcards.model} --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
+        "spandex --recipe={params.recipe:q} evaluate {input.network} --name {wildcards.model} --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
         " --workers {threads} --json {params.scores} > {log} 2>&1"
 
 

@@ -29,7 +29,7 @@ rule fine_tune:
     input:
         train=f"{DATA}/train/clips.json",
         validation=f"{DATA}/validation/clips.json",
-        start=lambda wildcards: weights_of(PARAMS.network(wildcards.model).start),
+        network=lambda wildcards: weights_of(PARAMS.network(wildcards.model).start),
     output:
         network=f"{MODELS}/sparsified/{{model}}/network.pt",
         epochs=f"{MODELS}/sparsified/{{model}}/epochs.csv",
@@ -58,5 +58,5 @@ rule fine_tune:
             without=[*RUN_ONLY, "train.epochs"],
         ),
     shell:
-        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --start {input.start} --train {input.train}"
+        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --network {input.network} --train {input.train}"
         " --validation {input.validation} --run {params.run} --output {output.network} > {log} 2>&1"

@@ -8,11 +8,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from spandex import params as parameters
 from spandex.checkout import run_code_of
@@ -22,6 +23,36 @@ from spandex.files.usage import Usage
 from spandex.params import Params
 from spandex.pipeline.recipes import Record, Request
 from spandex.sparsify.methods import check
+
+RENAMED = {  # options as they were called or typed: what stands in their place, the first that a command knows
+    "--net": ("--network", "NETWORK without an option"),
+    "--float-net": ("--float-network",),
+    "--start": ("--network",),
+    "--cores": ("--workers",),
+    "--json": ("--json PATH, with - for standard output",),
+    "--neurons": ("--neurons FRACTION",),
+}
+
+
+class Panel(StrEnum):
+    """Who uses a command, in the order of ``--help``."""
+
+    OWN = "For networks of your own"
+    BUILDS = "Builds of this checkout"
+    RUNS = "Runs that builds logged"
+    STEPS = "Steps of a build, which the workflow calls"
+
+
+class Command(TyperCommand):
+    """A command whose errors tell whose they are."""
+
+    def parse_args(self, context: typer.Context, args: list[str]) -> list[str]:
+        """As the base class does it, which leaves the context out where an option lacks its value."""
+        try:
+            return super().parse_args(context, args)
+        except typer.TyperException as error:
+            error.ctx = getattr(error, "ctx", None) or context
+            raise
 
 
 class Commands(TyperGroup):
@@ -48,7 +79,7 @@ class Commands(TyperGroup):
             if not standalone_mode:
                 raise
             command = error.ctx.command_path if getattr(error, "ctx", None) else "spandex"
-            message = one_line(error.format_message()).removesuffix(".")
+            message = _message(error)
             print(f"{command}: {message}; see {command} --help", file=sys.stderr)
             status = error.exit_code
         except SpandexError as error:  # before or after a command, which says its own
@@ -59,6 +90,18 @@ class Commands(TyperGroup):
         if standalone_mode:
             sys.exit(status)
         return status
+
+
+def _message(error: typer.TyperException) -> str:
+    """One line, with the new form of an option that is typed as it was before."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    option = getattr(error, "option_name", None) or next(iter(getattr(parameter, "opts", ())), "")
+    known = [name for one in context.command.params for name in (*one.opts, one.metavar)] if context else []
+    now = next((name for name in RENAMED.get(option, ()) if name.split()[0] in known), None)
+    if now:
+        error.possibilities = None  # what click would suggest
+    message = one_line(error.format_message()).removesuffix(".")
+    return f"{message}; it is {now}" if now else message
 
 
 app = typer.Typer(name="spandex", cls=Commands, add_completion=False, pretty_exceptions_enable=False)
@@ -114,14 +157,14 @@ def params_of(context: typer.Context) -> Params:
     return context.meta["params"]
 
 
-def command(panel: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a subcommand, ``settings`` as typer takes them; an error that the user can cause is one line and exit
     status 1."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         name = function.__name__.rstrip("_").replace("_", "-")
 
-        @app.command(name, rich_help_panel=panel, **settings)
+        @app.command(name, cls=Command, rich_help_panel=panel, **settings)
         @functools.wraps(function)
         @stoppable(name)
         def run(*args, **kwargs) -> None:

@@ -6,14 +6,17 @@ from typing import Annotated
 import typer
 
 from spandex.cli import warm
-from spandex.cli.application import command, params_of
+from spandex.cli.application import Panel, command, params_of
 from spandex.errors import SpandexError
 from spandex.params import assignments
 from spandex.params.section import MOST_THREADS
 
-build = command("Builds")
+build = command(Panel.BUILDS)
 
 Context = typer.Context
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="Cores to work on at once; all if not given.")
+]
 
 
 @build
@@ -23,7 +26,7 @@ def rebuild(
         list[str] | None,
         typer.Argument(help="all, a phase (data, baseline, ...), a report by its name, companions, or a paper of it."),
     ] = None,
-    cores: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="All if not given.")] = None,
+    workers: Workers = None,
     executor: Annotated[
         str, typer.Option(help="What runs the jobs: a folder of workflow/profiles, default or slurm.")
     ] = "default",
@@ -42,7 +45,7 @@ def rebuild(
     reopen(Path("data", params.profile), Path("reports", params.profile))
     if executor == "default":
         warm.start()
-    build.run(files, cores, assignments(context.meta["overrides"]), executor)
+    build.run(files, workers, assignments(context.meta["overrides"]), executor)
 
 
 @build
@@ -107,7 +110,9 @@ def networks(context: Context) -> None:
         print("How long they would take is known once one of them has been made.")
 
 
-@command("Builds", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+@command(
+    Panel.BUILDS, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)
 def exp(context: Context) -> None:
     """Experiments: dvc exp with the same arguments, refused where it would discard results that are not committed.
 
@@ -126,12 +131,12 @@ def exp(context: Context) -> None:
 def reproduce(
     context: Context,
     revision: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag with a committed dvc.lock.")],
-    cores: Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="All if not given.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Rebuild a revision in a temporary clone; compare every number with what it recorded. Status 1 if one differs."""
     from spandex.pipeline.reproduce import reproduce
 
-    comparisons = reproduce(revision, cores)
+    comparisons = reproduce(revision, workers)
     for line in comparisons:
         verdict = "holds" if line.holds else "DIFFERS"
         recorded, rebuilt = ("missing" if value is None else f"{value:.5g}" for value in (line.recorded, line.rebuilt))

@@ -1,16 +1,20 @@
 """Commands for one's own networks: look at them, run them, denoise with them, judge them."""
 
+import contextlib
+import io
 import os
+import tempfile
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spandex.cli.application import command, params_of
+from spandex.cli.application import RENAMED, Panel, command, params_of
 from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
 
-network = command("Networks")
+own = command(Panel.OWN)
 
 
 class Backend(StrEnum):
@@ -33,7 +37,19 @@ class Benchmark(StrEnum):
     COST = "cost"
 
 
-Net = Annotated[Path, typer.Argument(metavar="NET", help="Network as lava-dl exports it (HDF5).")]
+def _json_path(path: Path | None) -> Path | None:
+    """Refuse an option that stands where a path is missing."""
+    if path is not None and path != STANDARD_OUTPUT and str(path).startswith("-"):
+        raise typer.BadParameter(f"{str(path)!r} is no path")
+    return path
+
+
+STANDARD_OUTPUT = Path("-")
+JSON_OPTION = typer.Option(
+    "--json", metavar="PATH", callback=_json_path, help="JSON file to write; - prints it, and nothing else."
+)
+Json = Annotated[Path | None, JSON_OPTION]
+Network = Annotated[Path, typer.Argument(metavar="NETWORK", help="Network as lava-dl exports it (HDF5).")]
 SparsityMap = Annotated[
     str,
     typer.Option(help="Which layers get sparse synapses: auto, sparse, dense, a list as 1,0,1, or pairs as 1:1,3:0."),
@@ -44,10 +60,10 @@ Workers = Annotated[
 DensityThreshold = Annotated[float, typer.Option(help="Largest density that the map auto makes sparse.")]
 
 
-@network
+@own
 def info(
-    net: Net,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    network: Network,
+    output: Json = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = DENSITY_THRESHOLD,
 ) -> None:
@@ -56,16 +72,17 @@ def info(
     \b
     Examples:
       spandex info network.net
-      spandex info network.net --json --sparsity-map 1,1,0
+      spandex info network.net --json - --sparsity-map 1,1,0
     """
     from spandex.steps import info as steps
 
-    steps.info(net, as_json, sparsity_map, density_threshold)
+    with _json_file(output) as file:
+        steps.info(network, file, sparsity_map, density_threshold)
 
 
-@network
+@own
 def run(
-    net: Net,
+    network: Network,
     inputs: Annotated[Path, typer.Option("--input", help="NumPy file, whole numbers (inputs, steps).")],
     output: Annotated[Path, typer.Option(help="NumPy file to write, int32 (outputs, steps).")],
     backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = ExactBackend.EVENTS,
@@ -86,12 +103,12 @@ def run(
     """
     from spandex.steps import run as steps
 
-    steps.run(net, inputs, output, backend.value, sparsity_map, density_threshold, input_message_bits)
+    steps.run(network, inputs, output, backend.value, sparsity_map, density_threshold, input_message_bits)
 
 
-@network
+@own
 def denoise(
-    net: Annotated[Path, typer.Option(help="Network as lava-dl exports it (HDF5).")],
+    network: Annotated[Path, typer.Option(help="Network as lava-dl exports it (HDF5).")],
     inputs: Annotated[Path | None, typer.Argument(metavar="IN", help="Audio file or folder of them.")] = None,
     output: Annotated[Path | None, typer.Argument(metavar="OUT", help="File or folder to write.")] = None,
     backend: Annotated[
@@ -108,10 +125,10 @@ def denoise(
 
     \b
     Examples:
-      spandex denoise noisy.wav denoised.wav --net network.net
-      spandex denoise recordings/ denoised/ --net network.net --backend torch
+      spandex denoise noisy.wav denoised.wav --network network.net
+      spandex denoise recordings/ denoised/ --network network.net --backend torch
       arecord -t raw -f S16_LE -r 16000 -c 1 |
-        spandex denoise --stream --net network.net |
+        spandex denoise --stream --network network.net |
         aplay -t raw -f S16_LE -r 16000 -c 1
     """
     from spandex.steps import denoise as steps
@@ -119,25 +136,26 @@ def denoise(
     if stream:
         if inputs is not None or backend is not Backend.EVENTS:
             raise typer.BadParameter("--stream reads standard input and uses the backend events")
-        steps.denoise_stream(net, sparsity_map, density_threshold)
+        steps.denoise_stream(network, sparsity_map, density_threshold)
         return
     if inputs is None or output is None:
         raise typer.BadParameter("IN and OUT are needed, or --stream")
-    steps.denoise(inputs, output, net, backend.value, sparsity_map, density_threshold, workers)
+    steps.denoise(inputs, output, network, backend.value, sparsity_map, density_threshold, workers)
 
 
-@network
+@own
 def evaluate(
     context: typer.Context,
     noisy: Annotated[Path, typer.Option(help="Folder of noisy clips.")],
     clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
-    output: Annotated[Path, typer.Option("--json", help="File to write.")],
-    net: Annotated[list[Path] | None, typer.Option(help="Network (HDF5), or NAME=NETWORK; any number.")] = None,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="NET", help="More networks.")] = None,
+    output: Annotated[Path, JSON_OPTION],
+    networks: Annotated[
+        list[Path] | None, typer.Argument(metavar="NETWORK", help="Networks (HDF5), or NAME=NETWORK; any number.")
+    ] = None,
     name: Annotated[list[str] | None, typer.Option(help="Name of each network, in order.")] = None,
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
     with_float: Annotated[bool, typer.Option("--float", help="Judge the float networks beside the deployed.")] = False,
-    float_net: Annotated[
+    float_network: Annotated[
         list[Path] | None, typer.Option(help="State dict of each float network; from the HDF5 if not given.")
     ] = None,
     inputs: Annotated[
@@ -159,41 +177,42 @@ def evaluate(
 
     \b
     Examples:
-      spandex evaluate --net a.net --noisy noisy --clean clean --json a.json
-      spandex evaluate --net a.net b.net --noisy noisy --clean clean --json b.json
-      spandex evaluate --net dense=a.net --noisy noisy --clean clean --json c.json
+      spandex evaluate a.net --noisy noisy --clean clean --json a.json
+      spandex evaluate a.net b.net --noisy noisy --clean clean --json b.json
+      spandex evaluate dense=a.net --noisy noisy --clean clean --json -
     """
     from spandex.data.shards import Shard
     from spandex.steps import evaluate as steps
 
-    if more and net and len(net) > 1:
-        raise typer.BadParameter("give all networks after one --net, or each after a --net of its own")
-    names, nets = _named([*(net or []), *(more or [])], name)
-    steps.evaluate(
-        nets,
-        noisy,
-        clean,
-        output,
-        names=names,
-        mos=mos,
-        with_float=with_float or bool(float_net),
-        float_nets=float_net or None,
-        inputs=inputs,
-        workers=workers,
-        hop=hop,
-        sparsity_map=sparsity_map,
-        density_threshold=density_threshold,
-        params=params_of(context) if pipeline else None,
-        shard=Shard.parse(shard) if shard else None,
-    )
+    if shard and output == STANDARD_OUTPUT:
+        raise typer.BadParameter("--shard needs the --json PATH of the command without it")
+    names, files = _named(networks or [], name)
+    with _json_file(output) as file:
+        steps.evaluate(
+            files,
+            noisy,
+            clean,
+            file,
+            names=names,
+            mos=mos,
+            with_float=with_float or bool(float_network),
+            float_networks=float_network or None,
+            inputs=inputs,
+            workers=workers,
+            hop=hop,
+            sparsity_map=sparsity_map,
+            density_threshold=density_threshold,
+            params=params_of(context) if pipeline else None,
+            shard=Shard.parse(shard) if shard else None,
+        )
 
 
-@network
+@own
 def score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of denoised clips, 16 kHz mono.")],
     clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
     noisy: Annotated[Path | None, typer.Option(help="Folder of the noisy clips, for improvements.")] = None,
-    output: Annotated[Path | None, typer.Option("--json", help="File to write.")] = None,
+    output: Json = None,
     name: Annotated[str | None, typer.Option(help="The folder's if not given.")] = None,
     align: Annotated[bool, typer.Option("--align", help="Take a lag away before SI-SNR.")] = False,
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
@@ -208,29 +227,46 @@ def score(
     """
     from spandex.steps import score as steps
 
-    steps.score(folder, clean, noisy, output, name=name, align=align, mos=mos, workers=workers)
+    with _json_file(output) as file:
+        steps.score(folder, clean, noisy, file, name=name, align=align, mos=mos, workers=workers)
 
 
-def _named(nets: list[Path], names: list[str] | None) -> tuple[list[str] | None, list[Path]]:
-    """The names and files of networks given as files or as NAME=FILE; None if there are no names."""
-    pairs = [(None, net) if net.exists() else _split(net) for net in nets]
+@contextlib.contextmanager
+def _json_file(path: Path | None) -> Iterator[Path | None]:
+    """Where to write JSON that is asked for at ``path``; what is for standard output stands there alone."""
+    if path != STANDARD_OUTPUT:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "out.json")
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield file
+        finally:
+            if file.is_file():
+                print(file.read_text(encoding="utf-8"), end="")
+
+
+def _named(networks: list[Path], names: list[str] | None) -> tuple[list[str] | None, list[Path]]:
+    """The names and files of networks given as files or as NAME=NETWORK; None if there are no names."""
+    pairs = [(None, network) if network.exists() else _split(network) for network in networks]
     if not any(name for name, _ in pairs):
-        return names or None, nets
+        return names or None, networks
     if names:
         raise typer.BadParameter("name networks by --name or as NAME=NETWORK, not by both")
-    return [name for name, _ in pairs], [net for _, net in pairs]
+    return [name for name, _ in pairs], [file for _, file in pairs]
 
 
-def _split(net: Path) -> tuple[str | None, Path]:
-    name, _, file = str(net).partition("=")
-    return (name, Path(file)) if name and file else (None, net)
+def _split(network: Path) -> tuple[str | None, Path]:
+    name, _, file = str(network).partition("=")
+    return (name, Path(file)) if name and file else (None, network)
 
 
-@command("Networks", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@command(Panel.OWN, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
     context: typer.Context,
     benchmark: Annotated[Benchmark, typer.Argument(metavar="BENCHMARK", help="What to measure.")],
-    output: Annotated[Path | None, typer.Option("--json", help="File to write.")] = None,
+    output: Json = None,
 ) -> None:
     """Measure speed against the stock libraries, both in one run, with the repository's benchmarks.
 
@@ -243,5 +279,9 @@ def bench(
     """
     from spandex.steps import bench as steps
 
+    for option in (argument.partition("=")[0] for argument in context.args):
+        if option in RENAMED:
+            raise typer.BadParameter(f"no such option: {option}; it is {RENAMED[option][0]}")
     os.environ["SPANDEX_SET"] = context.meta["overrides"]["set"]  # where benchmarks look for the mirror
-    steps.bench(benchmark.value, output, context.args)
+    with _json_file(output) as file:
+        steps.bench(benchmark.value, file, context.args)

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.application import command, params_of
+from spandex.cli.application import Panel, command, params_of
 from spandex.params.networks import ROOT
 from spandex.params.section import MOST_THREADS
 
-step = command("Steps of the pipeline")
+step = command(Panel.STEPS)
 
 Output = Annotated[Path, typer.Option(help="File to write.")]
 Manifest = Annotated[Path, typer.Option(help="Corpus manifest (CSV).")]
@@ -20,7 +20,7 @@ Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, 
 Run = Annotated[Path, typer.Option(help="JSON file with the MLflow run of the build.")]
 Models = Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")]
 Reports = Annotated[Path, typer.Option(help="Folder of the profile's results.")]
-Workers = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Number of processes.")]
+Workers = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Processes at once.")]
 Context = typer.Context
 
 
@@ -70,7 +70,7 @@ def baseline(context: Context, train: Clips, validation: Clips, run: Run, output
 def sparsify(
     context: Context,
     model: Model,
-    start: Annotated[Path, typer.Option(help="State dict to start from.")],
+    network: Annotated[Path, typer.Option(help="State dict of the network to start from.")],
     train: Clips,
     validation: Clips,
     run: Run,
@@ -79,7 +79,7 @@ def sparsify(
     """A network fine-tuned from another, and made sparse by its methods."""
     from spandex.steps import train as steps
 
-    steps.fine_tune(params_of(context), model, start, train, validation, run, output)
+    steps.fine_tune(params_of(context), model, network, train, validation, run, output)
 
 
 @step

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.application import command
+from spandex.cli.application import Panel, command
 from spandex.errors import SpandexError
 
-runs = command("Runs")
+runs = command(Panel.RUNS)
 
 
 @runs

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from spandex.cli.application import command
+from spandex.cli.application import Panel, command
 from spandex.params.section import MOST_THREADS
 
-training = command("Training")
+training = command(Panel.OWN)
 
 
 class Device(StrEnum):
@@ -52,7 +52,7 @@ def train(
     data: Data,
     validation: Validation,
     output: Output,
-    net: Annotated[
+    network: Annotated[
         Path | None,
         typer.Option(help="State dict, or HDF5 without --factory, to start from; random weights if not given."),
     ] = None,
@@ -76,7 +76,7 @@ def train(
     """
     from spandex.steps import own
 
-    start, made_by = own.starting_network(net, factory, arguments, seed, output)
+    start, made_by = own.starting_network(network, factory, arguments, seed, output)
     settings = own.TrainOptions(
         data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value, made_by
     )
@@ -85,18 +85,21 @@ def train(
 
 @training
 def prune(
-    net: Annotated[Path, typer.Option(help="State dict, or HDF5 without --factory, of the network to prune.")],
-    target: Annotated[float, typer.Option(help="Final sparsity, such as 0.75.")],
+    network: Annotated[Path, typer.Option(help="State dict, or HDF5 without --factory, of the network to prune.")],
     output: Output,
+    target: Annotated[float | None, typer.Option(help="Final sparsity, such as 0.75.")] = None,
+    neurons: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION", help="In place of a target: whole hidden neurons to prune; the layers shrink."
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Training clips, as for train; without them nothing is trained.")
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation clips, as for train.")] = None,
     schedule: Annotated[Schedule, typer.Option(help="How sparsity grows while training.")] = Schedule.CUBIC,
     scope: Annotated[Scope, typer.Option(help="Rank weights over the network or within each layer.")] = Scope.GLOBAL,
-    neurons: Annotated[
-        bool, typer.Option("--neurons", help="Prune whole hidden neurons; the layers shrink by them.")
-    ] = False,
     frequency: Annotated[int, typer.Option(min=1, help="Iterations between steps, cubic and linear.")] = 30,
     rounds: Annotated[int, typer.Option(min=2, help="Of pruning and retraining, iterative.")] = 5,
     pruning_epochs: Annotated[int, typer.Option(min=1, help="Of the epochs, those in which sparsity grows.")] = 2,
@@ -116,16 +119,19 @@ def prune(
 
     \b
     Examples:
-      spandex prune --net network.net --target 0.75 --output pruned
-      spandex prune --net network.pt --target 0.75 --output pruned --data train --validation validation
-      spandex prune --net network.pt --target 0.5 --output smaller --neurons --data train --validation validation
+      spandex prune --network network.net --target 0.75 --output pruned
+      spandex prune --network network.pt --target 0.75 --output pruned --data train --validation validation
+      spandex prune --network network.pt --neurons 0.5 --output smaller --data train --validation validation
     """
     from spandex.steps import own
 
     if (data is None) != (validation is None):
         raise typer.BadParameter("--data and --validation go together")
-    start, made_by = own.starting_network(net, factory, arguments, seed, output)
-    pruning = own.PruneOptions(target, schedule.value, scope.value, neurons, frequency, rounds)
+    share = neurons if target is None else target
+    if share is None or None not in (target, neurons):
+        raise typer.BadParameter("--target TARGET or --neurons FRACTION is needed, one of them")
+    start, made_by = own.starting_network(network, factory, arguments, seed, output)
+    pruning = own.PruneOptions(share, schedule.value, scope.value, neurons is not None, frequency, rounds)
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)
         return

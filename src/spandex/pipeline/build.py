@@ -63,12 +63,12 @@ def files_of(targets: Iterable[str], params: Params) -> list[str]:
     return [str(comparison(params, name) / "table.csv") if name not in TARGETS else name for name in targets]
 
 
-def run(targets: Sequence[str], cores: int | None, overrides: str, executor: str = "default") -> NoReturn:
+def run(targets: Sequence[str], workers: int | None, overrides: str, executor: str = "default") -> NoReturn:
     """Become Snakemake.
 
     Args:
         targets: rules of the Snakefile and files, see ``files_of``.
-        cores: of this machine; those of the profile if None.
+        workers: cores of this machine to use; those of the profile if None.
         overrides: ``key.key=value`` assignments.
         executor: folder of workflow/profiles that says where jobs run, and with what.
 
@@ -79,7 +79,7 @@ def run(targets: Sequence[str], cores: int | None, overrides: str, executor: str
     if not (profile / "config.yaml").is_file():
         raise SpandexError(f"{profile}: no profile of Snakemake")
     command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", *targets]
-    command += ["--cores", str(cores)] if cores else []
+    command += ["--cores", str(workers)] if workers else []
     os.environ["SPANDEX_SET"] = overrides  # not --config, which takes some values for YAML
     os.execv(sys.executable, command)
 

@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
         return abs(self.rebuilt - self.recorded) <= self.allowed
 
 
-def reproduce(revision: str, cores: int | None = None) -> list[Comparison]:
+def reproduce(revision: str, workers: int | None = None) -> list[Comparison]:
     """Rebuild a revision in a temporary clone, with the values of its params.yaml.
 
     The clone runs its own code, in this environment if its lock file is the same, else in one that it installs. It lies
@@ -90,7 +90,7 @@ def reproduce(revision: str, cores: int | None = None) -> list[Comparison]:
         _output(["git", "-C", str(clone), "checkout", "--quiet", commit.strip()], f"{revision}: cannot be checked out")
         metrics = Path("reports", parameters.load(clone / "params.yaml").profile, "metrics.json")
         recorded = _recorded(root, commit.strip(), metrics, revision)
-        _build(root, clone, cores, revision)
+        _build(root, clone, workers, revision)
         return compare(recorded, read_json(clone / metrics))
     finally:
         shutil.rmtree(clone)
@@ -125,12 +125,12 @@ def _recorded(root: Path, commit: str, metrics: Path, revision: str) -> Numbers:
         return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _build(root: Path, clone: Path, cores: int | None, revision: str) -> None:
+def _build(root: Path, clone: Path, workers: int | None, revision: str) -> None:
     unwanted = ("SPANDEX_SET", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
-    command = ["spandex", "rebuild", *(["--cores", str(cores)] if cores else [])]
+    command = ["spandex", "rebuild", *(["--workers", str(workers)] if workers else [])]
     if (clone / LOCK_FILE).read_bytes() != (root / LOCK_FILE).read_bytes():
-        given = {"CORES": cores, "MIRROR": environment.get("SPANDEX_MIRROR")}
+        given = {"WORKERS": workers, "MIRROR": environment.get("SPANDEX_MIRROR")}
         command = ["make", "rebuild", *(f"{name}={value}" for name, value in given.items() if value)]
     if subprocess.run(command, cwd=clone, env=environment).returncode:
         raise SpandexError(f"{revision}: its build fails")

@@ -32,7 +32,7 @@ SHOWN_FAILURES = 5  # in the error message; JSON has all
 
 
 def evaluate(
-    nets: Sequence[Path],
+    networks: Sequence[Path],
     noisy: Path,
     clean: Path,
     output: Path,
@@ -40,7 +40,7 @@ def evaluate(
     names: Sequence[str] | None = None,
     mos: bool = True,
     with_float: bool = False,
-    float_nets: Sequence[Path] | None = None,
+    float_networks: Sequence[Path] | None = None,
     inputs: Path | None = None,
     workers: int | None = None,
     hop: int | None = None,
@@ -55,13 +55,13 @@ def evaluate(
     of a shard go to a log of its own, and a run without shard finds them there.
 
     Args:
-        nets: HDF5 networks; none for the scores of noisy and clean audio alone.
+        networks: HDF5 networks; none for the scores of noisy and clean audio alone.
         noisy, clean: folders.
         output: JSON file.
         names: of the networks; see ``load_subject``.
         mos: whether to compute DNSMOS.
         with_float: whether to score the float networks too.
-        float_nets: state dicts of the float networks, in order.
+        float_networks: state dicts of the float networks, in order.
         inputs: what an earlier evaluation wrote; its scores of noisy and clean audio are reused.
         workers: clips at once; one a core if None.
         hop, sparsity_map, density_threshold: see ``load_subject``; the map as typed.
@@ -71,30 +71,30 @@ def evaluate(
     Raises:
         SpandexError: a file or folder cannot be used, or some clips failed: the rest has been evaluated and written.
     """
-    for given, what in ((names, "names"), (float_nets, "float networks")):
-        if given is not None and len(given) != len(nets):
-            raise SpandexError(f"{len(given)} {what} for {len(nets)} networks")
+    for given, what in ((names, "names"), (float_networks, "float networks")):
+        if given is not None and len(given) != len(networks):
+            raise SpandexError(f"{len(given)} {what} for {len(networks)} networks")
     if output.is_dir():
         raise SpandexError(f"{output}: is a folder; name a file to write")
     pairs, failed = pair_clips(noisy, clean)
     if not pairs:
         raise failed[0]
     clips = [path for pair in pairs for path in (pair.noisy, pair.clean)]
-    refuse_overwriting([output], [*nets, *(float_nets or []), *filter(None, [inputs]), *clips])
+    refuse_overwriting([output], [*networks, *(float_networks or []), *filter(None, [inputs]), *clips])
     if shard is not None and not (pairs := shard.share(pairs)):
         return
     subjects = [
         load_subject(
-            net,
+            network,
             names and names[number],
             with_float=with_float,
-            float_network=new_network(params) if with_float and float_nets and params is not None else None,
-            float_path=float_nets and float_nets[number],
+            float_network=new_network(params) if with_float and float_networks and params is not None else None,
+            float_path=float_networks and float_networks[number],
             sparsity_map=parse_sparsity_map(sparsity_map),
             density_threshold=density_threshold,
             hop=hop,
         )
-        for number, net in enumerate(nets)
+        for number, network in enumerate(networks)
     ]
     shards = output.parent / SHARDS / output.stem
     if shard is None:
@@ -117,7 +117,7 @@ def evaluate(
         return
     failed = [*failed, *result.failed]
     settings = {"hop": hop, "sparsity_map": sparsity_map, "density_threshold": density_threshold, "mos": mos}
-    origin = produced_by([*nets, *(float_nets or [])], params)
+    origin = produced_by([*networks, *(float_networks or [])], params)
     write_scores(output, result, len(pairs) - len(result.failed), failed, settings, origin)
     log.close()
     for name, scores in ({"noisy": result.noisy} | result.networks).items():
@@ -128,7 +128,7 @@ def evaluate(
             scores.unlink()
     else:
         count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
-        more = [f"{len(failed) - SHOWN_FAILURES} more, see {output}"] if len(failed) > SHOWN_FAILURES else []
+        more = [f"{len(failed) - SHOWN_FAILURES} more, all in the JSON"] if len(failed) > SHOWN_FAILURES else []
         raise SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
 from spandex.deploy.survey import SurveyedLayer, survey
 from spandex.errors import SpandexError
+from spandex.files import atomic_path, refuse_overwriting
 from spandex.metrics.size import LayerSize, deployed_size
 from spandex.networks.hdf5 import DeployedLayer, without_message_bits
 from spandex.params.section import DENSITY_THRESHOLD
@@ -35,22 +36,30 @@ MESSAGE_BITS = {"SDNN": 16}  # that netx gives the neurons' messages, sign inclu
 
 
 def info(
-    net: Path, as_json: bool = False, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD
+    network: Path,
+    output: Path | None = None,
+    sparsity_map: str = "auto",
+    density_threshold: float = DENSITY_THRESHOLD,
 ) -> None:
-    """Print ``describe``: a table with the totals below, or JSON.
+    """Print ``describe`` as a table with the totals below, and write it as JSON.
 
     Raises:
-        SpandexError: as ``describe``.
+        SpandexError: as ``describe``, or the network would be overwritten.
     """
-    found = describe(net, sparsity_map, density_threshold)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(_text(found)))
+    if output is not None:
+        refuse_overwriting([output], [network])
+    found = describe(network, sparsity_map, density_threshold)
+    if output is not None:
+        with atomic_path(output) as temporary:
+            temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print("\n".join(_text(found)))
 
 
-def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD) -> dict[str, Any]:
+def describe(network: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD) -> dict[str, Any]:
     """Layers and size of a network file, and what runs them, as JSON can hold it; warns of delays that get clamped.
 
     Args:
-        net: HDF5 network as lava-dl exports it, with layers of any type.
+        network: HDF5 network as lava-dl exports it, with layers of any type.
         sparsity_map: as typed, see ``parse_sparsity_map``.
         density_threshold: largest density that ``auto`` makes sparse.
 
@@ -69,7 +78,7 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = D
     Raises:
         SpandexError: the file is no lava-dl network, or the map does not fit it.
     """
-    layers = survey(net)
+    layers = survey(network)
     deployed = [layer.deployed for layer in layers if layer.deployed is not None]
     understood = [layer.deployed for layer in itertools.takewhile(lambda layer: layer.deployed is not None, layers)]
     connected = [layer.synapses for layer in deployed if layer.synapses is not None]
@@ -77,12 +86,12 @@ def describe(net: Path, sparsity_map: str = "auto", density_threshold: float = D
     try:
         sparse = resolve_sparsity_map(parse_sparsity_map(sparsity_map), densities, density_threshold)
     except SpandexError as error:
-        raise SpandexError(f"{net}: {error}") from None
-    warn_of_clamped_delays(net, connected)
+        raise SpandexError(f"{network}: {error}") from None
+    warn_of_clamped_delays(network, connected)
     size = deployed_size(connected)
     sizes = dict(zip(densities, size.layers, strict=True))
     return {
-        "network": str(net),
+        "network": str(network),
         "nonzero_weights": size.nonzero_weights,
         "nonzero_delays": size.nonzero_delays,
         "parameters": size.parameters,

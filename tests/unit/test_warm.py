@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from denoising import N_FFT, small_network
-from spandex.cli.warm import ADDRESS
+from spandex.cli.warm import ADDRESS, HERE, handed_over
 
 BUILD = """
 import subprocess, sys
@@ -48,8 +48,12 @@ def build() -> Iterator[subprocess.Popen]:
 def server(build) -> dict[str, str]:
     """The variables of a command that hands itself over."""
     address = build.stdout.readline().strip()
-    assert Path(address).exists()
+    assert folder_of(address).exists()
     return os.environ | {ADDRESS: address}
+
+
+def folder_of(address: str) -> Path:
+    return Path(address.rpartition(os.pathsep)[2]).parent
 
 
 def started(server: dict[str, str], *arguments: str, **options) -> subprocess.Popen:
@@ -136,11 +140,15 @@ def test_sidecar_is_that_of_a_command_that_loads_all_itself(server, tmp_path):
 
 
 def test_without_a_server_the_command_does_its_work(tmp_path):
-    process = started(os.environ | {ADDRESS: str(tmp_path / "none")}, "info", "none.net", cwd=tmp_path)
+    process = started(os.environ | {ADDRESS: os.pathsep.join([HERE, str(tmp_path)])}, "info", "none.net", cwd=tmp_path)
     assert process.communicate() == ("", "spandex info: none.net: no such file\n")
+
+
+def test_server_of_another_environment_is_left_alone(server):
+    assert handed_over(server[ADDRESS].replace(HERE, "/other")) is None
 
 
 def test_server_ends_with_the_build_and_leaves_no_folder(build, server):
     build.stdin.close()
     build.stdin = None
-    wait_until(lambda: not Path(server[ADDRESS]).parent.exists())
+    wait_until(lambda: not folder_of(server[ADDRESS]).exists())

@@ -18,12 +18,14 @@ import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-ADDRESS = "SPANDEX_WARM"  # variable with the path of the server's socket
+ADDRESS = "SPANDEX_WARM"  # variable: where the server has its libraries, and its socket
+HERE = str(Path(sysconfig.get_path("purelib")).resolve())
 LIBRARIES = (
     "spandex.tracking.environment",  # how MLflow is to behave
     "h5py",
@@ -73,19 +75,22 @@ def start() -> None:
         passed = (listener.fileno(), end)
         _ours.append(subprocess.Popen(command, pass_fds=passed, start_new_session=True, **streams))
         os.close(end)
-    os.environ[ADDRESS] = str(folder / "socket")
+    os.environ[ADDRESS] = os.pathsep.join([HERE, str(folder / "socket")])
 
 
 def handed_over(address: str) -> int | None:
-    """Let a server run the command line of this process; None if there is none.
+    """Let a server run the command line of this process; None if there is none, or one of another environment.
 
     Returns:
         The exit status.
     """
+    libraries, _, path = address.rpartition(os.pathsep)
+    if libraries != HERE:
+        return None
     connection = socket.socket(socket.AF_UNIX)
     request = json.dumps({"arguments": sys.argv, "folder": str(Path.cwd()), "environment": dict(os.environ)}).encode()
     try:
-        connection.connect(address)
+        connection.connect(path)
         socket.send_fds(connection, [len(request).to_bytes(LENGTH_BYTES)], [0, 1, 2])
         connection.sendall(request)
     except OSError:

@@ -1,5 +1,6 @@
 """The sections of params.yaml, but for those of the companion papers."""
 
+import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -51,9 +52,14 @@ class Data(Section):
             low, high = getattr(self, name)
             if low >= high:
                 raise ValueError(f"{name}: [{low}, {high}) is empty")
-        if self.source == "synthetic" and self.corpus_minutes is None:
+        if self.is_synthetic and self.corpus_minutes is None:
             raise ValueError("corpus_minutes: the synthetic corpus needs a size")
         return self
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether voices and noise are made by procedure; there are no recordings then."""
+        return self.source == "synthetic"
 
     def is_linked(self, split: str) -> bool:
         """Whether the clips of a split come as they are: those of DNS-4 to test with are the challenge's."""
@@ -178,3 +184,4 @@ class Evaluate(Section):
 
 class Report(Section):
     team: str
+    date: datetime.date | None  # of the entry for the challenge's board, YYYY-MM-DD

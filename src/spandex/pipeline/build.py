@@ -137,7 +137,7 @@ def _reason(errors: str) -> str:
 
 def _of_results(params: Params) -> Params:
     """Without a mirror, where no result depends on it."""
-    return params.model_copy(update={"mirror": None}) if params.data.source == "synthetic" else params
+    return params.model_copy(update={"mirror": None}) if params.data.is_synthetic else params
 
 
 def summary(params: Params, part: str = "") -> str:

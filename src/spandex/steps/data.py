@@ -20,7 +20,7 @@ from spandex.pipeline.provenance import produced_by
 def corpus(params: Params, manifest: Path, workers: int) -> None:
     """Synthesise or download speech and noise, and list them in a manifest."""
     directory = manifest.parent
-    if params.data.source != "synthetic":
+    if not params.data.is_synthetic:
         prepare_corpus(
             params.data.source,
             directory,

@@ -23,7 +23,7 @@ from spandex.metrics import Dnsmos
 from spandex.metrics.dnsmos import one_thread_an_operation
 from spandex.metrics.latency import buffer_latency_s
 
-EXPLAINED_LOSS_DB = 0.05  # a larger loss of fixed point against float is reported by cause
+EXPLAINED_LOSS_DB = 0.02  # a larger loss of fixed point against float is reported by cause
 
 
 @dataclass(frozen=True)

@@ -141,9 +141,9 @@ def train(
 
 
 def rows(path: Path) -> list[dict[str, float]]:
-    """A CSV file of numbers."""
+    """A CSV file of numbers, NaN where a cell is empty."""
     with path.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def products(directory: Path) -> dict[str, str]:

@@ -50,7 +50,7 @@ def test_network_of_a_factory_is_trained_and_exported(tmp_path, data):
     assert done.exit_code == 0, done.output
     assert "layers of 6 - 257 neurons" in done.stdout
     with (output / "epochs.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 2
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     assert not (output / ".checkpoints").exists()
     magnitude = torch.rand(1, 257, 30)
     before, after = (load_network(output / f"network.{kind}") for kind in ("pt", "net"))

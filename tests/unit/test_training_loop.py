@@ -42,18 +42,35 @@ def test_logs_say_how_training_went(uninterrupted):
     assert list(epochs[0]) == [
         "iteration", "epoch", "train_loss", "train_si_snr_db", "validation_si_snr_db", "sparsity", "lr",
     ]  # fmt: skip
-    assert [(row["epoch"], row["iteration"]) for row in epochs] == [(1, 10), (2, 20), (3, 30)]
-    assert [row["validation_si_snr_db"] for row in epochs] == pytest.approx(
+    assert [(row["epoch"], row["iteration"]) for row in epochs] == [(0, 0), (1, 10), (2, 20), (3, 30)]
+    assert [row["validation_si_snr_db"] for row in epochs[1:]] == pytest.approx(
         [row["validation_si_snr_db"] for row in result.epochs], rel=1e-5
     )
     assert len(rows(directory / "times.csv")) == 3
+
+
+def test_logs_begin_with_the_score_of_the_start(uninterrupted):
+    directory, _, result = uninterrupted
+    start, model = rows(directory / "epochs.csv")[0], network().eval()
+    scores = [si_snr(denoise(model, torch.from_numpy(c.noisy)[None])[0], torch.from_numpy(c.clean)) for c in VALIDATION]
+    assert start["validation_si_snr_db"] == pytest.approx(float(np.mean(scores)), rel=1e-5)
+    assert np.isnan(start["train_loss"]) and start["sparsity"] == 0 and len(result.epochs) == 3
+
+
+def test_scoring_the_start_changes_no_weight(tmp_path, monkeypatch):
+    train(tmp_path / "scored", kind=Restless)
+    monkeypatch.setattr("spandex.train.loop._Run.score_start", lambda run: None)
+    train(tmp_path / "not", kind=Restless)
+    scored, others = products(tmp_path / "scored"), products(tmp_path / "not")
+    assert scored["network.pt"] == others["network.pt"] and scored["log.csv"] == others["log.csv"]
+    assert scored["epochs.csv"] != others["epochs.csv"]
 
 
 def test_sparsity_reaches_its_target_and_is_logged(uninterrupted):
     directory, model, result = uninterrupted
     weights = sum(w.numel() for name, w in model.state_dict().items() if name.endswith("synapse.weight"))
     assert sparsity(model).total == result.sparsity == round(0.5 * weights) / weights
-    assert [row["sparsity"] for row in rows(directory / "epochs.csv")[1:]] == pytest.approx([0.5, 0.5], abs=1e-4)
+    assert [row["sparsity"] for row in rows(directory / "epochs.csv")[2:]] == pytest.approx([0.5, 0.5], abs=1e-4)
     logged = [row["sparsity"] for row in rows(directory / "log.csv")]
     assert logged == sorted(logged) and logged[0] < 0.5
 
@@ -87,7 +104,7 @@ def test_the_learning_rate_drops_with_and_without_pruning(tmp_path):
     for target in (0.5, None):
         directory = tmp_path / str(target)
         train(directory, settings=settings, target=target)
-        assert [row["lr"] for row in rows(directory / "epochs.csv")] == pytest.approx([1e-3, 1e-3, 7e-4])
+        assert [row["lr"] for row in rows(directory / "epochs.csv")] == pytest.approx([1e-3, 1e-3, 1e-3, 7e-4])
 
 
 def test_two_runs_give_the_same_bytes(uninterrupted, tmp_path):
@@ -129,8 +146,11 @@ def test_a_signal_stops_after_the_batch_and_the_run_continues(uninterrupted, tmp
 
 def test_a_stop_during_validation_does_not_train_the_epoch_again(uninterrupted, tmp_path):
     class Interrupting(list):
+        read = 0
+
         def __getitem__(self, index):
-            if index == 1:
+            self.read += 1
+            if self.read == len(self) + 2:  # after those that score the start
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().__getitem__(index)
 

@@ -8,7 +8,7 @@ Row = dict[str, int | float]
 
 
 class CsvLog:
-    """A CSV file of numbers, one row at a time; floats with six significant digits.
+    """A CSV file of numbers, one row at a time; floats with six significant digits, nothing for what a row lacks.
 
     Args:
         path: the file.
@@ -43,4 +43,5 @@ class CsvLog:
             file.write(f"{self._line(row)}\n")
 
     def _line(self, row: Mapping[str, int | float]) -> str:
-        return ",".join(f"{row[name]:.6g}" if isinstance(row[name], float) else str(row[name]) for name in self.columns)
+        cells = (row.get(name, "") for name in self.columns)
+        return ",".join(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in cells)

@@ -66,7 +66,7 @@ class FitResult:
         sparsity: share of its dense weights that are zero, see ``spandex.metrics.weights``.
         iterations: batches of the whole run.
         skipped: how many of them were passed over, because the loss or its gradient was not finite.
-        epochs: the rows of epochs.csv.
+        epochs: the rows of epochs.csv, but for that of the start.
     """
 
     epoch: int
@@ -100,7 +100,7 @@ def fit(
     Written as it goes: ``log.csv`` (every ``settings.log_every`` iterations: iteration, epoch, loss, si_snr_db,
     sparsity, lr; loss and SI-SNR are means since the row before), ``epochs.csv`` (iteration, epoch, train_loss,
     train_si_snr_db, validation_si_snr_db, sparsity, lr) and ``times.csv`` (seconds, which differ from run to run).
-    Epochs and iterations count from 1 there.
+    Epochs and iterations count from 1 there; epoch 0 of epochs.csv is the network that training starts from.
 
     On SIGINT or SIGTERM the current batch is finished and a checkpoint written. Called again with the same arguments,
     training continues from the newest checkpoint and ends in the same bytes as if it had never stopped. The
@@ -179,6 +179,7 @@ def fit(
             mask_range=mask_range,
         )
         run.resume()
+        run.score_start()
         while run.position.epoch < settings.epochs:
             run.train_epoch(train_batches)
             run.end_epoch()
@@ -235,6 +236,16 @@ class _Run:
             self.pruner.load_state_dict(state["pruner"])
         set_rng_state(state["rng"][self.world.rank], self.world.device)
         self.log(f"continuing after iteration {self.position.iteration}")
+
+    def score_start(self) -> None:
+        """Write down how good the network is before training; it is never the best."""
+        if self.position.iteration or self.logs["epochs"].rows:
+            return
+        rng = rng_state(self.world.device)
+        score = self.validate()
+        set_rng_state(rng, self.world.device)
+        start = {"iteration": 0, "epoch": 0, "validation_si_snr_db": score}
+        self.logs["epochs"].append(start | self.row_tail())
 
     def save(self) -> None:
         """Write a checkpoint of everything that the rest of the run depends on."""
@@ -436,7 +447,7 @@ class _Run:
             sparsity=best["sparsity"],
             iterations=self.position.iteration,
             skipped=self.position.skipped,
-            epochs=self.logs["epochs"].rows,
+            epochs=[row for row in self.logs["epochs"].rows if row["epoch"]],
         )
 
     def row_head(self) -> Row:

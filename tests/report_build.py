@@ -125,6 +125,7 @@ def _logs(folder: Path, number: int, trained: bool) -> None:
     epochs = "iteration,epoch,train_loss,train_si_snr_db,validation_si_snr_db,sparsity,lr\n"
     log = "iteration,epoch,loss,si_snr_db,sparsity,lr\n"
     if trained:
+        epochs += f"0,0,,,{8 + number},0,0.001\n"
         epochs += "".join(f"{30 * n},{n},{90 - n},9,{10 + number + n / 10},0.5,0.001\n" for n in (1, 2, 3))
         log += "".join(f"{10 * n},1,90,9,{min(0.1 * number, 0.02 * n)},0.001\n" for n in range(1, 10))
     (folder / "epochs.csv").write_text(epochs)

@@ -16,6 +16,7 @@ from spandex.errors import SpandexError
 from spandex.files import write_json
 from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
+from spandex.report.charts import Chart
 from spandex.report.claims import Finding, Verdict, judge
 from spandex.report.page import Origin, Page, to_html
 from spandex.report.papers import SCOPE
@@ -48,9 +49,11 @@ def write(folder: Path, name: str, runs=RUNS) -> list[Path]:
 
 
 def page(sections) -> str:
-    nothing = dict.fromkeys(("highlights", "lines", "training", "plane", "layers", "weights", "knee", "examples"), ())
+    names = ("findings", "lines", "published", "training", "plane", "layers", "weights", "knee", "examples")
+    nothing = dict.fromkeys(names, ()) | dict.fromkeys(("cost", "gain"), Chart("none", "None", "Nothing.", {}))
     origin = Origin({}, {}, {}, "", [])
-    about = {"team": "t", "profile": "p", "clips": 1, "date": "d", "control": "c", "findings": (), "origin": origin}
+    about = {"team": "t", "profile": "p", "clips": 1, "control": "c", "headline": "h", "origin": origin}
+    about |= {"synthetic": False, "same_clips": True}
     return to_html(Page(**about, **nothing, companions=sections))
 
 
@@ -112,9 +115,9 @@ def test_summary_has_verdicts_and_tables_of_all_papers(tmp_path):
         (0.98765, "0.988"),
         (12.3456, "12.3"),
         (-0.05, f"{MINUS}0.0500"),
-        (1e-9, "0.000000"),
+        (1e-9, f"1e{MINUS}09"),
         (Interval(0.5, 0.25, 0.75), "0.500 (0.250 to 0.750)"),
-        (Interval(0.001, -20.51, 20.5), f"0.0 ({MINUS}20.5 to 20.5)"),
+        (Interval(0.001, -20.51, 20.5), f"0.001 ({MINUS}20.5 to 20.5)"),
         (Interval(0.5, -inf, inf), "0.500"),
     ],
 )
@@ -155,6 +158,10 @@ def test_page_shows_papers_that_have_run_and_their_text_escaped(tmp_path):
 
 def test_page_has_no_section_of_papers_that_have_not_run():
     assert "companion" not in page(()).lower().replace(".companion", "")
+
+
+def test_page_of_recordings_says_nothing_of_synthetic_audio():
+    assert 'class="banner"' not in page(()) and "other clips" not in page(())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def test_counts_out_of_range_stand_by_layer_with_clips_and_decibels():
 def test_a_sentence_names_each_network_whose_masks_wrapped():
     sound, loud = network(0, 0, 0.0), network(1234, 1, -0.3141)
     assert range_sentences({"sound": sound, "loud": loud}) == [
-        "loud: 1,234 masks left 24 bits and wrapped, in 1 of 24 clips; that changed its SI-SNR by -0.314 dB."
+        "loud: 1,234 masks left 24 bits and wrapped, in 1 of 24 clips; that changed its SI-SNR by "
+        "\N{MINUS SIGN}0.314 dB."
     ]
     assert range_sentences({"sound": sound}) == ["All masks stayed in the 24 bits of Loihi 2's neurons."]
     assert range_sentences({"before": {"si_snr_db": 1.0}}) == []

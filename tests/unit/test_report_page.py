@@ -1,5 +1,6 @@
 """What the page is made of; tests/pipeline/test_page.py looks at it in a browser."""
 
+import datetime
 import io
 import json
 import re
@@ -19,14 +20,14 @@ from spandex.files.text import read_json
 from spandex.files.usage import Usage
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
-from spandex.report import charts, published_rows
+from spandex.report import charts, points, published_rows
 from spandex.report.audio import mp3, power_spectrogram, spectrogram_webp
-from spandex.report.clips import choose, mean_improvements
+from spandex.report.clips import Example, choose, mean_improvements
 from spandex.report.comparison import Significance
 from spandex.report.figures import KneePoint, knee_points
 from spandex.report.layers import LayerWeights, histograms
 from spandex.report.origin import times
-from spandex.report.side_by_side import columns, lines
+from spandex.report.side_by_side import columns, known_columns, our_lines, published_lines
 from spandex.report.table import Row
 from spandex.report.wording import number
 
@@ -155,6 +156,13 @@ def test_layer_without_weights_has_a_chart():
     assert "none keeps 0 of 100 weights" in chart.summary
 
 
+def test_learning_curves_start_at_the_score_of_the_start(report):
+    text = (report / "index.html").read_text()
+    drawn = json.loads(re.search(r'<script type="application/json" id="charts">(.*?)</script>', text)[1])
+    assert [trace["x"] for trace in drawn["validation"]["data"]] == 2 * [[0, 30, 60, 90]]
+    assert [trace["x"] for trace in drawn["loss"]["data"]] == 2 * [[30, 60, 90]]
+
+
 def test_networks_beyond_the_palette_differ_in_shape():
     logs = {f"prune{i}": [{"iteration": "1", "sparsity": "0.5"}] for i in range(7)}
     traces = charts.sparsity_chart(logs, list(logs)).figure["data"]
@@ -191,29 +199,96 @@ def test_cells_have_interval_difference_and_what_that_says():
         "prune60": {"intervals": {"si_snr_db": [11.0, 13.0]}},
     }
     changes = {"prune60": {"si_snr_db": Interval(-0.5, -0.6, -0.4)}}
-    found = lines(
-        ours,
-        published_rows(REFERENCE),
-        scores,
-        changes,
-        [Network("prune60", "baseline", {"magnitude": {"target": 0.6}})],
-    )
+    found = our_lines(ours, scores, changes)
     place = [column.key for column in columns()].index("si_snr_db")
-    assert [line.model for line in found[:3]] == ["noisy", "Test Set 1 (noisy input)", "prune60"]
-    assert len(found) == 2 + 6 and found[2].cells[place].text == "12.00"
-    cell = found[2].cells[place]
-    assert (cell.bounds, cell.change) == (
+    assert [line.model for line in found] == ["noisy", "prune60"]
+    cell = found[1].cells[place]
+    assert (cell.text, cell.bounds, cell.change) == (
+        "12.00",
         "11.00 to 13.00",
         f"{number(-0.5, 2)} ({number(-0.6, 2)} to {number(-0.4, 2)})",
     )
     assert cell.significance == Significance.WORSE
-    sparse = next(line for line in found if line.model.startswith("75%"))
-    assert (
-        sparse.published and sparse.cells[place].change == "\N{MINUS SIGN}0.54" and not sparse.cells[place].significance
+
+
+def test_published_rows_have_the_change_to_their_baseline_and_name_our_counterpart():
+    found = published_lines(
+        published_rows(REFERENCE), [Network("half", "baseline", {"magnitude": {"target": 0.5}}), Network("baseline")]
     )
+    place = [column.key for column in columns()].index("si_snr_db")
+    assert len(found) == 6
+    notes = {line.model: line.note for line in found}
+    assert notes["Test Set 1 (noisy input)"] == "N-DNS test set 1; here noisy"
+    assert notes["50% Sparse SDNN"] == "SPANDEX write-up; here half" and notes["75% Sparse SDNN"] == "SPANDEX write-up"
+    sparse = next(line for line in found if line.model.startswith("75%"))
+    assert sparse.cells[place].change == "\N{MINUS SIGN}0.54" and not sparse.cells[place].significance
+    assert "sparsity_percent" not in [columns()[place].key for place in known_columns(found)]
 
 
-def test_numbers_have_a_true_minus_and_no_negative_zero():
+def test_cost_chart_has_every_row_with_a_cost_and_arrows_to_what_was_made_sparse():
+    rows = [
+        Network("dense", "baseline"),
+        Network("half", "baseline", {"magnitude": {"target": 0.5}}, label="50 % <b>"),
+        Network("theirs", file="other.net"),
+        Network("child", "theirs", {"magnitude": {"target": 0.5}}),
+        Network("recording", audio="folder"),
+    ]
+    scores = {
+        "dense": {"parameters": 2, "deployed_power_proxy_ops_per_s": 2e6, "si_snr_db": 10.0},
+        "half": {"parameters": 1, "deployed_power_proxy_ops_per_s": 1e6, "si_snr_db": 9.9},
+        "theirs": {"parameters": 1, "deployed_power_proxy_ops_per_s": 1.5e6, "si_snr_db": 9.8},
+        "child": {"parameters": 1, "deployed_power_proxy_ops_per_s": 1.2e6, "si_snr_db": 9.7},
+        "recording": {"si_snr_db": 9.0},
+    }
+    changes = {"half": {"si_snr_db": Interval(-0.1, -0.3, 0.0)}}
+    chart = points.cost_chart(rows, scores, "dense", changes)
+    drawn = [(trace["meta"]["label"], trace["x"], trace["y"]) for trace in chart.figure["data"]]
+    assert drawn[:3] == [("dense", [2.0], [10.0]), ("50 % &lt;b&gt;", [1.0], [9.9]), ("theirs", [1.5], [9.8])]
+    assert [label for label, *_ in drawn[3:]] == ["child"]
+    bar = chart.figure["data"][1]["error_y"]
+    assert (bar["array"][0], bar["arrayminus"][0]) == pytest.approx((0.1, 0.2))
+    (arrow,) = chart.figure["layout"]["annotations"]
+    assert (arrow["ax"], arrow["ay"], arrow["x"], arrow["y"]) == (2.0, 10.0, 1.0, 9.9)
+    assert "50 % <b> 9.90 dB at 1.00 M-Ops/s" in chart.summary
+
+
+def test_chart_of_many_clips_has_a_fixed_choice_with_those_that_are_played():
+    clips = [f"{number:05}.wav" for number in range(12_000)]
+    held = {clips[-1]: "best"}
+    chosen = points.sampled(clips, held)
+    assert len(set(chosen)) == 500 and clips[-1] in chosen
+    assert chosen == points.sampled(clips[::-1], held)
+    assert points.sampled(clips[:5], {}) == clips[:5]
+
+
+@pytest.mark.parametrize(("seconds", "last", "count"), [(1.5, 1.4, 8), (4.0, 4.0, 9), (21.8, 20, 5), (0.05, 0.0, 1)])
+def test_axis_of_time_has_round_seconds(seconds, last, count):
+    ticks = Example("best", "a.wav", "noise", 0.0, seconds, seconds, 0.0, ()).ticks_s
+    assert (len(ticks), ticks[-1]) == (count, pytest.approx(last))
+
+
+def test_neither_day_nor_revision_changes_page_paper_or_board(tmp_path, monkeypatch):
+    build = small_build(tmp_path, (0.5,))
+    names = ("index.html", "paper.tex", "metricsboard_track_1_test.yml")
+    before = [(write_report(build, monkeypatch) / name).read_bytes() for name in names]
+
+    class Later(datetime.date):
+        @classmethod
+        def today(cls):
+            return cls(2099, 12, 31)
+
+    monkeypatch.setattr(datetime, "date", Later)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", tmp_path]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "Start"]):
+        subprocess.run([*git, *command], check=True)
+    (tmp_path / "params.yaml").touch()
+    assert [(write_report(build, monkeypatch) / name).read_bytes() for name in names] == before
+
+
+def test_numbers_have_a_true_minus_and_print_as_zero_only_if_they_are():
     assert number(-1234.5, 1) == "\N{MINUS SIGN}1,234.5"
-    assert number(-0.001, 2, signed=True) == "0.00"
+    assert number(-0.0, 2, signed=True) == number(1e-17, 2, signed=True) == "0.00"
+    assert number(-0.0012, 2, signed=True) == "\N{MINUS SIGN}0.001"
+    assert number(0.4, 0) == "0.4"
+    assert number(3e-8, 3) == "3e\N{MINUS SIGN}08"
     assert number(0.5, 1, signed=True) == "+0.5"

@@ -4,7 +4,6 @@ Colours are left to the page, which has a palette for light and one for dark: ev
 differ in dash, marker and hatching too.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -20,7 +19,6 @@ from spandex.report.wording import interval, number
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "star")
 PATTERNS = ("", "/", ".", "x", "-", "+", "\\")
-BACKGROUND = -1  # series of what is not ours
 
 Log = Sequence[Mapping[str, str]]
 
@@ -57,9 +55,9 @@ def sparsity_chart(logs: Mapping[str, Log], names: Sequence[str]) -> Chart:
         if values:
             reached = next(i for i, value in zip(iterations, values, strict=True) if value == values[-1])
             words.append(f"{name} ends at {number(values[-1], 1)} %, reached at iteration {number(reached, 0)}")
-    figure = _figure(traces, "iteration", "sparsity (%)")
+    figure = new_figure(traces, "iteration", "sparsity (%)")
     figure.update_yaxes(range=[-2, 102])
-    return _chart("figure1", "Sparsity while training", _sentence(words), figure)
+    return new_chart("figure1", "Sparsity while training", sentence(words), figure)
 
 
 def learning_charts(epochs: Mapping[str, Log]) -> list[Chart]:
@@ -79,60 +77,7 @@ def learning_charts(epochs: Mapping[str, Log]) -> list[Chart]:
             if values:
                 traces.append(_line(name, iterations, values, list(epochs), markers=True))
                 words.append(f"{name} from {number(values[0], 2)} to {number(values[-1], 2)}")
-        charts.append(_chart(key, title, _sentence(words), _figure(traces, "iteration", axis)))
-    return charts
-
-
-def plane_charts(
-    board: Sequence[Mapping[str, str]],
-    networks: Mapping[str, Mapping[str, Any]],
-    counterparts: Mapping[str, tuple[str, ...]],
-) -> list[Chart]:
-    """SI-SNR, and its improvement over the noisy input, over the power proxy, with the challenge's board behind.
-
-    The power proxy is of float weights, as the published networks' is.
-
-    Args:
-        board: entries of the challenge's track 1, cells as in ndns_track1_test_set_1.csv.
-        networks: ours, scores of ``spandex.evaluation``.
-        counterparts: by network, how the names of the entries begin that it rebuilds.
-    """
-    charts, names = [], list(networks)
-    for key, theirs, ours, title in (
-        ("plane", "si_snr_db", "si_snr_db", "SI-SNR"),
-        ("plane_improvement", "si_snri_data_db", "si_snri_db", "SI-SNR improvement"),
-    ):
-        entries = [entry for entry in board if entry["power_proxy_mops_per_s"] and entry[theirs]]
-        rebuilt = {name: [e for e in entries if e["entry"].startswith(counterparts[name])] for name in names}
-        others = [entry for entry in entries if not any(entry in own for own in rebuilt.values())]
-        traces = [_entries("challenge's board", others, theirs, "circle-open", BACKGROUND)]
-        words = []
-        for series, (name, metrics) in enumerate(networks.items()):
-            symbol = _of(SYMBOLS, name, names)
-            if rebuilt[name]:
-                traces.append(_entries(name, rebuilt[name], theirs, f"{symbol}-open", series))
-            power, quality = metrics["float_power_proxy_ops_per_s"] / 1e6, metrics[ours]
-            low, high = metrics["intervals"][ours]
-            traces.append(
-                go.Scatter(
-                    x=[power],
-                    y=[quality],
-                    error_y={"type": "data", "array": [high - quality], "arrayminus": [quality - low], "thickness": 1},
-                    mode="markers",
-                    name=name,
-                    hovertemplate=f"{name}<br>%{{x:.2f}} M-Ops/s, %{{y:.2f}} dB<extra></extra>",
-                    marker={"symbol": symbol, "size": 11},
-                    meta={"series": series},
-                )
-            )
-            words.append(f"{name} {number(quality, 2)} dB at {number(power, 2)} M-Ops/s")
-        words += [
-            f"{entry['entry']} of {entry['team']} {entry[theirs]} dB at {entry['power_proxy_mops_per_s']} M-Ops/s"
-            for entry in entries
-        ]
-        figure = _figure(traces, "float power proxy (M-Ops/s)", f"{title} (dB)")
-        figure.update_xaxes(type="log", dtick=1)
-        charts.append(_chart(key, f"{title} and power proxy", _sentence(words), figure))
+        charts.append(new_chart(key, title, sentence(words), new_figure(traces, "iteration", axis)))
     return charts
 
 
@@ -165,9 +110,9 @@ def weight_charts(layers: Mapping[str, Sequence[LayerWeights]]) -> list[Chart]:
             drawn = [value or None for value in count.tolist()]  # a logarithm has no place for 0
             traces.append(_line(name, centres.tolist(), drawn, list(layers), shape="hvh"))
             words.append(f"{name} keeps {number(layer.kept.size, 0)} of {number(layer.weights, 0)} weights")
-        figure = _figure(traces, "weight (Lava's integer)", "weights in a bin")
+        figure = new_figure(traces, "weight (Lava's integer)", "weights in a bin")
         figure.update_yaxes(type="log", dtick=1)
-        charts.append(_chart(f"weights{place + 1}", f"Weights of layer {place + 1}", _sentence(words), figure))
+        charts.append(new_chart(f"weights{place + 1}", f"Weights of layer {place + 1}", sentence(words), figure))
     return charts
 
 
@@ -195,27 +140,12 @@ def knee_charts(points: Sequence[KneePoint]) -> list[Chart]:
         for p, band in pairs
     ]
     costs = [f"{number(100 * p.sparsity, 1)} %: {number(p.power_mops_per_s, 2)} M-Ops/s" for p in points]
-    figure = _figure(power, "sparsity (%)", "deployed power proxy (M-Ops/s)")
+    figure = new_figure(power, "sparsity (%)", "deployed power proxy (M-Ops/s)")
     figure.update_yaxes(rangemode="tozero")
     return [
-        _chart("knee", "SI-SNR over sparsity", _sentence(words), _figure(quality, "sparsity (%)", "change (dB)")),
-        _chart("knee_power", "Deployed power proxy over sparsity", _sentence(costs), figure),
+        new_chart("knee", "SI-SNR over sparsity", sentence(words), new_figure(quality, "sparsity (%)", "change (dB)")),
+        new_chart("knee_power", "Deployed power proxy over sparsity", sentence(costs), figure),
     ]
-
-
-def _entries(name: str, entries: Sequence[Mapping[str, str]], column: str, symbol: str, series: int) -> go.Scatter:
-    """Entries of the board in the plane."""
-    return go.Scatter(
-        x=[float(entry["power_proxy_mops_per_s"]) for entry in entries],
-        y=[float(entry[column]) for entry in entries],
-        mode="markers",
-        name=name,
-        text=[html.escape(f"{entry['team']}: {entry['entry']}") for entry in entries],
-        hovertemplate="%{text}<br>%{x:.2f} M-Ops/s, %{y:.2f} dB<extra></extra>",
-        marker={"symbol": symbol, "size": 10},
-        showlegend=series == BACKGROUND,
-        meta={"series": series},
-    )
 
 
 def _bars(
@@ -226,16 +156,16 @@ def _bars(
             x=list(ticks),
             y=list(found),
             name=name,
-            marker={"pattern": {"shape": _of(PATTERNS, name, list(values)), "solidity": 0.25}},
+            marker={"pattern": {"shape": choice(PATTERNS, name, list(values)), "solidity": 0.25}},
             hovertemplate=f"{name}, %{{x}}: %{{y:.1f}} {unit}<extra></extra>",
             meta={"series": list(values).index(name)},
         )
         for name, found in values.items()
     ]
     words = [f"{name} {', '.join(number(v, 1) for v in found)} {unit}" for name, found in values.items()]
-    figure = _figure(traces, "", axis)
+    figure = new_figure(traces, "", axis)
     figure.update_layout(barmode="group", bargap=0.25)
-    return _chart(key, title, _sentence(words), figure)
+    return new_chart(key, title, sentence(words), figure)
 
 
 def _line(
@@ -246,24 +176,27 @@ def _line(
         y=list(y),
         name=name,
         mode="lines+markers" if markers else "lines",
-        line={"shape": shape, "width": 2, "dash": _of(DASHES, name, names)},
-        marker={"symbol": _of(SYMBOLS, name, names), "size": 7},
+        line={"shape": shape, "width": 2, "dash": choice(DASHES, name, names)},
+        marker={"symbol": choice(SYMBOLS, name, names), "size": 7},
         meta={"series": list(names).index(name)},
     )
 
 
-def _figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
+def new_figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
+    """Lines, bars or points over two axes, with a legend above."""
     figure = go.Figure(list(traces), layout={"template": "none", "xaxis_title": x, "yaxis_title": y})
     return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
 
 
-def _chart(key: str, title: str, summary: str, figure: go.Figure) -> Chart:
+def new_chart(key: str, title: str, summary: str, figure: go.Figure) -> Chart:
+    """A chart of a figure."""
     content = figure.to_plotly_json()
     content["layout"].pop("template", None)
     return Chart(key, title, summary, content)
 
 
-def _of(choices: Sequence[str], name: str, names: Sequence[str]) -> str:
+def choice(choices: Sequence[str], name: str, names: Sequence[str]) -> str:
+    """What a network has of several looks, by its place."""
     return choices[list(names).index(name) % len(choices)]
 
 
@@ -273,5 +206,6 @@ def _columns(rows: Log, x: str, y: str) -> tuple[list[float], list[float]]:
     return [point[0] for point in points], [point[1] for point in points]
 
 
-def _sentence(words: Sequence[str]) -> str:
+def sentence(words: Sequence[str]) -> str:
+    """Parts of a summary as one sentence."""
     return f"{'; '.join(words)}." if words else "Nothing to show."

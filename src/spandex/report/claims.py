@@ -321,7 +321,7 @@ def _level(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
         published = f"{number(value, 2)} dB"
         rule = f"the interval lies within {number(margin, 2)} dB of the published value"
         obstacle = _missing(pair) or _network_obstacle(evidence)
-        if evidence.params.data.source != "dns4":
+        if not evidence.params.data.is_linked("test"):
             obstacle = obstacle or "these are other clips; only the profile dns4 evaluates on test set 1"
         if pair.model is None:
             found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle))
@@ -378,7 +378,7 @@ def _network_obstacle(evidence: Evidence) -> str:
 
 def _corpus_obstacle(evidence: Evidence) -> str:
     """Why networks of this corpus are none of which the paper speaks; empty if they are."""
-    if evidence.params.data.source == "synthetic":
+    if evidence.params.data.is_synthetic:
         return "voices and noise are synthetic and training is short; it takes real recordings"
     return ""
 

@@ -1,4 +1,4 @@
-"""Clips to look at and listen to: a typical one, the best and the worst, before and after every network."""
+"""Clips to look at and listen to: a typical one, and those that gained and lost most, before and after networks."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,12 @@ from spandex.errors import SpandexError
 from spandex.evaluation import Subject, pair_clips
 from spandex.evaluation.pairs import Clip
 from spandex.report.audio import MP3_BYTES_PER_S, mp3, power_spectrogram, spectrogram_webp
+from spandex.report.clip_names import described
 
 AUDIO_BYTES = 5_500_000  # of all players of a page, as base64
 BASE64 = 4 / 3
+TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600)
+MOST_TICKS = 10
 LOUD = 0.9  # peak of the loudest version of a clip
 
 
@@ -43,6 +46,7 @@ class Example:
     Attributes:
         kind: typical, best or worst.
         name: of the file.
+        title: what is known of it, in words.
         improvement_db: SI-SNR improvement, mean over the networks.
         excerpt_s: seconds from its start that are heard.
         clip_s: seconds of the clip.
@@ -52,11 +56,18 @@ class Example:
 
     kind: str
     name: str
+    title: str
     improvement_db: float
     excerpt_s: float
     clip_s: float
     gain_db: float
     versions: tuple[Version, ...]
+
+    @property
+    def ticks_s(self) -> list[float]:
+        """Seconds for an axis of time, at most eleven from 0 on."""
+        step = next((step for step in TICKS_S if self.excerpt_s / step <= MOST_TICKS), self.excerpt_s)
+        return [step * place for place in range(int(self.excerpt_s / step) + 1)]
 
 
 def choose(improvements_db: Mapping[str, float]) -> dict[str, str]:
@@ -132,6 +143,7 @@ def _example(
     return Example(
         kind=kind,
         name=name,
+        title=described(name),
         improvement_db=improvement_db,
         excerpt_s=len(heard["noisy"]) / SAMPLE_RATE_HZ,
         clip_s=whole / SAMPLE_RATE_HZ,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.files import atomic_path
+from spandex.report.wording import number
 
 SCORES = {
     "si_snr_db": ("SI-SNR (dB)", 2),
@@ -48,7 +49,7 @@ def intervals_table(networks: Mapping[str, Metrics], against: str, differences: 
 
 
 def losses_table(networks: Mapping[str, Metrics]) -> str:
-    """Markdown: causes of what fixed point loses, for networks that lose more than 0.05 dB; empty if there is none."""
+    """Markdown: causes of what fixed point loses, for networks that lose more than 0.02 dB; empty if there is none."""
     losing = {
         name: metrics["fixed_minus_float_db_by_cause"]
         for name, metrics in networks.items()
@@ -97,7 +98,8 @@ def range_sentences(networks: Mapping[str, Metrics]) -> list[str]:
     counted = {name: metrics for name, metrics in networks.items() if "wrapped_outputs" in metrics}
     sentences = [
         f"{name}: {metrics['wrapped_outputs']:,} masks left 24 bits and wrapped, in {metrics['wrapped_clips']} of "
-        f"{len(metrics['per_clip'])} clips; that changed its SI-SNR by {metrics['output_wrap_db']:+.3f} dB."
+        f"{len(metrics['per_clip'])} clips; that changed its SI-SNR by "
+        f"{number(metrics['output_wrap_db'], 3, signed=True)} dB."
         for name, metrics in counted.items()
         if metrics["wrapped_outputs"]
     ]

@@ -86,9 +86,10 @@ def to_paper(page: Page, figures: Sequence[Figure]) -> str:
         comment_start_string="<#",
         comment_end_string="#>",
     )
+    lines = [*page.lines, *page.published]
     return environment.get_template("paper.tex.jinja").render(
         page=page,
-        tables=[_table("Quality.", page.lines, QUALITY), _table("Cost.", page.lines, COST)],
+        tables=[_table("Quality.", lines, QUALITY), _table("Cost.", lines, COST)],
         figures=figures,
     )
 

@@ -18,7 +18,7 @@ from spandex.report.clips import Example
 from spandex.report.comparison import Significance
 from spandex.report.origin import Time
 from spandex.report.papers import SCOPE, Section
-from spandex.report.side_by_side import Line, columns, heading
+from spandex.report.side_by_side import MAIN, Line, columns, heading, known_columns
 from spandex.report.tabular import cell_parts, cell_text, cell_value, numeric_columns
 from spandex.report.wording import number
 
@@ -32,14 +32,6 @@ CLASSES = {
     Verdict.NOT_REPRODUCED: "bad",
     Verdict.NOT_TESTABLE: "open",
 }
-
-
-@dataclass(frozen=True)
-class Highlight:
-    """What pruning changed in one network, in a few words."""
-
-    model: str
-    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -69,14 +61,16 @@ class Page:
         team: who made it.
         profile: of the parameters.
         clips: how many were evaluated.
-        date: YYYY-MM-DD.
         control: the network that differences are to.
+        headline: what the build shows, a sentence.
+        synthetic: whether voices and noise are made by procedure.
+        same_clips: whether the clips are those of the published figures.
         findings: the paper's claims.
-        highlights: of the pruned networks.
-        lines: of the table.
-        training, plane, layers, weights, knee: charts; knee is empty if there was no ablation.
+        lines, published: of the tables.
+        cost, gain, training, plane, layers, weights, knee: charts; knee is empty if there was no ablation.
         examples: clips.
         origin: what produced it.
+        losses: sentences on what fixed point loses, see ``spandex.report.losses``.
         ranges: sentences on masks that wrapped, see ``spandex.report.intervals``.
         companions: the companion papers that have run.
     """
@@ -84,11 +78,15 @@ class Page:
     team: str
     profile: str
     clips: int
-    date: str
     control: str
+    headline: str
+    synthetic: bool
+    same_clips: bool
     findings: Sequence[Finding]
-    highlights: Sequence[Highlight]
     lines: Sequence[Line]
+    published: Sequence[Line]
+    cost: Chart
+    gain: Chart
     training: Sequence[Chart]
     plane: Sequence[Chart]
     layers: Sequence[Chart]
@@ -96,13 +94,14 @@ class Page:
     knee: Sequence[Chart]
     examples: Sequence[Example]
     origin: Origin
+    losses: Sequence[str] = ()
     ranges: Sequence[str] = ()
     companions: Sequence[Section] = ()
 
     @property
     def charts(self) -> dict[str, dict[str, Any]]:
         """What plotly draws, by key."""
-        groups = (self.training, self.plane, self.layers, self.weights, self.knee)
+        groups = ([self.cost, self.gain], self.training, self.plane, self.layers, self.weights, self.knee)
         return {chart.key: chart.figure for group in groups for chart in group}
 
     @property
@@ -131,7 +130,10 @@ def to_html(page: Page) -> str:
     environment.filters |= {"cell": cell_text, "parts": cell_parts, "value": cell_value}
     return environment.get_template("page.html.jinja").render(
         page=page,
-        columns=[(heading(column), column.unit) for column in columns()],
+        columns=[(heading(column), column.unit, column.key in MAIN) for column in columns()],
+        known=known_columns(page.lines),
+        known_published=known_columns(page.published),
+        untestable=Verdict.NOT_TESTABLE,
         symbols=SYMBOLS,
         badges=BADGES,
         classes=CLASSES,

@@ -1,4 +1,4 @@
-"""The paper's table for the page: our networks with intervals and differences, the published rows beside them."""
+"""The paper's table for the page: our networks with intervals and differences, and the published rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +36,15 @@ LEFT_OUT = (
     "fixed_minus_float_mos_ovrl",
     "latency_enc_dec_ms",
 )
+# shown before one asks for all
+MAIN = (
+    "si_snri_data_db",
+    "si_snr_db",
+    "mos_ovrl",
+    "deployed_power_proxy_mops_per_s",
+    "size_kb",
+    "sparsity_percent",
+)
 HEADINGS = {"si_snri_data_db": "SI-SNR improvement", "latency_total_ms": "latency"}
 
 
@@ -60,17 +69,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table."""
+    """A row of the table, with a note for people."""
 
     model: str
-    source: str
+    note: str
     published: bool
     cells: tuple[Cell, ...]
 
 
 def columns() -> list[Column]:
-    """Those that the page shows."""
-    return [column for column in QUALITY + COST + LATENCY if column.key not in LEFT_OUT]
+    """Those that the page shows, those of ``MAIN`` first."""
+    shown = [column for column in QUALITY + COST + LATENCY if column.key not in LEFT_OUT]
+    return sorted(shown, key=lambda column: MAIN.index(column.key) if column.key in MAIN else len(MAIN))
 
 
 def heading(column: Column) -> str:
@@ -78,36 +88,44 @@ def heading(column: Column) -> str:
     return HEADINGS.get(column.key, column.heading)
 
 
-def lines(
-    ours: Sequence[Row],
-    published: Sequence[Row],
-    networks: Mapping[str, Mapping[str, Any]],
-    differences: Mapping[str, Differences],
-    rows: Sequence[Network],
+def our_lines(
+    ours: Sequence[Row], networks: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Differences]
 ) -> list[Line]:
-    """Our rows, each followed by the published rows of the same kind, then what is left of those.
+    """Our rows.
 
     Args:
         ours: rows of this run with the noisy input.
-        published: rows of the board and of the write-up.
         networks: scores by name, of noisy input and networks.
         differences: to the control, by network.
+    """
+    return [_our_line(row, networks[row.model], differences.get(row.model, {})) for row in ours]
+
+
+def published_lines(published: Sequence[Row], rows: Sequence[Network]) -> list[Line]:
+    """The published rows, each with the name of the network of ours that rebuilds it.
+
+    Args:
+        published: rows of the board and of the write-up.
         rows: our networks.
     """
     baseline = next((row for row in published if row.model.startswith(BASELINE)), None)
-    left = list(published)
     beginnings = {"noisy": NOISY} | {network.name: counterpart(network) for network in rows}
     found = []
-    for row in ours:
-        found.append(_our_line(row, networks[row.model], differences.get(row.model, {})))
-        beside = [other for other in left if other.model.startswith(beginnings[row.model])]
-        left = [other for other in left if other not in beside]
-        found += [_published_line(other, baseline) for other in beside]
-    return found + [_published_line(row, baseline) for row in left]
+    for row in published:
+        here = [name for name, beginning in beginnings.items() if row.model.startswith(beginning)]
+        note = f"{row.source}; here {' and '.join(here)}" if here else row.source
+        cells = tuple(_published_cell(column, row, baseline) for column in columns())
+        found.append(Line(row.model, note, True, cells))
+    return found
+
+
+def known_columns(lines: Sequence[Line]) -> list[int]:
+    """Places of the columns that a line has a value of."""
+    return [place for place in range(len(columns())) if any(line.cells[place].value is not None for line in lines)]
 
 
 def _our_line(row: Row, metrics: Mapping[str, Any], differences: Differences) -> Line:
-    return Line(row.title, row.source, False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
+    return Line(row.title, "", False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
 
 
 def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences: Differences) -> Cell:
@@ -127,10 +145,6 @@ def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences:
     difference = Interval(*(factor * bound for bound in differences[score]))
     change = interval(difference, column.decimals + MORE_DECIMALS.get(column.key, 0), signed=True)
     return Cell(value, text, bounds, change, significance(score, difference))
-
-
-def _published_line(row: Row, baseline: Row | None) -> Line:
-    return Line(row.model, row.source, True, tuple(_published_cell(c, row, baseline) for c in columns()))
 
 
 def _published_cell(column: Column, row: Row, baseline: Row | None) -> Cell:

@@ -1,15 +1,22 @@
 """Numbers as people read them."""
 
+from math import floor, log10
+
 from spandex.metrics.bootstrap import Interval
 
 MINUS = "\N{MINUS SIGN}"
+RESIDUE = 1e-9  # what sums of numbers that people look at leave, in place of zero
+MOST_DECIMALS = 6
 
 
 def number(value: float, decimals: int, signed: bool = False) -> str:
-    """A number with thousands apart and a true minus; no minus before what rounds to zero."""
-    text = f"{value:{'+' if signed else ''},.{decimals}f}"
-    if not float(text.replace(",", "")):
-        text = text.lstrip("+-")
+    """A number with thousands apart and a true minus, with more decimals where it would else round to zero."""
+    if abs(value) < RESIDUE:
+        value, signed = 0.0, False
+    elif round(value, decimals) == 0:
+        decimals = -floor(log10(abs(value)))
+    sign = "+" if signed else ""
+    text = f"{value:{sign},.{decimals}f}" if decimals <= MOST_DECIMALS else f"{value:{sign}.0e}"
     return text.replace("-", MINUS)
 
 

@@ -1,6 +1,5 @@
 """What the page of a build shows, gathered from its files."""
 
-import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,18 @@ from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.evaluation import differences_to, load_subject
 from spandex.files.text import read_csv
 from spandex.params import Params
-from spandex.params.networks import ROOT
 from spandex.pipeline.phases import compared, judged
-from spandex.pipeline.provenance import dirty, produced_by, revision
-from spandex.report import charts, claims, clips, origin, side_by_side, table
+from spandex.pipeline.provenance import produced_by
+from spandex.report import charts, claims, clips, origin, points, side_by_side, table
 from spandex.report.comparison import Differences
 from spandex.report.figures import KneePoint, knee_points
+from spandex.report.headline import headline
 from spandex.report.intervals import range_sentences
 from spandex.report.layers import layer_weights
+from spandex.report.losses import loss_sentences
 from spandex.report.numbers import CURVE_COLUMNS
-from spandex.report.page import Highlight, Origin, Page
+from spandex.report.page import Origin, Page
 from spandex.report.published import counterpart
-from spandex.report.wording import interval, number
 from spandex.steps.results import network_scores
 
 BOARD = "ndns_track1_test_set_1.csv"
@@ -62,8 +61,8 @@ def page_of(
     """
     names = params.models
     deployed_networks = {name: networks[name] for name in names}
-    sparse = [network.name for network in params.table if network.methods]
-    shown = [ROOT, *sparse]
+    shown = {**networks, **compared}
+    rows = params.table + [network for network in params.beside if network.name in compared]
     logged = [network for network in params.table if network.has_logs]
     epochs = {network.name: read_csv(models / network.folder / "epochs.csv", CURVE_COLUMNS[1:]) for network in logged}
     iterations = {
@@ -77,50 +76,36 @@ def page_of(
         "sparsity_map": parse_sparsity_map(params.deploy.sparsity_text),
         "density_threshold": params.deploy.density_threshold,
     }
-    subjects = [load_subject(exported[name], name, hop=params.model.hop, **deployed) for name in shown]
+    subjects = [load_subject(exported[name], name, hop=params.model.hop, **deployed) for name in names]
+    examples = clips.examples(test, noisy, networks, subjects)
+    knee = _knee(params, models, reports, networks, control)
     return Page(
         team=params.report.team,
         profile=params.profile,
         clips=len(noisy["per_clip"]),
-        date=datetime.date.today().isoformat(),
         control=control,
+        headline=headline(shown, control, changes, [network.name for network in rows if network.methods]),
+        synthetic=params.data.is_synthetic,
+        same_clips=params.data.is_linked("test"),
         findings=found,
-        highlights=[_highlight(networks, control, changes, name) for name in sparse],
-        lines=side_by_side.lines(ours, published, {"noisy": noisy, **networks, **compared}, changes, params.every),
+        lines=side_by_side.our_lines(ours, {"noisy": noisy, **shown}, changes),
+        published=side_by_side.published_lines(published, params.table),
+        cost=points.cost_chart(rows, shown, control, changes),
+        gain=points.gain_chart(networks, noisy, {example.name: example.kind for example in examples}),
         training=[charts.sparsity_chart(iterations, names), *charts.learning_charts(epochs)],
-        plane=charts.plane_charts(
+        plane=points.plane_charts(
             board,
             {name: metrics for name, metrics in networks.items() if "float_power_proxy_ops_per_s" in metrics},
             {network.name: counterpart(network) for network in params.table},
         ),
         layers=charts.layer_charts(layers, deployed_networks),
         weights=charts.weight_charts(layers),
-        knee=charts.knee_charts(points) if (points := _knee(params, models, reports, networks, control)) else [],
-        examples=clips.examples(test, noisy, networks, subjects),
+        knee=charts.knee_charts(knee) if knee else [],
+        examples=examples,
         origin=_origin(params, models, reports, test, networks),
+        losses=loss_sentences(shown),
         ranges=range_sentences(networks),
         companions=companion_sections(judged(params)),
-    )
-
-
-def _highlight(
-    networks: Mapping[str, Metrics], control: str, changes: Mapping[str, Differences], model: str
-) -> Highlight:
-    metrics, change = networks[model], changes[model]
-    facts = {"SI-SNR": interval(change["si_snr_db"], 2, "dB", signed=True)}
-    if "mos_ovrl" in change:
-        facts["MOS ovrl"] = interval(change["mos_ovrl"], 3, signed=True)
-    power = metrics["deployed_power_proxy_ops_per_s"]
-    share = 100 * power / networks[control]["deployed_power_proxy_ops_per_s"]
-    return Highlight(
-        model,
-        facts
-        | {
-            "deployed power proxy": f"{number(power / 1e6, 2)} M-Ops/s, {number(share, 0)} %",
-            "parameters": number(metrics["parameters"], 0),
-            "size": f"{number(metrics['size_kb'], 1)} KB",
-            "zero weights": f"{number(100 * metrics['sparsity'], 1)} %",
-        },
     )
 
 
@@ -140,13 +125,7 @@ def _knee(
 
 def _origin(params: Params, models: Path, reports: Path, test: Path, networks: Mapping[str, Metrics]) -> Origin:
     record = produced_by(params=params)
-    changed = dirty()
-    facts = {
-        "Revision": revision() or "not a git repository",
-        "Uncommitted changes": "not known" if changed is None else "yes" if changed else "no",
-        "Code": record["code_digest"],
-        "Parameters": params.digest(),
-    }
+    facts = {"Code": record["code_digest"], "Parameters": params.digest()}
     evaluated = {metrics["produced_by"]["code_digest"] for metrics in networks.values()}
     facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))
     files = [test / "clips.json"]

@@ -1,6 +1,5 @@
 """Everything a reader looks at."""
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +65,16 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         {model: logs[model] / "log.csv" for model in params.fine_tuned}, reports / "figures" / "figure1"
     )
     drawn += figures.learning_curves(epochs, reports / "figures" / "learning_curves")
-    today = datetime.date.today().isoformat()
+    date = params.report.date.isoformat() if params.report.date else None
     metricsboard.write_board(
         [
             metricsboard.board_entry(
-                metrics[network.name], enc_dec_ms, params.report.team, today, _place(models, network)
+                metrics[network.name], enc_dec_ms, params.report.team, date, _place(models, network)
             )
             for network in params.table
         ],
         reports / metricsboard.BOARD,
-        "" if params.data.source == "dns4" else metricsboard.OTHER_CLIPS,
+        "" if params.data.is_linked("test") else metricsboard.OTHER_CLIPS,
     )
     pairs += differences_to(control, compared | {control: metrics[control]}).values()
     changes = against(control, pairs)

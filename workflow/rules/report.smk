@@ -36,6 +36,7 @@ rule report:
         paper=f"{REPORTS}/paper.tex",
         summary=f"{REPORTS}/summary.md",
         intervals=f"{REPORTS}/intervals.md",
+        headline=f"{REPORTS}/headline.md",
         board=f"{REPORTS}/metricsboard_track_1_test.yml",
         metrics=f"{REPORTS}/metrics.json",
         plots=multiext(f"{REPORTS}/plots/", "curves.csv", "tradeoff.csv"),

@@ -141,7 +141,7 @@ def _of_results(params: Params) -> Params:
 
 
 def summary(params: Params, part: str = "") -> str:
-    """The table of the last build with its intervals, as wide as a terminal, and where its report is.
+    """The table of the last build with its intervals, as wide as a terminal; what, how good, and where the report is.
 
     Args:
         part: another report: ``companions``, or a comparison by name.
@@ -156,10 +156,11 @@ def summary(params: Params, part: str = "") -> str:
     shown = [path.read_text(encoding="utf-8")]
     if (folder / "intervals.md").is_file():
         shown += ["95 % intervals over the test clips:\n", (folder / "intervals.md").read_text(encoding="utf-8")]
+    told = folder / "headline.md"
     page = "; open index.html there in a browser" if (folder / "index.html").is_file() else ""
     ends = [
-        f"All columns: {path}",
-        f"The report is in {folder}{page}",
+        *([fitted(told.read_text(encoding="utf-8")).rstrip()] if told.is_file() else []),
+        f"The report is in {folder}{page}; all columns in {path.name}",
         notice(f"reports/{params.profile}/tracking/build.json") or "",
     ]
     return "\n".join([*map(fitted, shown), *ends]).rstrip()

@@ -99,6 +99,12 @@ class Page:
     companions: Sequence[Section] = ()
 
     @property
+    def about(self) -> str:
+        """What was built, and what it was judged on."""
+        audio = "synthetic audio" if self.synthetic else "recordings"
+        return f"Profile {self.profile}: {len(self.lines) - 1} networks on {self.clips} test clips of {audio}."
+
+    @property
     def charts(self) -> dict[str, dict[str, Any]]:
         """What plotly draws, by key."""
         groups = ([self.cost, self.gain], self.training, self.plane, self.layers, self.weights, self.knee)

@@ -94,6 +94,8 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         ours=timed,
         published=published,
     )
+    with atomic_path(reports / "headline.md") as temporary:
+        temporary.write_text(f"{page.about}\n{page.headline}\n", encoding="utf-8")
     summary = reports / "companions" / "summary.md"
     if page.companions:
         write_summary(page.companions, summary)

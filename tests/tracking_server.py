@@ -11,6 +11,11 @@ from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes more
+    "MLFLOW_TRACKING_URI": "",
+}
 START_S = 300  # for the imports of its processes on a busy machine
 
 
@@ -62,7 +67,7 @@ class TrackingServer:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": ""},
+                env={**os.environ, **SETTINGS},
                 start_new_session=True,
             )
         wait_for_answer(self.uri, self._process)

@@ -73,7 +73,15 @@ def test_make_prints_the_table_and_where_the_report_is(toy_build, project):
 
 def test_report_folder_is_complete(project):
     folder = project / "reports/synthetic"
-    names = ["table.csv", "table.md", "table.tex", "summary.md", "intervals.md", "metricsboard_track_1_test.yml"]
+    names = [
+        "table.csv",
+        "table.md",
+        "table.tex",
+        "summary.md",
+        "headline.md",
+        "intervals.md",
+        "metricsboard_track_1_test.yml",
+    ]
     names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
     assert [name for name in names if not (folder / name).is_file()] == []
     assert [

@@ -5,7 +5,6 @@ load on the machine changes less than time that passes. Clips are of 30 s, from 
 unpacking are left out, since they depend on the line and the disk.
 """
 
-import argparse
 import math
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from spandex.networks import SDNN, denoise, istft, magnitudes, stft
 from spandex.networks.files import export_hdf5
 from spandex.params import Params, load
 from spandex.pipeline.provenance import tree_digest
+from spandex.steps.bench import benchmark_parser
 from spandex.train.losses import denoising_loss
 
 CLIP_S = 30.0
@@ -148,16 +148,10 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="spandex bench cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = benchmark_parser("cost", __doc__)
     parser.add_argument("--profile", default="dns4")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--workers", type=int, default=16, help="at once on a node, one a core")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(2)
     params = load("params.yaml", {"profile": arguments.profile})

@@ -5,7 +5,6 @@ the same 7 and on all 21. speechmos also computes another score, P.808, in the s
 network alone takes is measured too. The best of the repeats counts: other load on the machine only adds time.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from spandex.data import NoisySpeech, SynthesisSettings, build_synthetic, synthe
 from spandex.files import write_json
 from spandex.metrics import Dnsmos
 from spandex.metrics.dnsmos import SAMPLE_RATE_HZ, SEGMENT_SAMPLES, challenge_hops
+from spandex.steps.bench import benchmark_parser
 
 TOLERANCE_MOS = 1e-4
 
@@ -98,16 +98,10 @@ def measure(clips: int = 3, repeats: int = 3, threads: int = 2) -> dict[str, flo
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="spandex bench dnsmos",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = benchmark_parser("dnsmos", __doc__)
     parser.add_argument("--clips", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     figures = measure(arguments.clips, arguments.repeats, arguments.threads)

@@ -5,7 +5,6 @@ held to what the executor sends. Lava is timed over steps alone, without compili
 system process for every layer's synapses and neurons, and all cores. The executor's figure is for one core.
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -43,6 +42,7 @@ from spandex.files import write_json
 from spandex.files.results import ResultLog
 from spandex.networks.hdf5 import MAX_DELAY
 from spandex.params import mirror_in_use
+from spandex.steps.bench import benchmark_parser
 
 CLIP_S = 30.0
 WARM_UP_STEPS = 10  # the first steps of a model lay out its weights
@@ -379,12 +379,7 @@ def _report(figures: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="spandex bench inference",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = benchmark_parser("inference", __doc__)
     parser.add_argument(
         "--network", type=Path, help="network file (default: the published one, from mirror or network)"
     )
@@ -399,7 +394,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stock-steps", type=int, default=150)
     parser.add_argument("--lava-steps", type=int, default=2000, help="with the faster models")
     parser.add_argument("--repeats", type=int, default=5, help="the best counts")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = vars(parser.parse_args(argv))
     out = arguments.pop("json")
     arguments["mirror"] = arguments["mirror"] or mirror_in_use(Path(__file__).parents[1] / "params.yaml")

@@ -6,7 +6,6 @@ repeats counts: other load on the machine only adds time. Loading takes its time
 is the CPU time of loading a batch over that of training on it.
 """
 
-import argparse
 import contextlib
 import tempfile
 import time
@@ -22,6 +21,7 @@ from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSett
 from spandex.files import write_json
 from spandex.kernels import accelerate
 from spandex.networks import SDNN, istft, magnitudes, stft
+from spandex.steps.bench import benchmark_parser
 from spandex.train.losses import denoising_loss
 
 SEED = 1
@@ -101,17 +101,11 @@ def measure(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="spandex bench loader",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = benchmark_parser("loader", __doc__)
     parser.add_argument("--shapes", default="8x5.9,4x30", help="batch x seconds of a segment, separated by commas")
     parser.add_argument("--clips", type=int, default=24, help="of 30 s")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="threads that load")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     figures = measure(arguments.shapes, arguments.clips, arguments.repeats, arguments.workers)
     for shape in arguments.shapes.split(","):

@@ -1,6 +1,5 @@
 """Seconds of noisy speech made per second on one core, written to disk, from the synthetic corpus."""
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from spandex.data import SynthesisSettings, build_synthetic, synthesize
 from spandex.files import write_json
+from spandex.steps.bench import benchmark_parser
 
 
 def measure(clips: int = 40) -> dict[str, float]:
@@ -29,14 +29,8 @@ def measure(clips: int = 40) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="spandex bench synthesis",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = benchmark_parser("synthesis", __doc__)
     parser.add_argument("--clips", type=int, default=40)
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     figures = measure(arguments.clips)
     print(f"corpus: {figures['corpus_times_real_time']:.0f} times real time on one core")

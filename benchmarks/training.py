@@ -7,12 +7,10 @@ a step cannot do without, by ``torch.mm`` in float32 and nothing around them. Th
 on the machine only adds time.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ import torch
 from spandex.files import write_json
 from spandex.kernels import accelerate, restore
 from spandex.networks import SDNN, istft, magnitudes, stft
+from spandex.steps.bench import benchmark_parser
 from spandex.train.losses import denoising_loss
 
 RATE = 16000  # samples per second
@@ -176,12 +175,7 @@ def shape(text: str) -> tuple[int, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="spandex bench training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = benchmark_parser("training", __doc__)
     parser.add_argument("--batch", type=int, default=4, help="clips of a step")
     parser.add_argument("--seconds", type=int, default=30, help="length of a clip")
     parser.add_argument("--repeats", type=int, default=5)
@@ -190,7 +184,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--shapes", type=shape, nargs="*", default=(), metavar="BxS", help="also time SPANDEX on B clips of S s"
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     arguments = parser.parse_args(argv)
     figures = measure(**{name: value for name, value in vars(arguments).items() if name != "json"})
     print(

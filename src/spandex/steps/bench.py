@@ -1,5 +1,6 @@
 """Benchmarks of the repository."""
 
+import argparse
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,3 +26,15 @@ def bench(name: str, output: Path | None = None, arguments: Sequence[str] = ()) 
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     module.main([*arguments, *([] if output is None else ["--json", str(output)])])
+
+
+def benchmark_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Of the command line of ``benchmarks/NAME.py``, with ``--json`` alone; no option may be shortened."""
+    parser = argparse.ArgumentParser(
+        prog=f"spandex bench {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
+    return parser

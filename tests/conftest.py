@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """One process for all workers, from which builds fork their jobs; other commands that tests run start anew."""
     warm.start()
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        toy_project.servers |= {name: os.environ.pop(name) for name in (warm.ADDRESS,) if name in os.environ}
+        toy_project.servers[warm.ADDRESS] = os.environ.pop(warm.ADDRESS, "")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -152,7 +152,7 @@ def test_histograms_of_coarse_weights_have_no_empty_bins_between():
 
 
 def test_layer_without_weights_has_a_chart():
-    (chart,) = charts.weight_charts({"all": [layer([2, 4])], "none": [layer(np.array([], dtype=int))]})
+    (chart,) = charts.weight_charts({"all": [layer([2, 4])], "none": [layer(np.array([], dtype=int))]}, ["all", "none"])
     assert "none keeps 0 of 100 weights" in chart.summary
 
 

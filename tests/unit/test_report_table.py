@@ -212,11 +212,11 @@ def test_figures_have_equal_bytes_twice(tmp_path):
         "iteration,epoch,train_loss,train_si_snr_db,validation_si_snr_db,sparsity,lr\n3,1,94,6,6.5,0.5,0.001\n"
     )
     (tmp_path / "untrained.csv").write_text("iteration,epoch,train_loss,train_si_snr_db,validation_si_snr_db\n")
+    names = ["baseline", "50 %"]
     for folder in ("a", "b"):
-        drawn = sparsity_figure({"50 %": tmp_path / "log.csv"}, tmp_path / folder / "figure1")
-        drawn += learning_curves(
-            {"baseline": tmp_path / "untrained.csv", "50 %": tmp_path / "epochs.csv"}, tmp_path / folder / "curves"
-        )
+        drawn = sparsity_figure({"50 %": tmp_path / "log.csv"}, names, tmp_path / folder / "figure1")
+        logs = {"baseline": tmp_path / "untrained.csv", "50 %": tmp_path / "epochs.csv"}
+        drawn += learning_curves(logs, names, tmp_path / folder / "curves")
         assert [path.name for path in drawn] == ["figure1.png", "figure1.pdf", "curves.png", "curves.pdf"]
     for path in (tmp_path / "a").iterdir():
         content = path.read_bytes()
@@ -228,6 +228,6 @@ def test_figures_have_equal_bytes_twice(tmp_path):
 def test_log_without_a_column_is_named(tmp_path):
     (tmp_path / "log.csv").write_text("iteration,loss\n1,2\n")
     with pytest.raises(SpandexError, match=r"log\.csv: no column 'sparsity'"):
-        sparsity_figure({"a": tmp_path / "log.csv"}, tmp_path / "figure")
+        sparsity_figure({"a": tmp_path / "log.csv"}, ["a"], tmp_path / "figure")
     with pytest.raises(SpandexError, match=r"absent\.csv: no such file"):
-        learning_curves({"a": tmp_path / "absent.csv"}, tmp_path / "figure")
+        learning_curves({"a": tmp_path / "absent.csv"}, ["a"], tmp_path / "figure")

@@ -1,11 +1,12 @@
 """The page's charts, for plotly: what is drawn, and the same in words.
 
-Colours are left to the page, which has a palette for light and one for dark: every trace names its ``series``. Series
-differ in dash, marker and hatching too.
+Colours are left to the page, which has a palette for light and one for dark: every trace names its ``series``, the
+place of its network among all ``names`` of the page. Series differ in dash, marker and hatching too.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -14,11 +15,8 @@ import plotly.graph_objects as go
 from spandex.metrics.bootstrap import Interval
 from spandex.report.figures import KneePoint
 from spandex.report.layers import LayerWeights, histograms
+from spandex.report.looks import DASHES, PATTERNS, SYMBOLS, choice
 from spandex.report.wording import interval, number
-
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "star")
-PATTERNS = ("", "/", ".", "x", "-", "+", "\\")
 
 Log = Sequence[Mapping[str, str]]
 
@@ -45,7 +43,7 @@ def sparsity_chart(logs: Mapping[str, Log], names: Sequence[str]) -> Chart:
 
     Args:
         logs: by network, rows of log.csv.
-        names: all networks of the page, whose places give colours.
+        names: of all networks.
     """
     traces, words = [], []
     for name, rows in logs.items():
@@ -60,11 +58,12 @@ def sparsity_chart(logs: Mapping[str, Log], names: Sequence[str]) -> Chart:
     return new_chart("figure1", "Sparsity while training", sentence(words), figure)
 
 
-def learning_charts(epochs: Mapping[str, Log]) -> list[Chart]:
+def learning_charts(epochs: Mapping[str, Log], names: Sequence[str]) -> list[Chart]:
     """Training loss and validation SI-SNR over iterations.
 
     Args:
         epochs: by network, rows of epochs.csv; a network without any was not trained.
+        names: of all networks.
     """
     charts = []
     for key, column, title, axis in (
@@ -75,7 +74,7 @@ def learning_charts(epochs: Mapping[str, Log]) -> list[Chart]:
         for name, rows in epochs.items():
             iterations, values = _columns(rows, "iteration", column)
             if values:
-                traces.append(_line(name, iterations, values, list(epochs), markers=True))
+                traces.append(_line(name, iterations, values, names, markers=True))
                 words.append(f"{name} from {number(values[0], 2)} to {number(values[-1], 2)}")
         charts.append(new_chart(key, title, sentence(words), new_figure(traces, "iteration", axis)))
     return charts
@@ -86,21 +85,22 @@ def layer_charts(layers: Mapping[str, Sequence[LayerWeights]], metrics: Mapping[
 
     Args:
         layers: by network.
-        metrics: scores of the same networks, with ``deployed_layer_synops_per_step`` and ``events_per_step``.
+        metrics: scores of all networks; of those, with ``deployed_layer_synops_per_step`` and ``events_per_step``.
     """
     ticks = [f"layer {layer.name}" for layer in max(layers.values(), key=len)]
     deployed_sparsity = {name: [100 * layer.deployed_sparsity for layer in found] for name, found in layers.items()}
     synops = {name: [value / 1e3 for value in metrics[name]["deployed_layer_synops_per_step"]] for name in layers}
     events = {name: metrics[name]["events_per_step"] for name in layers}
+    bars = partial(_bars, names=list(metrics), ticks=ticks)
     return [
-        _bars("deployed_sparsity", "Deployed sparsity by layer", "zero weights (%)", ticks, deployed_sparsity, "%"),
-        _bars("synops", "Deployed synaptic operations by layer", "thousand SynOps a step", ticks, synops, "thousand"),
-        _bars("events", "Events that enter a layer", "events a step", ticks, events, "events"),
+        bars("deployed_sparsity", "Deployed sparsity by layer", "zero weights (%)", deployed_sparsity, "%"),
+        bars("synops", "Deployed synaptic operations by layer", "thousand SynOps a step", synops, "thousand"),
+        bars("events", "Events that enter a layer", "events a step", events, "events"),
     ]
 
 
-def weight_charts(layers: Mapping[str, Sequence[LayerWeights]]) -> list[Chart]:
-    """Histogram of the non-zero weights of every layer, as the integers that Lava holds."""
+def weight_charts(layers: Mapping[str, Sequence[LayerWeights]], names: Sequence[str]) -> list[Chart]:
+    """Histogram of the non-zero weights of every layer, as the integers that Lava holds; ``names`` of all networks."""
     charts = []
     for place in range(max(map(len, layers.values()))):
         here = {name: found[place] for name, found in layers.items() if place < len(found)}
@@ -108,7 +108,7 @@ def weight_charts(layers: Mapping[str, Sequence[LayerWeights]]) -> list[Chart]:
         traces, words = [], []
         for (name, layer), count in zip(here.items(), counts, strict=True):
             drawn = [value or None for value in count.tolist()]  # a logarithm has no place for 0
-            traces.append(_line(name, centres.tolist(), drawn, list(layers), shape="hvh"))
+            traces.append(_line(name, centres.tolist(), drawn, names, shape="hvh"))
             words.append(f"{name} keeps {number(layer.kept.size, 0)} of {number(layer.weights, 0)} weights")
         figure = new_figure(traces, "weight (Lava's integer)", "weights in a bin")
         figure.update_yaxes(type="log", dtick=1)
@@ -149,16 +149,22 @@ def knee_charts(points: Sequence[KneePoint]) -> list[Chart]:
 
 
 def _bars(
-    key: str, title: str, axis: str, ticks: Sequence[str], values: Mapping[str, Sequence[float]], unit: str
+    key: str,
+    title: str,
+    axis: str,
+    values: Mapping[str, Sequence[float]],
+    unit: str,
+    names: Sequence[str],
+    ticks: Sequence[str],
 ) -> Chart:
     traces = [
         go.Bar(
             x=list(ticks),
             y=list(found),
             name=name,
-            marker={"pattern": {"shape": choice(PATTERNS, name, list(values)), "solidity": 0.25}},
+            marker={"pattern": {"shape": choice(PATTERNS, name, names), "solidity": 0.25}},
             hovertemplate=f"{name}, %{{x}}: %{{y:.1f}} {unit}<extra></extra>",
-            meta={"series": list(values).index(name)},
+            meta={"series": names.index(name)},
         )
         for name, found in values.items()
     ]
@@ -193,11 +199,6 @@ def new_chart(key: str, title: str, summary: str, figure: go.Figure) -> Chart:
     content = figure.to_plotly_json()
     content["layout"].pop("template", None)
     return Chart(key, title, summary, content)
-
-
-def choice(choices: Sequence[str], name: str, names: Sequence[str]) -> str:
-    """What a network has of several looks, by its place."""
-    return choices[list(names).index(name) % len(choices)]
 
 
 def _columns(rows: Log, x: str, y: str) -> tuple[list[float], list[float]]:

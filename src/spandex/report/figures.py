@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from spandex.files import atomic_path
 from spandex.files.text import read_numbers
+from spandex.report.looks import LIGHT, choice
 from spandex.report.table import is_network, known_sparsity
 
 FORMATS = {
@@ -20,6 +22,7 @@ FORMATS = {
 VALIDATION = ("iteration", "validation_si_snr_db")
 STYLE = {
     "axes.grid": True,
+    "axes.prop_cycle": cycler(color=LIGHT[1:]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.size": 9,
@@ -64,11 +67,12 @@ def _knee_point(scores: Mapping[str, Any], change: Mapping[str, Any] | None) -> 
     return KneePoint(known_sparsity(scores), difference["mean"], tuple(difference["interval"]), power)
 
 
-def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:
+def sparsity_figure(logs: Mapping[str, str | os.PathLike], names: Sequence[str], path: str | os.PathLike) -> list[Path]:
     """Figure 1: sparsity of the float weights over training iterations, one line a network.
 
     Args:
         logs: by name of the network, its log.csv with columns iteration and sparsity.
+        names: of all networks.
         path: of the figure, without suffix.
 
     Returns:
@@ -78,21 +82,25 @@ def sparsity_figure(logs: Mapping[str, str | os.PathLike], path: str | os.PathLi
         SpandexError: a log is missing or lacks a column.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5, 3.2), layout="constrained")
+        figure = Figure(figsize=(4.2, 2.7), layout="constrained")
         axes = figure.add_subplot(xlabel="iteration", ylabel="sparsity (%)", ylim=(-2, 102))
         for name, log in logs.items():
             iterations, sparsity = _columns(log, "iteration", "sparsity")
-            axes.step(iterations, [100 * value for value in sparsity], where="post", label=name)
+            colour = choice(LIGHT, name, names)
+            axes.step(iterations, [100 * value for value in sparsity], where="post", label=name, color=colour)
         axes.legend()
         return save_figure(figure, Path(path))
 
 
-def learning_curves(epochs: Mapping[str, str | os.PathLike], path: str | os.PathLike) -> list[Path]:
+def learning_curves(
+    epochs: Mapping[str, str | os.PathLike], names: Sequence[str], path: str | os.PathLike
+) -> list[Path]:
     """Training loss and validation SI-SNR over training iterations, one line a network.
 
     Args:
         epochs: by name of the network, its epochs.csv with columns iteration, train_loss and validation_si_snr_db.
             A log without a row (published weights, not trained) is left out.
+        names: of all networks.
         path: of the figure, without suffix.
 
     Returns:
@@ -109,8 +117,9 @@ def learning_curves(epochs: Mapping[str, str | os.PathLike], path: str | os.Path
         for name, log in epochs.items():
             iterations, losses, validation = _columns(log, "iteration", "train_loss", "validation_si_snr_db")
             if iterations:
-                loss.plot(iterations, losses, marker=".", label=name)
-                quality.plot(iterations, validation, marker=".", label=name)
+                looks = {"marker": ".", "label": name, "color": choice(LIGHT, name, names)}
+                loss.plot(iterations, losses, **looks)
+                quality.plot(iterations, validation, **looks)
         if quality.lines:
             quality.legend()
         return save_figure(figure, Path(path))

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from spandex.files import atomic_path
+from spandex.report import looks
 from spandex.report.charts import Chart
 from spandex.report.claims import Finding, Verdict
 from spandex.report.clips import Example
@@ -105,6 +106,15 @@ class Page:
         return f"Profile {self.profile}: {len(self.lines) - 1} networks on {self.clips} test clips of {audio}."
 
     @property
+    def legend(self) -> str:
+        """What the chart of quality and cost shows."""
+        return (
+            f"Arrows lead from {self.control}, trained in the same way and not pruned, to what was made sparse. "
+            f"Bars are 95 % intervals of the change against {self.control} on the same clips. "
+            "Open symbols are networks of others on these clips."
+        )
+
+    @property
     def charts(self) -> dict[str, dict[str, Any]]:
         """What plotly draws, by key."""
         groups = ([self.cost, self.gain], self.training, self.plane, self.layers, self.weights, self.knee)
@@ -144,5 +154,6 @@ def to_html(page: Page) -> str:
         badges=BADGES,
         classes=CLASSES,
         scope=SCOPE,
+        looks=looks,
         plotly=Markup(get_plotlyjs()),
     )

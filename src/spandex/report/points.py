@@ -8,10 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from spandex.params import Network
-from spandex.report.charts import SYMBOLS, Chart, choice, new_chart, new_figure, sentence
+from spandex.report.charts import Chart, new_chart, new_figure, sentence
 from spandex.report.clip_names import described
 from spandex.report.comparison import Differences
 from spandex.report.headline import POWER
+from spandex.report.looks import SYMBOLS, choice
 from spandex.report.table import is_network
 from spandex.report.wording import number
 
@@ -126,20 +127,20 @@ def plane_charts(
     Args:
         board: entries of the challenge's track 1, cells as in ndns_track1_test_set_1.csv.
         networks: ours, scores of ``spandex.evaluation``.
-        counterparts: by network, how the names of the entries begin that it rebuilds.
+        counterparts: by network, all of ours, how the names of the entries begin that it rebuilds.
     """
-    charts, names = [], list(networks)
+    charts, names = [], list(counterparts)
     for key, theirs, ours, title in (
         ("plane", "si_snr_db", "si_snr_db", "SI-SNR"),
         ("plane_improvement", "si_snri_data_db", "si_snri_db", "SI-SNR improvement"),
     ):
         entries = [entry for entry in board if entry["power_proxy_mops_per_s"] and entry[theirs]]
-        rebuilt = {name: [e for e in entries if e["entry"].startswith(counterparts[name])] for name in names}
+        rebuilt = {name: [e for e in entries if e["entry"].startswith(counterparts[name])] for name in networks}
         others = [entry for entry in entries if not any(entry in own for own in rebuilt.values())]
         traces = [_entries("challenge's board", others, theirs, "circle-open", BACKGROUND)]
         words = []
-        for series, (name, metrics) in enumerate(networks.items()):
-            symbol = choice(SYMBOLS, name, names)
+        for name, metrics in networks.items():
+            symbol, series = choice(SYMBOLS, name, names), names.index(name)
             if rebuilt[name]:
                 traces.append(_entries(name, rebuilt[name], theirs, f"{symbol}-open", series))
             power, quality = metrics["float_power_proxy_ops_per_s"] / 1e6, metrics[ours]

@@ -60,9 +60,9 @@ def page_of(
         SpandexError: a file is missing or does not belong to the others.
     """
     names = params.models
-    deployed_networks = {name: networks[name] for name in names}
     shown = {**networks, **compared}
     rows = params.table + [network for network in params.beside if network.name in compared]
+    every = [network.name for network in rows]
     logged = [network for network in params.table if network.has_logs]
     epochs = {network.name: read_csv(models / network.folder / "epochs.csv", CURVE_COLUMNS[1:]) for network in logged}
     iterations = {
@@ -92,14 +92,14 @@ def page_of(
         published=side_by_side.published_lines(published, params.table),
         cost=points.cost_chart(rows, shown, control, changes),
         gain=points.gain_chart(networks, noisy, {example.name: example.kind for example in examples}),
-        training=[charts.sparsity_chart(iterations, names), *charts.learning_charts(epochs)],
+        training=[charts.sparsity_chart(iterations, every), *charts.learning_charts(epochs, every)],
         plane=points.plane_charts(
             board,
             {name: metrics for name, metrics in networks.items() if "float_power_proxy_ops_per_s" in metrics},
             {network.name: counterpart(network) for network in params.table},
         ),
-        layers=charts.layer_charts(layers, deployed_networks),
-        weights=charts.weight_charts(layers),
+        layers=charts.layer_charts(layers, networks),
+        weights=charts.weight_charts(layers, every),
         knee=charts.knee_charts(knee) if knee else [],
         examples=examples,
         origin=_origin(params, models, reports, test, networks),

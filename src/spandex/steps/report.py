@@ -53,6 +53,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     numbers = write_numbers(reports, noisy, metrics, epochs)
 
     control = params.control
+    names = list(shown)
     pairs = differences(metrics)
     intervals.write_intervals(
         reports / "intervals.md",
@@ -62,9 +63,9 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     )
 
     drawn = figures.sparsity_figure(
-        {model: logs[model] / "log.csv" for model in params.fine_tuned}, reports / "figures" / "figure1"
+        {model: logs[model] / "log.csv" for model in params.fine_tuned}, names, reports / "figures" / "figure1"
     )
-    drawn += figures.learning_curves(epochs, reports / "figures" / "learning_curves")
+    drawn += figures.learning_curves(epochs, names, reports / "figures" / "learning_curves")
     date = params.report.date.isoformat() if params.report.date else None
     metricsboard.write_board(
         [

@@ -82,7 +82,9 @@ def test_report_folder_is_complete(project):
         "intervals.md",
         "metricsboard_track_1_test.yml",
     ]
-    names += [f"figures/{name}.{suffix}" for name in ("figure1", "learning_curves") for suffix in ("png", "pdf")]
+    names += [
+        f"figures/{name}.{suffix}" for name in ("cost", "figure1", "learning_curves") for suffix in ("png", "pdf")
+    ]
     assert [name for name in names if not (folder / name).is_file()] == []
     assert [
         entry["model"] for entry in yaml.safe_load((folder / "metricsboard_track_1_test.yml").read_text())

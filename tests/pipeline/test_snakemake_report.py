@@ -12,7 +12,7 @@ from report_build import small_build, write_report
 from tables import pruned_rows
 
 REPOSITORY = Path(__file__).parents[2]
-REPORTED = ("table.csv", "index.html", "figures/figure1.png", "figures/learning_curves.png")
+REPORTED = ("table.csv", "index.html", "figures/cost.png", "figures/figure1.png", "figures/learning_curves.png")
 
 
 @pytest.mark.slow

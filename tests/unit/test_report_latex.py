@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import unicodedata
@@ -44,8 +45,12 @@ def test_paper_of_a_build_compiles_with_tables_and_figures(tmp_path, monkeypatch
     folder = write_report(small_build(tmp_path, (0.5, 0.9)), monkeypatch)
     text = (folder / "paper.tex").read_text()
     assert escape(TEAM) in text and TEAM not in text
-    assert text.count(r"\begin{table}") == 3 and text.count(r"\includegraphics") == 2
-    for model in ("noisy", "baseline", "dense", "prune50", "prune90"):
-        assert f"\n{model} & " in text
+    assert [text.count(rf"\begin{{{float_}}}") for float_ in ("table", "table*", "figure", "figure*")] == [1, 3, 2, 1]
+    assert "\nnoisy & " in text
+    page = (folder / "index.html").read_text()
+    for place, model in enumerate(("baseline", "dense", "prune50", "prune90")):
+        (colour,) = set(re.findall(rf"\n\\textcolor\[HTML\]{{(\w+)}}{{\\rule{{1ex}}{{1ex}}}} {model} & ", text))
+        assert f"--series-{place}: #{colour.lower()};" in page
     output = pdflatex(folder, "paper.tex")
-    assert "Output written on paper.pdf" in output and "figures/figure1.pdf" in output
+    assert "Output written on paper.pdf" in output and "figures/cost.pdf" in output
+    assert "Overfull" not in output

@@ -44,12 +44,12 @@ rule report:
             report(
                 f"{REPORTS}/figures/{name}.png",
                 caption=f"../report/{name}.rst",
-                category="Training",
+                category=category,
                 labels={"what": name.replace("_", " "), "profile": PROFILE},
             )
-            for name in ("figure1", "learning_curves")
+            for name, category in (("cost", "Results"), ("figure1", "Training"), ("learning_curves", "Training"))
         ]
-        + expand(f"{REPORTS}/figures/{{name}}.pdf", name=["figure1", "learning_curves"]),
+        + expand(f"{REPORTS}/figures/{{name}}.pdf", name=["cost", "figure1", "learning_curves"]),
     log:
         f"{LOGS}/report.log",
     benchmark:

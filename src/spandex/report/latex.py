@@ -8,11 +8,21 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spandex.files import atomic_path
+from spandex.report.comparison import Significance
+from spandex.report.looks import LIGHT, choice
 from spandex.report.page import Page
-from spandex.report.side_by_side import Line, columns
+from spandex.report.side_by_side import Line, columns, known_columns
 from spandex.report.tex import escape
 
-# columns of the two tables, whose width is that of a page
+# columns of the table that fits a column of text, and of the two whose width is that of a page
+SHORT = (
+    "si_snr_db",
+    "si_snri_data_db",
+    "mos_ovrl",
+    "deployed_power_proxy_mops_per_s",
+    "size_kb",
+    "sparsity_percent",
+)
 QUALITY = (
     "si_snr_db",
     "si_snri_data_db",
@@ -31,9 +41,9 @@ COST = (
     "sparsity_percent",
     "deployed_sparsity_percent",
 )
-SHORT = {
+HEADINGS = {
     "float_power_proxy_mops_per_s": "float power",
-    "deployed_power_proxy_mops_per_s": "deployed power",
+    "deployed_power_proxy_mops_per_s": "power",
     "float_pdp_proxy_mops": "float PDP",
     "si_snri_data_db": "SI-SNRi",
     "mos_ovrl_all_hops": "ovrl, all hops",
@@ -42,20 +52,22 @@ SHORT = {
 
 @dataclass(frozen=True)
 class Table:
-    """Caption, headings, units and rows of cells of one table, the first of every row its name."""
+    """Caption, headings, units and rows of cells of one table, the first of every row its name; whether it is wide."""
 
     caption: str
     headings: list[str]
     units: list[str]
     rows: list[list[str]]
+    wide: bool = True
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A PDF beside the paper, by its path from there, and what is said below it."""
+    """A PDF beside the paper, by its path from there, what is said below it, and whether it needs both columns."""
 
     path: str
     caption: str
+    wide: bool = False
 
 
 def write_paper(path: str | os.PathLike, page: Page, figures: Sequence[Figure]) -> None:
@@ -86,16 +98,26 @@ def to_paper(page: Page, figures: Sequence[Figure]) -> str:
         comment_start_string="<#",
         comment_end_string="#>",
     )
-    lines = [*page.lines, *page.published]
+    ours, every = page.lines, [*page.lines, *page.published]
+    networks = [line.model for line in ours[1:]]  # the first is the noisy input
+    interval = f"Below a network of ours stand its change against {page.control} and the interval of that."
+    star = f"Below a network stands its change against {page.control}, with a star where its interval leaves out 0."
     return environment.get_template("paper.tex.jinja").render(
         page=page,
-        tables=[_table("Quality.", lines, QUALITY), _table("Cost.", lines, COST)],
+        tables=[
+            _table(f"Quality and cost as deployed. {star}", ours, SHORT, wide=False),
+            _table(f"Quality. {interval}", every, QUALITY),
+            _table(f"Cost. {interval}", every, COST),
+        ],
         figures=figures,
+        colours={name: choice(LIGHT, name, networks).removeprefix("#").upper() for name in networks},
     )
 
 
-def _table(caption: str, lines: Sequence[Line], keys: Sequence[str]) -> Table:
-    places = [(number, column) for number, column in enumerate(columns()) if column.key in keys]
+def _table(caption: str, lines: Sequence[Line], keys: Sequence[str], wide: bool = True) -> Table:
+    """Columns that a line has a value of; a narrow table leaves intervals out."""
+    known = known_columns(lines)
+    places = [(number, column) for number, column in enumerate(columns()) if column.key in keys and number in known]
     places.sort(key=lambda place: keys.index(place[1].key))
     rows = []
     for line in lines:
@@ -104,7 +126,9 @@ def _table(caption: str, lines: Sequence[Line], keys: Sequence[str]) -> Table:
             rows.append([f"{line.model} (published)" if line.published else line.model, *(cell.text for cell in cells)])
             changes = [cell.change for cell in cells]
             if any(changes) and not line.published:
-                rows.append(["", *(change.split(" (")[0] for change in changes)])
+                sure = ["" if wide or cell.significance in (None, Significance.OPEN) else "*" for cell in cells]
+                rows.append(["", *(c.split(" (")[0] + star for c, star in zip(changes, sure, strict=True))])
+            if any(changes) and not line.published and wide:
                 rows.append(["", *(f"({c.split(' (')[1]}" if " (" in c else "" for c in changes)])
-    headings = [SHORT.get(column.key, column.heading) for _, column in places]
-    return Table(caption, headings, [column.unit for _, column in places], rows)
+    headings = [HEADINGS.get(column.key, column.heading) for _, column in places]
+    return Table(caption, headings, [column.unit for _, column in places], rows, wide)

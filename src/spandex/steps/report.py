@@ -12,6 +12,7 @@ from spandex.pipeline.recipes import is_made
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence, findings
 from spandex.report.comparison import against
+from spandex.report.cost_figure import cost_figure
 from spandex.report.latex import Figure, write_paper
 from spandex.report.numbers import write_numbers
 from spandex.report.page import write_page
@@ -22,7 +23,7 @@ from spandex.steps.tracking import log_build
 REFERENCE = Path("reports/reference")
 FIGURES = (
     Figure("figures/figure1.pdf", "Sparsity of the float weights while training (Figure 1 of SPANDEX)."),
-    Figure("figures/learning_curves.pdf", "Training loss and SI-SNR on the validation clips."),
+    Figure("figures/learning_curves.pdf", "Training loss and SI-SNR on the validation clips.", wide=True),
 )
 
 
@@ -104,7 +105,8 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         summary.unlink(missing_ok=True)
     pages = [reports / "index.html", reports / "paper.tex"]
     write_page(pages[0], page)
-    write_paper(pages[1], page, FIGURES)
+    drawn += cost_figure(page.cost, reports / "figures" / "cost")
+    write_paper(pages[1], page, [Figure("figures/cost.pdf", f"{page.cost.title}. {page.legend}"), *FIGURES])
     log_build(params, models, reports, run, tables + drawn + numbers + pages)
 
 

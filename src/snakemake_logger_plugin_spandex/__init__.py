@@ -1,7 +1,7 @@
 """Progress of a build for Snakemake's ``--logger spandex``.
 
-A line for every finished step, with the time since the start and the time that is left; on a terminal, one below them
-that follows the running step.
+A line on what is to be done, then one for every finished step, with the time since the start and the time that is
+left; on a terminal, one below them that follows the running step.
 """
 
 import logging
@@ -22,6 +22,7 @@ from snakemake_logger_plugin_spandex.estimate import remaining_s, seconds_by_rul
 
 __all__ = ["LogHandler"]
 
+TIMES = "times"  # the folder that all benchmark files of a build lie below
 SHOWN_LINES = 30  # of a failed step's log
 TOLD = ("Nothing to be done", "Trying to restart")  # of what Snakemake tells in passing
 STOPPING = {  # what it says on a signal, and what that means
@@ -65,8 +66,7 @@ class LogHandler(LogHandlerBase):
         self._to_do: dict[str, int] = {}
         self._running: dict[int, Step] = {}
         self._done: dict[str, list[float]] = defaultdict(list)
-        self._before: dict[str, float] = {}
-        self._folders: set[Path] = set()
+        self._before: dict[str, float] | None = None
         self._failed: set[int] = set()
         self._stopping = False
         self._start: float | None = None
@@ -122,14 +122,22 @@ class LogHandler(LogHandlerBase):
     def _plan(self, about: dict[str, Any]) -> None:
         self._to_do = {rule: count for rule, count in about["stats"].items() if rule != "total"}
 
+    def _foretold(self, before: dict[str, float]) -> str:
+        """How much work the build is, as far as earlier builds tell."""
+        total = sum(self._to_do.values())
+        known = {rule: count for rule, count in self._to_do.items() if rule in before}
+        if not known:
+            return f"{total} steps; how long they take is known once some have run here"
+        work = clock(sum(before[rule] * count for rule, count in known.items()))
+        return f"{total} steps; about {work} of work for {sum(known.values())} of them, by what such steps took here"
+
     def _begin(self, about: dict[str, Any]) -> None:
         now = time.monotonic()
         self._start = self._start or now
-        if about["benchmark"]:
-            folder = Path(about["benchmark"]).parent
-            if folder not in self._folders:  # before the job writes there
-                self._folders.add(folder)
-                self._before |= seconds_by_rule(folder)
+        if about["benchmark"] and self._before is None:  # before the job writes there
+            path = Path(about["benchmark"])
+            self._before = seconds_by_rule(next((above for above in path.parents if above.name == TIMES), path.parent))
+            self._print(self._foretold(self._before))
         name = " ".join([about["rule_name"], *map(str, about["wildcards"].values())])
         self._running[about["jobid"]] = Step(about["rule_name"], name, list(about["log"]), now)
         self._failed.discard(about["jobid"])
@@ -166,7 +174,7 @@ class LogHandler(LogHandlerBase):
 
     def _left(self, now: float) -> str:
         running = [(step.rule, now - step.start) for step in self._running.values()]
-        seconds = remaining_s(self._to_do, self._done, running, self._before, now - self._start)
+        seconds = remaining_s(self._to_do, self._done, running, self._before or {}, now - self._start)
         return "" if seconds is None else f", about {clock(seconds)} left"
 
     def _tick(self) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def seconds_by_rule(folder: Path) -> dict[str, float]:
-    """Mean time of a rule's jobs in an earlier build.
+    """Mean time of a rule's jobs in earlier builds.
 
     Args:
-        folder: of the benchmark files that Snakemake wrote with ``--benchmark-extended``; may be missing.
+        folder: that all benchmark files lie below, which Snakemake wrote with ``--benchmark-extended``; may be missing.
     """
     found = defaultdict(list)
-    for path in folder.glob("*.tsv"):
+    for path in folder.rglob("*.tsv"):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 try:

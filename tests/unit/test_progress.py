@@ -58,7 +58,9 @@ class TestEstimate:
             (tmp_path / f"{name}.tsv").write_text(f"s\trule_name\n{seconds}\tpart\n")
         (tmp_path / "short.tsv").write_text("s\th:m:s\n3.0\t0:00:03\n")
         (tmp_path / "torn.tsv").write_text("s\trule_name\n-\tpart\n")
-        assert seconds_by_rule(tmp_path) == {"part": 2.0}
+        (tmp_path / "shards").mkdir()
+        (tmp_path / "shards/c.tsv").write_text("s\trule_name\n7\tshard\n")
+        assert seconds_by_rule(tmp_path) == {"part": 2.0, "shard": 7.0}
         assert seconds_by_rule(tmp_path / "none") == {}
 
 
@@ -108,7 +110,8 @@ def test_terminal_shows_a_line_a_step_with_the_time_that_is_left(folder):
 def test_elsewhere_there_is_a_line_as_each_step_ends_without_codes(folder):
     status, output, errors = piped(folder)
     assert (status, output) == (0, "")
-    *steps, last = errors.splitlines()
+    first, *steps, last = errors.splitlines()
+    assert first == "4 steps; how long they take is known once some have run here"
     assert len(steps) == 3
     for number, (step, name) in enumerate(zip(steps, ["part [ab]", "part [ab]", "sum"], strict=True), 1):
         assert re.fullmatch(rf"{number} of 4  0:0\d  {name} \(0:0\d\), about 0:0\d left", step)
@@ -117,6 +120,10 @@ def test_elsewhere_there_is_a_line_as_each_step_ends_without_codes(folder):
     status, output, errors = piped(folder)
     assert (status, output) == (0, "")
     assert errors.startswith("Nothing to be done")
+    (folder / "times/sum.tsv").write_text("s\trule_name\n75\tsum\n")
+    (folder / "sum.txt").unlink()
+    _, _, errors = piped(folder)
+    assert re.match(r"\d steps; about 1:1[5-9] of work for \d of them, by what such steps took here\n", errors)
 
 
 def test_failure_is_shown_with_the_end_of_its_log(folder):
@@ -150,7 +157,7 @@ def test_signal_is_told_in_two_lines(folder, number, status, said):
     *_, first, last = errors.splitlines()
     assert build.returncode == status and first == said
     assert re.fullmatch(r"stopped after 2 of 4 steps in 0:0\d; make goes on from there", last)
-    assert errors.count("\n") == 4  # two steps before
+    assert errors.count("\n") == 5  # the plan and two steps before
 
 
 def test_step_that_succeeds_when_tried_again_is_no_failure(folder):

@@ -53,10 +53,11 @@ def project(toy_build, tmp_path_factory) -> Path:
 
 def test_make_prints_the_table_and_where_the_report_is(toy_build, project):
     said = (toy_build.parent / "said.txt").read_text()
-    about, *headline, where = said.rpartition("\n\n")[2].splitlines()
+    about, *headline, where, following = said.rpartition("\n\n")[2].splitlines()
     assert about == "Profile synthetic: 4 networks on 2 test clips of synthetic audio."
     assert "M-Ops/s" in " ".join(headline) and "SI-SNR" in " ".join(headline)
     assert where.startswith("The report is in reports/synthetic; open index.html there")
+    assert following.startswith("Next: make ")
     for model in ["noisy", *MODELS, "50% Sparse SDNN"]:
         assert f"\n{model} " in said
     assert max(map(len, said.splitlines())) <= 100

@@ -9,6 +9,7 @@ import yaml
 from spandex import params
 from spandex.errors import SpandexError
 from spandex.pipeline.build import STAGES, TARGETS, clear_checkpoints, files_of, finished, lock, record
+from spandex.pipeline.overview import next_to_try, overview
 from spandex.pipeline.phases import products
 from spandex.pipeline.recipes import Record, Request
 
@@ -123,3 +124,26 @@ def test_second_build_in_a_folder_is_refused():
     lock()
     with pytest.raises(SpandexError, match="another build runs in this folder"):
         lock()
+
+
+def test_next_to_try_is_another_target_then_real_audio_then_pruning_at_once():
+    assert next_to_try(PARAMS, PARAMS) == 'make SET="networks.prune75.magnitude.target=0.875"'
+    changed = params.load(FILE, {"set": "networks.prune75.magnitude.target=0.875"})
+    assert next_to_try(changed, PARAMS) == "make PROFILE=mini"
+    mini = params.load(FILE, {"profile": "mini"})
+    prune = ".venv/bin/spandex prune --network models/{}/exported/baseline/network.net \\\n    --target"
+    assert next_to_try(mini, mini).startswith(prune.format("mini"))
+    table = Path("reports/mini/table.csv")
+    table.parent.mkdir(parents=True)
+    table.write_text("x")
+    Record(Request(["seed"], [], [], [str(table)]), mini).end()
+    assert next_to_try(changed, PARAMS).startswith(prune.format("synthetic"))
+
+
+def test_missing_networks_take_what_their_steps_took():
+    assert overview(PARAMS)[1] is None
+    times = Path("reports/synthetic/times")
+    times.mkdir(parents=True)
+    for rule, seconds in (("fine_tune", 60), ("export_network", 1), ("evaluate_network", 29), ("latency", 5)):
+        (times / f"{rule}_dense.tsv").write_text(f"s\trule_name\n{seconds}\t{rule}\n")
+    assert overview(PARAMS)[1] == 90 * sum(network.is_trained for network in PARAMS.every)

@@ -87,11 +87,15 @@ def summary(
         typer.Argument(help="Reports by name, companions, or nothing for the paper's table."),
     ] = None,
 ) -> None:
-    """Print the table of the last build and where its report is."""
+    """Print the table of the last build, where its report is, and what to try next."""
     from spandex.pipeline import build
+    from spandex.pipeline.overview import next_to_try
 
+    params = params_of(context)
     for part in parts or [""]:
-        print(build.summary(params_of(context), part))
+        print(build.summary(params, part))
+    if not parts:
+        print(f"Next: {next_to_try(params, context.obj({'profile': params.profile}))}")
 
 
 @build

@@ -1,15 +1,16 @@
-"""The networks that the parameters declare: what each is made from, what is there, and what the rest would take."""
+"""The networks that the parameters declare: what each is made from, what is there, what the rest would take, and what
+to try next."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
 from typing import NamedTuple
 
+from snakemake_logger_plugin_spandex.estimate import seconds_by_rule
 from spandex.params import Network, Params
+from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
-from spandex.report.origin import times
 
-STEPS = ("fine_tune_", "export_", "evaluate_")  # how the names of their measured times begin
+RULES = ("fine_tune", "export_network", "evaluate_network")  # what makes a network and its scores
 
 
 class Line(NamedTuple):
@@ -40,11 +41,27 @@ def overview(params: Params) -> tuple[list[Line], float | None]:
         for network, weights, scores in found
     ]
     missing = [network for network, weights, scores in found if network.is_trained and not (weights and scores)]
-    measured = {time.job: time.wall_s for time in times(Path("reports", params.profile))}
-    taken = [[seconds for job, seconds in measured.items() if job.startswith(step) and seconds] for step in STEPS]
-    if not all(taken):
+    taken = seconds_by_rule(Path("reports", params.profile, "times"))
+    if not all(rule in taken for rule in RULES):
         return lines, None if missing else 0.0
-    return lines, len(missing) * sum(map(mean, taken))
+    return lines, len(missing) * sum(taken[rule] for rule in RULES)
+
+
+def next_to_try(params: Params, in_file: Params) -> str:
+    """A command that runs as it stands: change a network, then real audio, then prune at once.
+
+    Args:
+        params: of a build that is done.
+        in_file: those that params.yaml gives the same profile.
+    """
+    pruned = next((network for network in reversed(params.table) if network.target), None)
+    if params.data.is_synthetic and params.digest() == in_file.digest() and pruned and pruned.target:
+        method = next(name for name, settings in pruned.methods.items() if "target" in settings)
+        return f'make SET="networks.{pruned.name}.{method}.target={(1 + pruned.target) / 2:g}"'
+    if params.data.is_synthetic and not is_made(Path("reports/mini/table.csv")):
+        return "make PROFILE=mini"
+    network = Path("models", params.profile, "exported", ROOT, "network.net")
+    return f".venv/bin/spandex prune --network {network} \\\n    --target 0.8 --output build/pruned"
 
 
 def _there(params: Params, network: Network) -> tuple[bool, bool]:

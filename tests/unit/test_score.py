@@ -71,8 +71,14 @@ def test_a_lag_is_told_and_taken_away_only_when_asked_for(folders, lag):
 
 
 def test_opinion_scores_are_in_the_columns_of_the_table(folders):
-    done = spandex("score", "denoised", "--clean", "clean", "--name", "theirs")
-    assert done.exit_code == 0 and "theirs" in done.stdout and "MOS" in done.stdout
+    done = spandex(
+        "score", "denoised", "--clean", "clean", "--noisy", "noisy", "--name", "theirs", "--json", "scores.json"
+    )
+    assert done.exit_code == 0 and "theirs" in done.stdout
+    scores = read_json("scores.json")
+    above = scores["networks"]["theirs"]["mos_ovrl"] - scores["noisy"]["mos_ovrl"]
+    assert scores["networks"]["theirs"]["mos_ovrl_improvement"] == pytest.approx(above)
+    assert "MOS ovrl" in done.stdout and "improvement" in done.stdout
 
 
 def test_a_file_of_another_length_or_rate_costs_that_file(folders):

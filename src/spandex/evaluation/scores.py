@@ -19,6 +19,11 @@ from spandex.metrics.latency import buffer_latency_s, network_latency_s
 from spandex.networks import MaskNetwork, denoise
 
 ALL_HOPS = "_all_hops"  # ends the name of a MOS that is not over the challenge's hops alone
+IMPROVEMENTS = {  # a score, and that of the noisy audio, as it is or through encoder and decoder
+    "si_snri_db": ("si_snr_db", "si_snr_db"),
+    "si_snri_enc_dec_db": ("si_snr_db", "si_snr_enc_dec_db"),
+    "mos_ovrl_improvement": ("mos_ovrl", "mos_ovrl"),
+}
 
 Scores = dict[str, Any]
 Encoded = tuple[np.ndarray, np.ndarray]  # what spandex.deploy.codec.encode gives
@@ -49,9 +54,10 @@ def deployed_scores(
 
     Returns:
         ``si_snr_db``, ``si_snri_db`` and ``si_snri_enc_dec_db`` (above the noisy audio as it is, and through encoder
-        and decoder), ``mos_*``, ``latency_network_ms``, ``neuronops_per_step``, the operations with deployed weights
-        that are not zero, ``deployed_synops_per_step``, ``deployed_power_proxy_ops_per_s`` and
-        ``deployed_pdp_proxy_ops``, and by layer ``events_per_step`` and ``deployed_layer_synops_per_step``.
+        and decoder), ``mos_*``, ``mos_ovrl_improvement`` (above the noisy audio), ``latency_network_ms``,
+        ``neuronops_per_step``, the operations with deployed weights that are not zero, ``deployed_synops_per_step``,
+        ``deployed_power_proxy_ops_per_s`` and ``deployed_pdp_proxy_ops``, and by layer ``events_per_step`` and
+        ``deployed_layer_synops_per_step``.
         ``wrapped_outputs`` is the number of outputs that left 24 bits and wrapped, ``output_wrap_db`` what that changed
         of the SI-SNR; by layer, the input layer first, all that left its range: see ``LayerActivity``.
     """
@@ -65,10 +71,10 @@ def deployed_scores(
     score = si_snr_db(audio, clip.clean)
     wrapped = count_wrapped(run.outputs)
     wrap_db = score - si_snr_db(decoded(within_range(run.outputs)), clip.clean) if wrapped else 0.0
+    quality = {"si_snr_db": score, **_mos(dnsmos, audio)}
     return {
-        "si_snr_db": score,
-        **_improvements(score, noisy),
-        **_mos(dnsmos, audio),
+        **quality,
+        **_improvements(quality, noisy),
         **_cost(run, subject, network_latency_s(clip.noisy, audio, SAMPLE_RATE_HZ)),
         "wrapped_outputs": wrapped,
         "output_wrap_db": wrap_db,
@@ -97,7 +103,8 @@ def recorded_scores(
     audio = read_partner(recordings.files[pair.clean], pair.clean, clip.clean)
     lag = lag_samples(audio, clip.clean)
     score = si_snr_db(*without_lag(audio, clip.clean, lag if recordings.align else 0))
-    return {"si_snr_db": score, **_improvements(score, noisy), **_mos(dnsmos, audio), "lag_samples": lag}
+    quality = {"si_snr_db": score, **_mos(dnsmos, audio)}
+    return {**quality, **_improvements(quality, noisy), "lag_samples": lag}
 
 
 def float_scores(
@@ -141,10 +148,13 @@ def float_scores(
     }
 
 
-def _improvements(score: float, noisy: Mapping[str, Any]) -> Scores:
-    """SI-SNR above that of the noisy audio as it is, and through encoder and decoder; nothing where it is not known."""
-    names = {"si_snri_db": "si_snr_db", "si_snri_enc_dec_db": "si_snr_enc_dec_db"}
-    return {name: score - noisy[before] for name, before in names.items() if before in noisy}
+def _improvements(quality: Mapping[str, float], noisy: Mapping[str, Any]) -> Scores:
+    """What ``IMPROVEMENTS`` names, where both are known."""
+    return {
+        name: quality[score] - noisy[before]
+        for name, (score, before) in IMPROVEMENTS.items()
+        if score in quality and before in noisy
+    }
 
 
 def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:

@@ -13,6 +13,7 @@ CONFIDENCE = 0.95
 COMPARED = (
     "si_snr_db",
     "si_snri_db",
+    "mos_ovrl_improvement",
     "mos_ovrl",
     "mos_sig",
     "mos_bak",

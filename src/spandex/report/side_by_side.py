@@ -15,6 +15,7 @@ from spandex.report.wording import interval, number
 SCORES = {
     "si_snr_db": ("si_snr_db", 1),
     "si_snri_data_db": ("si_snri_db", 1),
+    "mos_ovrl_improvement": ("mos_ovrl_improvement", 1),
     "mos_ovrl": ("mos_ovrl", 1),
     "mos_sig": ("mos_sig", 1),
     "mos_bak": ("mos_bak", 1),
@@ -26,7 +27,7 @@ SCORES = {
     "fixed_minus_float_db": ("fixed_minus_float_db", 1),
 }
 MORE_DECIMALS = dict.fromkeys(
-    ("mos_ovrl", "mos_sig", "mos_bak", "mos_ovrl_all_hops"), 1
+    ("mos_ovrl_improvement", "mos_ovrl", "mos_sig", "mos_bak", "mos_ovrl_all_hops"), 1
 )  # of changes, which are smaller than the levels
 ALREADY_DIFFERENCES = ("fixed_minus_float_db",)
 LEFT_OUT = (

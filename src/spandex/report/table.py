@@ -37,6 +37,7 @@ QUALITY = (
     Column("fixed_minus_float_db", "fixed - float", "dB", 3),
     Column("si_snri_data_db", "SI-SNRi data", "dB", 2),
     Column("si_snri_enc_dec_db", "SI-SNRi enc+dec", "dB", 2),
+    Column("mos_ovrl_improvement", "MOS ovrl improvement", "", 2),
     Column("mos_ovrl", "MOS ovrl", "", 2),
     Column("mos_sig", "MOS sig", "", 2),
     Column("mos_bak", "MOS bak", "", 2),

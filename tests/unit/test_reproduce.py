@@ -1,4 +1,5 @@
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,21 @@ def test_unknown_revision_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(SpandexError, match="v9: no such revision"):
         reproduce("v9")
     assert list(tmp_path.glob(".dvc/tmp/exps/*")) == []
+
+
+def test_older_revision_is_told_its_cores_by_their_former_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = """echo '{"dense": {"cores": $(CORES)}}' > reports/embedded/metrics.json"""
+    Path("reports/embedded").mkdir(parents=True)
+    for name, text in {
+        "Makefile": f"CORES := 1\nrebuild:\n\t{recipe}\n",
+        "params.yaml": "profile: embedded\n",
+        "requirements.lock": "",
+        "reports/embedded/metrics.json": '{"dense": {"cores": 3}}',
+    }.items():
+        Path(name).write_text(text)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Start"]):
+        subprocess.run([*git, *command], check=True)
+    Path("requirements.lock").write_text("others")  # so that the revision installs its own
+    assert [line.holds for line in reproduce("HEAD", 3)] == [True]

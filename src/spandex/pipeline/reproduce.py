@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spandex import params as parameters
 from spandex.checkout import EXPERIMENTS, main_checkout
 from spandex.errors import SpandexError, one_line
-from spandex.files.text import read_json
+from spandex.files.text import parse_yaml, read_json, read_text
 
 LOCK_FILE = "requirements.lock"
 Numbers = Mapping[str, Mapping[str, float]]
@@ -88,7 +87,8 @@ def reproduce(revision: str, workers: int | None = None) -> list[Comparison]:
     try:
         _output(["git", "clone", "--quiet", "--no-checkout", str(root), str(clone)], f"{root}: cannot be cloned")
         _output(["git", "-C", str(clone), "checkout", "--quiet", commit.strip()], f"{revision}: cannot be checked out")
-        metrics = Path("reports", parameters.load(clone / "params.yaml").profile, "metrics.json")
+        profile = parse_yaml(read_text(clone / "params.yaml"))["profile"]  # whose sections may be others than today's
+        metrics = Path("reports", profile, "metrics.json")
         recorded = _recorded(root, commit.strip(), metrics, revision)
         _build(root, clone, workers, revision)
         return compare(recorded, read_json(clone / metrics))
@@ -128,9 +128,10 @@ def _recorded(root: Path, commit: str, metrics: Path, revision: str) -> Numbers:
 def _build(root: Path, clone: Path, workers: int | None, revision: str) -> None:
     unwanted = ("SPANDEX_SET", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
-    command = ["spandex", "rebuild", *(["--workers", str(workers)] if workers else [])]
+    word = "workers" if "WORKERS" in read_text(clone / "Makefile") else "cores"  # as it was called before
+    command = ["spandex", "rebuild", *([f"--{word}", str(workers)] if workers else [])]
     if (clone / LOCK_FILE).read_bytes() != (root / LOCK_FILE).read_bytes():
-        given = {"WORKERS": workers, "MIRROR": environment.get("SPANDEX_MIRROR")}
+        given = {word.upper(): workers, "MIRROR": environment.get("SPANDEX_MIRROR")}
         command = ["make", "rebuild", *(f"{name}={value}" for name, value in given.items() if value)]
     if subprocess.run(command, cwd=clone, env=environment).returncode:
         raise SpandexError(f"{revision}: its build fails")

@@ -101,6 +101,8 @@ def _message(error: typer.TyperException) -> str:
     if now:
         error.possibilities = None  # what click would suggest
     message = one_line(error.format_message()).removesuffix(".")
+    if "--json" in known and message.startswith("Missing argument") and (taken := context.params.get("output")):
+        message += f"; {taken} is taken for what --json writes, a PATH or - for standard output"
     return f"{message}; it is {now}" if now else message
 
 

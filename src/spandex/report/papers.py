@@ -42,10 +42,11 @@ class Section:
 
     @property
     def pictures(self) -> list[Picture]:
-        """The figures as a page holds them."""
+        """The figures as a page holds them; one that draws a table is called as that is."""
+        captions = {table.name: table.caption for table in self.tables}
         return [
             Picture(
-                path.stem.replace("_", " ").replace("-", " "),
+                captions.get(path.stem, path.stem.replace("_", " ").replace("-", " ")),
                 "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
             )
             for path in self.figures

@@ -14,6 +14,7 @@ from spandex.report.figures import STYLE, save_figure
 from spandex.report.looks import BEHIND, LIGHT, MARKERS
 
 GAPS = (8, 20, 34)  # of a label to its point, in pixels
+ROOM = 5  # between a label and the middle of what is not its own
 SIDES = np.array([(1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)])
 
 
@@ -72,7 +73,7 @@ def _label(axes: Axes, labels: list, drawn: list) -> None:
         found = [(gap, side, to_pixels.transform(place) + side * (gap + half)) for gap in GAPS for side in SIDES]
         costs = [
             gap
-            + (np.abs(taken - centre) < half).all(axis=1).sum()
+            + (np.abs(taken - centre) < half + ROOM).all(axis=1).sum()
             + 1e4 * (not window.contains(*(centre - half)) or not window.contains(*(centre + half)))
             for gap, _, centre in found
         ]

@@ -1,10 +1,12 @@
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 import spandex  # noqa: F401  installs the hook that lets lava import
 import toy_project
@@ -67,3 +69,17 @@ def toy_build(tmp_path_factory) -> Path:
             commit(project, "Build")
             said.write_text(done.stdout)
     return project
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, which finds no other machine than this."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on the path")
+    with sync_playwright() as playwright:
+        offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", offline]
+        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield running
+        running.close()

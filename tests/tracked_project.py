@@ -54,7 +54,14 @@ def write_network(folder: Path, model: str, seed: int) -> None:
 
 def write_scores(folder: Path, model: str, si_snr_db: float) -> None:
     """Write what an evaluation found."""
-    scores = {"si_snr_db": si_snr_db, "mos_ovrl": None, "intervals": {"si_snr_db": [1.0, 2.0]}, "per_clip": [{}]}
+    scores = {
+        "si_snr_db": si_snr_db,
+        "deployed_power_proxy_ops_per_s": 1e6 / si_snr_db,
+        "mos_sig_all_hops": 3.0,
+        "mos_ovrl": None,
+        "intervals": {"si_snr_db": [1.0, 2.0]},
+        "per_clip": [{}],
+    }
     content = {"networks": {model: scores}, "produced_by": {"code_digest": "ff", "versions": {"torch": "2"}}}
     write(folder / f"reports/synthetic/evaluate/{model}.json", content)
 

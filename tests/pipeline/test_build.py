@@ -97,13 +97,13 @@ def test_models_are_child_runs_of_one_build_in_mlflow(project):
     runs = client.search_runs([client.get_experiment_by_name("spandex").experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
-    assert [run.info.status for run in parents] == ["FINISHED"]
-    assert sorted(children) == sorted(MODELS)
+    assert [(run.info.run_name, run.info.status) for run in parents] == [("synthetic", "FINISHED")]
+    assert sorted(children) == sorted(f"synthetic {name}" for name in MODELS)
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parents[0].info.run_id}
-    history = client.get_metric_history(children["prune75"].info.run_id, "validation_si_snr_db")
+    history = client.get_metric_history(children["synthetic prune75"].info.run_id, "validation_si_snr_db")
     assert len(history) == 1 + TOY["sparsify"]["epochs"]
-    assert children["prune75"].data.metrics["sparsity"] == pytest.approx(0.75, abs=0.001)
-    names = {artifact.path for artifact in client.list_artifacts(children["prune75"].info.run_id)}
+    assert children["synthetic prune75"].data.metrics["sparsity"] == pytest.approx(0.75, abs=0.001)
+    names = {artifact.path for artifact in client.list_artifacts(children["synthetic prune75"].info.run_id)}
     assert {"network.pt", "network.net"} <= names
 
 
@@ -170,7 +170,9 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_pa
     new = {path.relative_to(project).parts[3] for path in after.keys() - before.keys()}
     assert new == {"one-shot50", "prune90"}
     runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
-    assert {"one-shot50", "prune90"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
+    assert {"synthetic one-shot50", "synthetic prune90"} <= {
+        run.info.run_name for run in runs if run.info.status == "FINISHED"
+    }
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert "Nothing to be done" in (again := make(project)).stdout + again.stderr
     moved = "grids.prune=null networks.prune90.from=baseline networks.prune90.magnitude.target=0.9"
@@ -289,9 +291,8 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
     assert all(name in page for name in ("mine", "child", "somebody&#39;s clips"))
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     runs = {run.info.run_name: run for run in client.search_runs(["1"], "", order_by=["start_time ASC"])}
-    assert {"mine", "state", "child"} <= runs.keys() and "other" not in runs
-    build = next(run for name, run in runs.items() if run.data.metrics.get("other/si_snr_db"))
-    assert build.data.metrics["other/si_snr_db"] > 50
+    assert {f"synthetic {name}" for name in ("mine", "state", "child")} <= runs.keys()
+    assert "synthetic other" not in runs and runs["synthetic"].data.metrics["other/si_snr_db"] > 50
     shutil.rmtree(others)
     assert "Nothing to be done" in (again := make(project, f"SET={settings}")).stdout + again.stderr
     refused = make(project, 'SET=networks.gone.file="mine.net"')
@@ -323,7 +324,9 @@ def test_companions_run_on_request_and_join_the_report(project, tmp_path):
     assert all(after[path] == before[path] for path in before)
     assert "Nothing to be done" in (again := make(project, *arguments, target="companions")).stdout + again.stderr
     runs = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["1"])
-    assert {"events50", "masks50"} <= {run.info.run_name for run in runs if run.info.status == "FINISHED"}
+    assert {"synthetic events50", "synthetic masks50"} <= {
+        run.info.run_name for run in runs if run.info.status == "FINISHED"
+    }
 
 
 @pytest.mark.slow

@@ -1,14 +1,12 @@
 """The page in a real browser; what it shows is made by the real steps from small networks and clips."""
 
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from report_build import TEAM, small_build, write_report
 
@@ -29,18 +27,6 @@ class Opened(NamedTuple):
 def report(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         return write_report(small_build(tmp_path_factory.mktemp("build"), ablation=True), patch)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on the path")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield running
-        running.close()
 
 
 def wait_until(page: Page, condition: str, seconds: float = 30) -> None:

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
+import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -51,10 +53,15 @@ def build_run(client: MlflowClient) -> Run:
 
 
 def children(client: MlflowClient) -> dict[str, Run]:
-    """Runs below the current build's, by name."""
+    """Runs below the current build's, by network."""
     build = Build.load(RUN)
     wanted = f"tags.`mlflow.parentRunId` = '{build.run_id}'"
-    return {run.info.run_name: run for run in client.search_runs([build.experiment_id], wanted)}
+    return {run.data.tags["spandex.model"]: run for run in client.search_runs([build.experiment_id], wanted)}
+
+
+def kept(client: MlflowClient, run: Run, file: str) -> Any:
+    """What a file of a run holds."""
+    return yaml.safe_load(Path(client.download_artifacts(run.info.run_id, file)).read_text())
 
 
 def curve(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
@@ -75,9 +82,9 @@ def test_build_is_a_run_with_params_tags_data_and_the_results_of_all_models(clie
     assert build_run(client).info.status == "RUNNING"
     log()
     run = build_run(client)
-    assert run.info.status == "FINISHED"
+    assert (run.info.run_name, run.info.status) == ("synthetic", "FINISHED")
     assert run.data.params["train.lr"] == "0.001"
-    assert run.data.params["networks.prune50.magnitude.target"] == "0.5"
+    assert kept(client, run, "params.yaml") == tiny_params().model_dump(mode="json")
     assert run.data.tags["params_digest"] == tiny_params().digest()
     assert (run.data.tags["profile"], run.data.tags["revision"], run.data.tags["dirty"]) == (
         "synthetic",
@@ -91,21 +98,25 @@ def test_build_is_a_run_with_params_tags_data_and_the_results_of_all_models(clie
         "dense": 13.0,
         "prune50": 14.0,
     }
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["table.csv"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["params.yaml", "table.csv"]
 
 
 def test_models_are_child_runs_with_params_of_the_same_names(client):
     track(tiny_params(), RUN)
     log()
     runs = children(client)
-    assert set(runs) == set(MODELS)
+    assert {name: run.info.run_name for name, run in runs.items()} == {name: f"synthetic {name}" for name in MODELS}
     assert {frozenset(run.data.params) for run in runs.values()} == {frozenset(runs["dense"].data.params)}
     assert [runs[name].data.params["target"] for name in MODELS] == ["0", "0", "0.5"]
     run = runs["prune50"]
     assert run.info.status == "FINISHED"
     assert run.data.params["train.lr"] == "0.001"
+    assert (run.data.params["method"], run.data.params["from"]) == ("magnitude", "baseline")
+    assert kept(client, run, "params.yaml")["methods"]["magnitude"]["target"] == 0.5
     assert run.data.metrics["si_snr_db"] == 14.0
-    assert "mos_ovrl" not in run.data.metrics
+    assert not {"mos_ovrl", "mos_sig_all_hops", "intervals.si_snr_db"} & run.data.metrics.keys()
+    assert kept(client, run, "scores.json")["mos_sig_all_hops"] == 3.0
+    assert len(run.data.params) < 15 and len(run.data.metrics) < 15
     assert curve(client, run, "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
     contexts = {data.dataset.name: [tag.value for tag in data.tags] for data in run.inputs.dataset_inputs}
     assert contexts == {
@@ -114,7 +125,7 @@ def test_models_are_child_runs_with_params_of_the_same_names(client):
         "synthetic-test": ["evaluation"],
     }
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert names == {"network.net", "network.pt"}
+    assert names == {"network.net", "network.pt", "params.yaml", "scores.json"}
 
 
 def test_epochs_logged_while_training_are_not_logged_twice(client):
@@ -182,6 +193,9 @@ def test_another_build_links_what_did_not_change(client, project):
     assert run.data.tags["unchanged.baseline"] == baseline
     assert f"runs/{baseline}" in run.data.tags["mlflow.note.content"]
     assert [run.data.metrics[f"{name}/si_snr_db"] for name in MODELS] == [12.0, 13.5, 14.0]
+    shown = json.loads(client.get_experiment(run.info.experiment_id).tags["mlflow.sharedViewState.synthetic"])
+    assert all(run.info.run_id in shown["searchFilter"] for run in (before["baseline"], *children(client).values()))
+    assert before["dense"].info.run_id not in shown["searchFilter"]
     for old in before.values():
         assert client.get_run(old.info.run_id).to_dictionary() == old.to_dictionary()
 
@@ -375,7 +389,7 @@ def test_build_goes_on_without_its_store_and_is_logged_later(client, monkeypatch
     assert run.data.params["train.lr"] == "0.001"
     assert run.data.tags["params_digest"] == tiny_params().digest()
     assert run.data.metrics["prune50/si_snr_db"] == 14.0
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"table.csv", "companions"}
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"params.yaml", "table.csv", "companions"}
     assert set(models) == set(MODELS)
     assert curve(client, models["dense"], "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
     assert notice(RUN) is None

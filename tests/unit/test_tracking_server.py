@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -65,13 +66,14 @@ def project(checkout, server, monkeypatch) -> Path:
 
 
 def family(uri: str, run_id: str) -> tuple[Run, dict[str, Run]]:
-    """A build's run and those below it, by name."""
+    """A build's run and those below it, by network."""
     client = MlflowClient(uri)
     run = client.get_run(run_id)
     wanted = f"tags.`mlflow.parentRunId` = '{run_id}'"
     found = client.search_runs([run.info.experiment_id], wanted)
-    assert len({child.info.run_name for child in found}) == len(found)
-    return run, {child.info.run_name: child for child in found}
+    models = {child.data.tags["spandex.model"]: child for child in found}
+    assert len(models) == len(found)
+    return run, models
 
 
 def check_whole(uri: str, run_id: str) -> None:
@@ -82,14 +84,17 @@ def check_whole(uri: str, run_id: str) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.params["train.lr"] == "0.001"
     assert run.data.metrics["prune50/si_snr_db"] == 14.0
-    assert [file.path for file in client.list_artifacts(run_id)] == ["table.csv"]
+    assert [file.path for file in client.list_artifacts(run_id)] == ["params.yaml", "table.csv"]
+    views = client.get_experiment(run.info.experiment_id).tags
+    assert all(model.info.run_id in views["mlflow.sharedViewState.synthetic"] for model in models.values())
     for name, model in models.items():
         assert model.info.status == "FINISHED"
         assert model.data.tags["registered_model"].startswith(f"models:/spandex-synthetic-{name}/")
         history = client.get_metric_history(model.info.run_id, "validation_si_snr_db")
         assert sorted((point.step, point.value) for point in history) == [(30, 4.25), (60, 5.25)]
         assert len(model.inputs.dataset_inputs) == 3
-        assert {file.path for file in client.list_artifacts(model.info.run_id)} == {"network.net", "network.pt"}
+        files = {file.path for file in client.list_artifacts(model.info.run_id)}
+        assert files == {"network.net", "network.pt", "params.yaml", "scores.json"}
 
 
 def waiting(uri: str) -> list[Run]:
@@ -290,17 +295,43 @@ def test_damaged_local_store_keeps_no_build_from_its_server(project, server, cap
     check_whole(server.uri, build.run_id)
 
 
-def test_ui_answers_on_this_machine_only(project):
+@contextlib.contextmanager
+def ui() -> Iterator[tuple[int, str]]:
+    """``spandex ui`` of the current folder: the port that it answers at, and the address that it prints."""
     port = free_port()
     command = [sys.executable, "-c", "from spandex.cli import app; app()", "ui", "--port", str(port)]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         wait_for_answer(f"http://127.0.0.1:{port}", process)
-        listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        listening += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()]
-        ours = [fields[1] for fields in listening if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")]
-        assert ours == [f"0100007F:{port:04X}"]  # 127.0.0.1
+        yield port, process.stdout.readline().strip()
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def test_ui_answers_on_this_machine_only(checkout):
+    with ui() as (port, address):
+        assert address == f"http://127.0.0.1:{port}/"
+        listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        listening += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()]
+        ours = [fields[1] for fields in listening if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")]
+        assert ours == [f"0100007F:{port:04X}"]  # 127.0.0.1
+
+
+def test_ui_opens_with_charts_that_compare_the_networks_of_the_newest_build(checkout, browser):
+    for settings in ("", "report.team=Others"):  # which changes no network
+        track(tiny_params(settings), RUN)
+        log(settings)
+    with ui() as (_, address):
+        page = browser.new_page(viewport={"width": 1600, "height": 1200})
+        page.goto(address)
+        page.get_by_text("Quality against cost").wait_for(timeout=60_000)
+        points = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point")
+        points.first.wait_for(timeout=60_000)
+        assert points.count() == len(MODELS)
+        names = page.get_by_role("link", name=re.compile("^synthetic "))
+        assert set(names.all_inner_texts()) == {f"synthetic {name}" for name in MODELS}
+        page.close()

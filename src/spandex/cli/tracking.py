@@ -12,7 +12,7 @@ runs = command(Panel.RUNS)
 
 @runs
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
-    """Browse this checkout's runs in MLflow, at http://127.0.0.1:5000 and on this machine only.
+    """Browse the runs of this checkout in MLflow, on this machine only, at the address printed; charts come first.
 
     \b
     Examples:

@@ -21,7 +21,8 @@ from spandex.params import Network, Params
 from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.sparsify.methods import check
 from spandex.tracking.build import Build, Report, TrackingError, default_uri, is_server, local_uri, sqlite_file
-from spandex.tracking.client import check_file
+from spandex.tracking.charts import newest_view
+from spandex.tracking.client import check_file, reach
 from spandex.tracking.fallback import log_report, start_locally
 from spandex.tracking.networks import DIGEST_TAG
 from spandex.tracking.runs import SCORES_TAG, ModelRecord, abandon, alive, log_results, start_build
@@ -40,7 +41,7 @@ def track(params: Params, output: Path) -> None:
     is logged locally; if that cannot be, it goes on without a run until its results are there.
     """
     uri = default_uri()
-    about = f"{params.profile} {params.digest()}", params.model_dump(mode="json"), _build_tags(params)
+    about = params.profile, params.model_dump(mode="json"), _build_tags(params)
     try:
         _track(uri, output, *about)
     except TrackingError as error:
@@ -155,7 +156,7 @@ def log_paper(params: Params, name: str, run: Path, artifacts: Iterable[Path]) -
 
 
 def browse(port: int) -> NoReturn:
-    """Become MLflow's server of the local store, on this machine only.
+    """Become MLflow's server of the local store, on this machine only; print the address of its charts.
 
     Args:
         port: on 127.0.0.1.
@@ -167,7 +168,7 @@ def browse(port: int) -> NoReturn:
     store = sqlite_file(uri)
     if not store.is_file():
         raise SpandexError(f"{store}: no such file; a build makes it")
-    check_file(uri)
+    page = reach(uri, newest_view)
     with contextlib.closing(socket.socket()) as probe:
         try:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
@@ -176,7 +177,7 @@ def browse(port: int) -> NoReturn:
             raise SpandexError(f"port {port}: {error.strerror}; --port chooses another") from None
     if is_server(default_uri()):
         print(f"these are the runs of this checkout alone; later builds log to {default_uri()}")
-    print(f"http://127.0.0.1:{port}", flush=True)
+    print(f"http://127.0.0.1:{port}/{page}", flush=True)
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
 
@@ -265,10 +266,12 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
     own = params.model_dump(mode="json", exclude={"mirror", "networks", "grids", "reports", "report", "companions"})
     own["sparsify"] = {key: own["sparsify"][key] for key in ("epochs", "pruning_epochs", "lr_factor")}
     own |= {
+        "network": name,
         "from": network.start or network.file or "",
+        "method": ", ".join(network.methods) or "none",
+        "methods": network.methods,
         "target": network.target or 0,
         "schedule": network.methods.get("magnitude", {}).get("schedule", "none"),
-        "methods": json.dumps(network.methods, sort_keys=True),
         "seed": params.seed + network.repeat,
     }
     made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}

@@ -11,10 +11,12 @@ from typing import Any
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from spandex.params import flatten
 from spandex.tracking import store
 from spandex.tracking.build import Build
+from spandex.tracking.charts import keep_view
 from spandex.tracking.client import reach
 from spandex.tracking.networks import DIGEST_TAG, register
 from spandex.tracking.store import InputData, Row
@@ -25,22 +27,36 @@ REGISTERED_TAG = "registered_model"  # name and version
 UNCHANGED_TAG = "unchanged."  # followed by a model's name; the run that has its results
 PENDING_TAG = "spandex.pending"  # the server that a local run is to be copied to
 SERVER_RUN_TAG = "spandex.server_run"  # and the id of the run there, if it has one
-HEADLINES = (  # what the build's own run shows of every model
-    "sparsity",
+PARAMS = (  # by which runs are found and grouped; all parameters are in the file params.yaml of a run
+    "profile",
+    "network",
+    "from",
+    "method",
+    "target",
+    "schedule",
+    "seed",
+    "data.clips.train",
+    "model.hidden",
+    "train.lr",
+    "train.epochs",
+    "sparsify.lr_factor",
+    "sparsify.epochs",
+)
+METRICS = (  # by which networks are compared; all of them are in the file scores.json of a run
     "si_snr_db",
     "si_snri_db",
-    "float_si_snr_db",
+    "fixed_minus_float_db",
     "mos_ovrl",
-    "mos_sig",
-    "mos_bak",
-    "float_synops_per_step",
-    "deployed_synops_per_step",
     "float_power_proxy_ops_per_s",
     "deployed_power_proxy_ops_per_s",
-    "float_pdp_proxy_ops",
     "deployed_pdp_proxy_ops",
+    "latency_network_ms",
+    "parameters",
     "size_kb",
+    "sparsity",
+    "deployed_sparsity",
 )
+HEADLINES = ("si_snr_db", "mos_ovrl", "deployed_power_proxy_ops_per_s")  # what the build's own run shows of every model
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,7 @@ class ModelRecord:
     Attributes:
         name: such as ``prune75``.
         network: its HDF5 file, registered as ``registered_name``.
-        params, metrics: nested or flat; lists and texts among metrics are left out.
+        params, metrics: all of them, nested; those of ``PARAMS`` and ``METRICS`` are shown, the file of each has all.
         rows: of its epochs.csv.
         tags: digests among them, under ``DIGEST_TAG`` and ``SCORES_TAG``, by which it is known again.
         inputs: what it was trained and judged on.
@@ -80,8 +96,8 @@ def start_build(
 
     Args:
         uri: of a store, created if need be.
-        name: of the run.
-        params: parameters of the build, nested or flat; nested keys are joined by dots.
+        name: of the run, and how those of its networks begin.
+        params: all parameters of the build, nested.
         tags: revision, digests, versions and the like.
         server, server_run: the server that should have had the run, and the run that it has of this build.
 
@@ -93,7 +109,7 @@ def start_build(
 
     def start(client: MlflowClient) -> str:
         run_id = client.create_run(experiment_id, run_name=name, tags={**tags, **pending}).info.run_id
-        store.log_params(client, run_id, params)
+        _log_params(client, run_id, params)
         return run_id
 
     return Build(name, dict(params), dict(tags), uri, experiment_id, reach(uri, start), server)
@@ -138,8 +154,8 @@ def model_run(client: MlflowClient, build: Build, model: str) -> str:
     found = children(client, build, model)
     if found:
         return found[0].info.run_id
-    tags = {MLFLOW_PARENT_RUN_ID: build.run_id, MODEL_TAG: model, MLFLOW_RUN_NAME: model}
-    return client.create_run(build.experiment_id, run_name=model, tags=tags).info.run_id
+    tags = {MLFLOW_PARENT_RUN_ID: build.run_id, MODEL_TAG: model}
+    return client.create_run(build.experiment_id, run_name=f"{build.name} {model}", tags=tags).info.run_id
 
 
 def unchanged(client: MlflowClient, build: Build, tags: Mapping[str, str]) -> Run | None:
@@ -170,10 +186,11 @@ def log_model(client: MlflowClient, build: Build, record: ModelRecord) -> str:
         register(client, same.info.run_id, record.registered_name, record.network, record.tags)
         return same.info.run_id
     run_id = model_run(client, build, record.name)
-    store.log_params(client, run_id, record.params)
+    _log_params(client, run_id, record.params)
     store.log_inputs(client, run_id, record.inputs)
     store.log_rows(client, run_id, record.rows)
-    store.log_metrics(client, run_id, record.metrics)
+    store.log_metrics(client, run_id, _chosen(METRICS, record.metrics))
+    client.log_dict(run_id, dict(record.metrics), "scores.json")
     store.log_files(client, run_id, record.artifacts)
     address = register(client, run_id, record.registered_name, record.network, record.tags)
     store.log_tags(client, run_id, {**tags, REGISTERED_TAG: address})
@@ -183,8 +200,7 @@ def log_model(client: MlflowClient, build: Build, record: ModelRecord) -> str:
 
 def show(client: MlflowClient, build: Build, model: str, metrics: Mapping[str, Any]) -> None:
     """Show a model's headline metrics on the build's own run, as ``MODEL/METRIC``."""
-    headlines = {name: metrics[name] for name in HEADLINES if name in metrics}
-    store.log_metrics(client, build.run_id, headlines, f"{model}/")
+    store.log_metrics(client, build.run_id, _chosen(HEADLINES, metrics), f"{model}/")
 
 
 def link(client: MlflowClient, build: Build, model: str, run_id: str) -> None:
@@ -198,6 +214,14 @@ def link(client: MlflowClient, build: Build, model: str, run_id: str) -> None:
     ]
     note = "Unchanged since earlier builds, whose runs have the results:\n\n" + "\n".join(lines)
     store.log_tags(client, build.run_id, {MLFLOW_RUN_NOTE: note})
+
+
+def show_charts(client: MlflowClient, build: Build) -> None:
+    """Let MLflow's page open with charts of the networks of a build, those that did not change among them."""
+    run = client.get_run(build.run_id)
+    unchanged = [value for key, value in run.data.tags.items() if key.startswith(UNCHANGED_TAG)]
+    ids = [child.info.run_id for child in children(client, build)] + unchanged
+    keep_view(client, build.experiment_id, run.data.params["profile"], ids)
 
 
 def finish_build(
@@ -223,6 +247,7 @@ def finish_build(
         show(client, build, name, numbers)
     store.log_inputs(client, build.run_id, inputs)
     store.log_files(client, build.run_id, artifacts, folder)
+    show_charts(client, build)
     client.set_terminated(build.run_id, "FINISHED")
 
 
@@ -239,3 +264,12 @@ def log_results(
     for record in records:
         log_model(client, build, record)
     finish_build(client, build, metrics, inputs, artifacts, folder)
+
+
+def _log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+    store.log_params(client, run_id, _chosen(PARAMS, flatten(params)))
+    client.log_dict(run_id, dict(params), "params.yaml")
+
+
+def _chosen(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}

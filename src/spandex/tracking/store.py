@@ -87,7 +87,7 @@ def log_rows(client: MlflowClient, run_id: str, rows: Iterable[Row]) -> None:
         Metric(name, float(value), now, int(row["iteration"]))
         for row in rows
         for name, value in row.items()
-        if name != "iteration"
+        if name not in ("iteration", "epoch")
     ]
     log_points(client, run_id, points)
 

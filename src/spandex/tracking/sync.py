@@ -23,6 +23,7 @@ from spandex.tracking.runs import (
     children,
     link,
     model_run,
+    show_charts,
     unchanged,
 )
 
@@ -70,6 +71,7 @@ def _copy_build(run: Run, local: MlflowClient, server: str, experiment_id: str) 
     for model in models:
         reach(server, lambda client, model=model: _copy_model(model, local, client, target))
     reach(server, lambda client: _copy_run(run, local, client, run_id))
+    reach(server, lambda client: show_charts(client, target))
     local.delete_tag(run.info.run_id, PENDING_TAG)
     local.set_tag(run.info.run_id, SERVER_RUN_TAG, run_id)
     return target

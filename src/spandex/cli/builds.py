@@ -127,7 +127,8 @@ def exp(context: Context) -> None:
     """
     from spandex.pipeline.dvc import exp
 
-    warm.start()
+    if "run" in context.args:
+        warm.start()
     exp(context.args, params_of(context))
 
 

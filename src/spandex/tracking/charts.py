@@ -41,7 +41,7 @@ def keep_view(client: MlflowClient, experiment_id: str, profile: str, run_ids: I
 
 
 def newest_view(client: MlflowClient) -> str:
-    """Where MLflow's page shows the charts of the newest finished build, below its address; nothing if there is none."""
+    """Where MLflow's page shows the charts of the newest finished build, below its address; nothing without one."""
     found = client.get_experiment_by_name(EXPERIMENT)
     finished = "attributes.status = 'FINISHED'"
     for run in client.search_runs([found.experiment_id], finished, max_results=1) if found else ():

@@ -67,7 +67,7 @@ $(UV): requirements-uv.lock
 	.uv/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-uv.lock
 	touch $(UV)
 
-$(READY): requirements.lock pyproject.toml $(UV) $(OTHER)
+$(READY): requirements.lock pyproject.toml tools/environment $(UV) $(OTHER)
 	python=$$(PATH=$$OUTER_PATH tools/choose-python) && tools/environment .venv "$$python"
 
 lock: $(UV)

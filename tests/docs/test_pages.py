@@ -40,6 +40,7 @@ def completed(folder: Path) -> Path:
     for block in (block for page in PAGES for block in blocks(page) if block.title):
         (folder / block.title).write_text(block.text)
     commit(folder, "What readers add")
+    shutil.copytree(REPOSITORY / "tools", folder / "tools")
     (folder / ".uv/bin").mkdir(parents=True)
     for made in (".uv/bin/uv", ".venv/.ready"):  # installed, says make
         (folder / made).touch()

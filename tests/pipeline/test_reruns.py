@@ -11,7 +11,19 @@ from mlflow.tracking import MlflowClient
 
 from commands import spandex
 from spandex.files import sha256, write_json
-from toy_project import commit, copied, git, link_environment, make, output, params_of, plan, run, write_params
+from toy_project import (
+    REPOSITORY,
+    commit,
+    copied,
+    git,
+    link_environment,
+    make,
+    output,
+    params_of,
+    plan,
+    run,
+    write_params,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +102,22 @@ def test_changed_code_redoes_what_had_loaded_it(project):
         module.write("\n# another version\n")
     assert ran(project, "dvc", "repro") == {"report"}
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
+
+
+def test_plots_are_drawn_without_a_network(project, browser):
+    (project / ".venv/plots.html").unlink(missing_ok=True)  # a link to that of the tests' environment
+    output(project, "python", str(REPOSITORY / "tools/plots-page.py"), ".venv/plots.html")
+    output(project, "dvc", "plots", "show")
+    page = browser.new_page()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    shown = (project / "dvc_plots/index.html").as_uri()
+    page.goto(shown)
+    plot = page.locator("canvas")
+    drawn = "plot => plot.getContext('2d').getImageData(0, 0, plot.width, plot.height).data.some(value => value % 255)"
+    assert plot.count() == 1 and plot.evaluate(drawn)
+    assert requests == [shown]
+    page.close()
 
 
 def test_changed_learning_rate_redoes_training_and_after_but_no_data(project):

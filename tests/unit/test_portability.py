@@ -175,7 +175,8 @@ def test_benchmarks_and_tests_take_the_mirror_of_the_environment_too(checkout):
 
 
 def test_another_python_makes_the_environment_anew_and_the_same_does_not(checkout):
-    for file in ("requirements-uv.lock", "requirements.lock", "pyproject.toml", ".uv/bin/uv", ".venv/.ready"):
+    sources = ("requirements-uv.lock", "requirements.lock", "pyproject.toml", "tools/environment")
+    for file in (*sources, ".uv/bin/uv", ".venv/.ready"):
         (checkout / file).parent.mkdir(parents=True, exist_ok=True)
         (checkout / file).touch()
     for name, version in {".venv/bin/python": "3.12", "one's own": "3.12", "another": "3.13"}.items():

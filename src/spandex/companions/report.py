@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.errors import SpandexError
-from spandex.files import atomic_path, write_json
+from spandex.files import write_json, write_text
 from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict
@@ -34,11 +34,11 @@ def write_paper_report(
         all files, the figures too.
     """
     folder = Path(folder)
-    written = [
-        _write(folder / f"{table.name}.{suffix}", to_text(table))
-        for table in tables
-        for suffix, to_text in WRITERS.items()
-    ]
+    texts = {
+        folder / f"{table.name}.{suffix}": to_text(table) for table in tables for suffix, to_text in WRITERS.items()
+    }
+    for path, text in texts.items():
+        write_text(path, text)
     content = {
         "title": title,
         "findings": [asdict(finding) for finding in findings],
@@ -46,7 +46,7 @@ def write_paper_report(
         "figures": [path.relative_to(folder).as_posix() for path in figures if path.suffix == ".png"],
     }
     write_json(folder / VERDICTS, content)
-    return [*written, *figures, folder / VERDICTS]
+    return [*texts, *figures, folder / VERDICTS]
 
 
 def companion_sections(folders: Iterable[Path]) -> list[Section]:
@@ -58,7 +58,7 @@ def companion_sections(folders: Iterable[Path]) -> list[Section]:
     return [_section(folder / VERDICTS) for folder in folders if (folder / VERDICTS).is_file()]
 
 
-def write_summary(sections: Iterable[Section], path: Path) -> Path:
+def write_summary(sections: Iterable[Section], path: Path) -> None:
     """Write verdicts and tables of sections as Markdown."""
     parts = ["# Companion papers", SCOPE]
     for section in sections:
@@ -66,7 +66,7 @@ def write_summary(sections: Iterable[Section], path: Path) -> Path:
         parts += [f"## {section.title}", to_markdown(Table("verdicts", "", ["claim", "verdict", "here"], verdicts))]
         for table in section.tables:
             parts += [f"{table.caption}:", to_markdown(table)]
-    return _write(path, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+    write_text(path, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
 
 
 def _section(path: Path) -> Section:
@@ -100,9 +100,3 @@ def _to_cell(content: Any) -> Cell:
         return content
     mean, low, high = content
     return Interval(mean, -inf if low is None else low, inf if high is None else high)
-
-
-def _write(path: Path, text: str) -> Path:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return path

@@ -38,19 +38,15 @@ class NoisyClips(Protocol):
 
     def __str__(self) -> str:
         """What to call it in an error."""
-        ...
 
     def lengths(self) -> np.ndarray:
         """Samples of every clip, (clips,)."""
-        ...
 
     def name(self, index: int) -> str:
         """Name of a clip's noisy file."""
-        ...
 
     def read(self, index: int, start: int = 0, samples: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """Noisy and clean as float32 (samples,), from ``start`` on; -1 means all."""
-        ...
 
 
 class NoisySpeech:

@@ -36,7 +36,7 @@ from spandex.data.shards import FOLDER as SHARDS
 from spandex.data.shards import Shard
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
-from spandex.files import atomic_path, write_json
+from spandex.files import write_json, write_text
 from spandex.files.text import read_json
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")  # that samples pass through
@@ -539,8 +539,7 @@ def _settle_journal(path: Path, clips: int) -> list[SkippedFile]:
     """Sort the journal, whichever worker wrote it when, and sum it up."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     rows = {row for row in map(_journal_row, text.splitlines()) if row and row[0] < clips}
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in sorted(rows)), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in sorted(rows)))
     return sorted({SkippedFile(file, reason) for _, file, reason in rows})
 
 

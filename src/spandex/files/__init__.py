@@ -39,9 +39,13 @@ def remove_temporaries() -> None:
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write ``content`` as indented JSON with sorted keys; NaN and infinity are refused."""
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text whose lines end with a line feed."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from spandex.errors import prefixed
+
 ROOT = "baseline"
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 MOST = 1000  # networks of a grid; more are a slip
@@ -109,10 +111,8 @@ def declared(networks: Entries, defaults: Entries, check: Check | None = None) -
     Raises:
         ValueError: an entry is impossible; the message starts with its key.
     """
-    try:
+    with prefixed("networks.", ValueError):
         return {name: _network(name, entry, defaults, check) for name, entry in networks.items() if entry is not None}
-    except ValueError as error:
-        raise ValueError(f"networks.{error}") from None
 
 
 def expanded(grids: Entries, defaults: Entries, check: Check | None = None) -> dict[str, list[Network]]:
@@ -121,14 +121,12 @@ def expanded(grids: Entries, defaults: Entries, check: Check | None = None) -> d
     Raises:
         ValueError: as ``declared``.
     """
-    try:
+    with prefixed("grids.", ValueError):
         return {
             name: [_network(*point, defaults, check) for point in _points(name, grid)]
             for name, grid in grids.items()
             if grid is not None
         }
-    except ValueError as error:
-        raise ValueError(f"grids.{error}") from None
 
 
 def _points(name: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -185,10 +183,8 @@ def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> N
         raise ValueError(
             f"{name}.{next(iter(methods))}: what others made is taken as it is; let a network start from it"
         )
-    try:
+    with prefixed(f"{name}.", ValueError):
         methods = {key: _settings(key, value, defaults, check) for key, value in methods.items()}
-    except ValueError as error:
-        raise ValueError(f"{name}.{error}") from None
     own = {key: value for key, value in entry.items() if key in OWN and key != "from"}
     return Network(name, entry.get("from"), methods, **own)
 

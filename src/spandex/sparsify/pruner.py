@@ -24,7 +24,6 @@ class MaskSource(Protocol):
         ``masks`` are those of the step before. What they removed is zero in ``weights``; a source that keeps it again
         lets it grow from zero.
         """
-        ...
 
 
 class Pruner(MaskedWeights):

@@ -7,7 +7,7 @@ from pathlib import Path
 from spandex.data.catalog import source
 from spandex.data.corpus import SPLITS
 from spandex.data.listing import Listing
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.params import Params
 
 SAMPLE_BYTES = 2
@@ -76,7 +76,7 @@ def _check_what_others_made(params: Params) -> None:
     for network in params.every:
         copy = Path("models", params.profile, network.weights)
         scores = Path("reports", params.profile, "evaluate", f"{network.name}.json")
-        try:
+        with prefixed(f"networks.{network.name}.{'file' if network.file else 'audio'}: "):
             if network.path is not None and not copy.is_file():
                 from spandex.steps.common import stored_network
 
@@ -85,8 +85,6 @@ def _check_what_others_made(params: Params) -> None:
                 source(network.file)
             elif network.audio is not None and not (Path(network.audio).is_dir() or scores.is_file()):
                 raise SpandexError(f"{network.audio}: no such folder")
-        except SpandexError as error:
-            raise SpandexError(f"networks.{network.name}.{'file' if network.file else 'audio'}: {error}") from None
 
 
 def _check_network(params: Params) -> None:
@@ -96,12 +94,8 @@ def _check_network(params: Params) -> None:
 
     network = new_network(params)
     if params.model.pretrained_file:
-        try:
+        with prefixed("model.pretrained: "):
             load_state(network, params.model.pretrained_file)
-        except SpandexError as error:
-            raise SpandexError(f"model.pretrained: {error}") from None
-    try:
+    with prefixed("deploy.sparsity_map: "):
         densities = dict.fromkeys(range(1, len(network.blocks)), 1.0)
         resolve_sparsity_map(params.deploy.sparsity_map, densities, params.deploy.density_threshold)
-    except SpandexError as error:
-        raise SpandexError(f"deploy.sparsity_map: {error}") from None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.networks import SDNN, MaskNetwork, from_factory, load_network, load_state
 from spandex.params import Params
 
@@ -15,10 +15,8 @@ def new_network(params: Params) -> MaskNetwork:
     model = params.model
     if model.factory is None:
         return SDNN(**model.model_dump(exclude={"factory", "arguments", "pretrained"}))
-    try:
+    with prefixed("model.factory: "):
         return from_factory(model.factory, model.arguments, model.n_fft, model.hop)
-    except SpandexError as error:
-        raise SpandexError(f"model.factory: {error}") from None
 
 
 def stored_network(params: Params, name: str, path: Path) -> MaskNetwork:

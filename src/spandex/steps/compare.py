@@ -7,7 +7,7 @@ from typing import Any
 from spandex.companions import denoiser
 from spandex.companions.report import write_paper_report
 from spandex.evaluation import differences_to
-from spandex.files import atomic_path
+from spandex.files import write_text
 from spandex.params import Network, Params
 from spandex.params.sections import Comparison
 from spandex.pipeline.phases import comparison
@@ -52,8 +52,7 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
         files += figures.knee_figure(points, control, folder / "figures" / "knee")
         said.append(_knee(points, control))
     files += _methods(settings, seeds, scores, folder)
-    with atomic_path(folder / "summary.md") as temporary:
-        temporary.write_text("\n".join(said) + "\n", encoding="utf-8")
+    write_text(folder / "summary.md", "\n".join(said) + "\n")
     files += table.write_tables(rows, folder)
     log_comparison(params, report, models, reports, run, files)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from spandex.companions.report import write_summary
 from spandex.evaluation import differences, differences_to
-from spandex.files import atomic_path
+from spandex.files import write_text
 from spandex.files.text import read_json
 from spandex.params import Network, Params
 from spandex.pipeline.recipes import is_made
@@ -47,8 +47,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     published = table.published_rows(REFERENCE)
     tables = table.write_tables(ours + published, reports)
     timed = table.with_latency(ours, shown.values(), enc_dec_ms)
-    with atomic_path(reports / "summary.md") as temporary:
-        temporary.write_text(table.printed_table(timed + published), encoding="utf-8")
+    write_text(reports / "summary.md", table.printed_table(timed + published))
 
     epochs = {model: folder / "epochs.csv" for model, folder in logs.items()}
     numbers = write_numbers(reports, noisy, metrics, epochs)
@@ -96,8 +95,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
         ours=timed,
         published=published,
     )
-    with atomic_path(reports / "headline.md") as temporary:
-        temporary.write_text(f"{page.about}\n{page.headline}\n", encoding="utf-8")
+    write_text(reports / "headline.md", f"{page.about}\n{page.headline}\n")
     summary = reports / "companions" / "summary.md"
     if page.companions:
         write_summary(page.companions, summary)

@@ -6,7 +6,7 @@ from pathlib import Path
 from spandex.checkout import downloads, resolved_mirror
 from spandex.data.catalog import source
 from spandex.data.download import fetch
-from spandex.errors import SpandexError
+from spandex.errors import prefixed
 from spandex.files import atomic_path, refuse_overwriting
 from spandex.params import Params
 from spandex.steps.common import stored_network
@@ -19,11 +19,9 @@ def take(params: Params, name: str, output: Path) -> None:
         SpandexError: the file is missing or is no such network.
     """
     network = params.network(name)
-    try:
+    with prefixed(f"networks.{name}.file: "):
         path = network.path or published(params, network.file)
         stored_network(params, name, path)
-    except SpandexError as error:
-        raise SpandexError(f"networks.{name}.file: {error}") from None
     refuse_overwriting([output], [path])
     with atomic_path(output) as temporary:
         shutil.copyfile(path, temporary)

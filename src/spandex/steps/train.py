@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from spandex.data import NoisySpeech, SegmentBatches
-from spandex.errors import SpandexError
+from spandex.errors import prefixed
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
 from spandex.networks.references import source_digest
@@ -33,18 +33,8 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
         settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
-        _fit(
-            params,
-            "baseline",
-            network,
-            settings,
-            None,
-            _batches(params, train, params.seed),
-            train,
-            validation,
-            run,
-            output,
-        )
+        batches = _batches(params, train, params.seed)
+        _fit(params, ROOT, network, settings, None, batches, train, validation, run, output)
     else:
         CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
         save_state(network, output)
@@ -69,10 +59,8 @@ def fine_tune(params: Params, name: str, start: Path, train: Path, validation: P
     )
     batches = _batches(params, train, seed)
     iterations = sparsify.pruning_epochs * len(batches)
-    try:
+    with prefixed(f"networks.{name}: "):
         pruner = sparsifier(network, entry.methods, iterations, seed, keep_zeros=entry.start != ROOT)
-    except SpandexError as error:
-        raise SpandexError(f"networks.{name}: {error}") from None
     _fit(params, name, network, settings, pruner, batches, train, validation, run, output)
 
 

@@ -45,11 +45,9 @@ class Batches(Protocol):
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        ...
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, Sequence[str]]]:
         """Noisy and clean audio (batch, samples), float32, and the clips' names, from ``start_batch`` on."""
-        ...
 
 
 class TrainingError(SpandexError):

@@ -26,11 +26,9 @@ class Task(Protocol):
 
     def score(self, network: Recurrent) -> dict[str, float]:
         """Metrics of the network with a readout trained for this task."""
-        ...
 
     def rates(self, network: Recurrent) -> np.ndarray:
         """Spikes of each neuron in a step (neurons,) on the training data."""
-        ...
 
 
 def run_variants(settings: Lyapunov, work: Work, task: Task) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def test_summary_has_verdicts_and_tables_of_all_papers(tmp_path):
     for name in ("activity", "vgg"):
         write(tmp_path, name)
     sections = companion_sections([tmp_path / "activity", tmp_path / "vgg"])
-    text = write_summary(sections, tmp_path / "summary.md").read_text()
+    write_summary(sections, tmp_path / "summary.md")
+    text = (tmp_path / "summary.md").read_text()
     assert text.count("\n## Paper ") == text.count("What came of it:") == 2
     assert SCOPE in text and "CIFAR-100" in SCOPE
     assert text.count(Verdict.NOT_TESTABLE.value) == 2

@@ -10,6 +10,7 @@ import torch
 from spandex.companions import images
 from spandex.companions.images import Images
 from spandex.files.results import ResultLog
+from spandex.train.checkpoint import read_checkpoint, write_checkpoint
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ class Work:
             self.log.add(name, found)
             print(f"{name}: {found}" if not isinstance(found, dict) else f"{name}: {_brief(found)}", flush=True)
         return found
+
+    def trained(self, network: torch.nn.Module, train: Callable[[], None]) -> None:
+        """Train a network in place, unless a run that was stopped has; ``train`` does it. Once a run."""
+        file = self.folder / "trained.ckpt"
+        if file.is_file():
+            network.load_state_dict(read_checkpoint(file))
+        else:
+            train()
+            write_checkpoint(file, network.state_dict())
 
     def images(self, name: str, train: int, test: int) -> Images:
         """A data set by name, see ``spandex.companions.images.load``; the training images are drawn by the seed."""

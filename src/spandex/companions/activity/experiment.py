@@ -29,7 +29,6 @@ from spandex.companions.work import Work
 from spandex.errors import SpandexError
 from spandex.params.companions.activity import Activity, Network
 from spandex.sparsify.activity import PSI, Psi
-from spandex.train.checkpoint import read_checkpoint, write_checkpoint
 
 PRETRAINING, TRAINING, SEEDS = 0, 1, 2  # two seeds for each of the run's: of its first weights, and for all variants
 BATCH = 500  # images evaluated at a time
@@ -87,13 +86,7 @@ class Experiment:
     def _pretrained(self) -> ReluNetwork:
         torch.manual_seed(SEEDS * self.work.seed + PRETRAINING)
         network = relu_network(SETS[self.name], self.own.channels, self.own.hidden).to(self.work.device)
-        file = self.work.folder / "pretrained.ckpt"
-        if file.exists():
-            network.load_state_dict(read_checkpoint(file)["network"])
-        else:
-            self._train(network, self.own.pretrain_epochs, PRETRAINING)
-            self.work.folder.mkdir(parents=True, exist_ok=True)
-            write_checkpoint(file, {"network": network.state_dict()})
+        self.work.trained(network, lambda: self._train(network, self.own.pretrain_epochs, PRETRAINING))
         return network
 
     def _train(

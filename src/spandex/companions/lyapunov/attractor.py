@@ -22,12 +22,6 @@ def field(state: np.ndarray) -> np.ndarray:
     return np.array([SIGMA * (y - x), x * (RHO - z) - y, x * y - BETA * z])
 
 
-def jacobian(state: np.ndarray) -> np.ndarray:
-    """Derivative of the field by the state, (3, 3)."""
-    x, y, z = state
-    return np.array([[-SIGMA, SIGMA, 0.0], [RHO - z, -1.0, -x], [y, x, -BETA]])
-
-
 def trajectory(samples: int, interval: float, seed: int) -> np.ndarray:
     """A piece of the attractor (samples, 3), a state every ``interval`` time units, from a start drawn by the seed."""
     start = np.array([1.0, 1.0, 20.0]) + np.random.default_rng(seed).normal(0, 1, 3)

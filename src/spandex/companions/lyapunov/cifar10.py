@@ -5,7 +5,6 @@ colours for a few steps, as currents through random weights. The readout sees ho
 few windows of time.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from spandex.companions.lyapunov.network import Recurrent, Simulation, input_wei
 from spandex.companions.lyapunov.readout import Readout
 from spandex.companions.lyapunov.variants import run_variants
 from spandex.companions.work import Work
-from spandex.params.companions.lyapunov import Cifar10, Lyapunov
+from spandex.params.companions.lyapunov import Lyapunov
 
 CLASSES = 10
 BATCH = 500  # images at a time
@@ -26,10 +25,7 @@ INPUTS = 21  # offset of the seed
 def run(settings: Lyapunov, work: Work) -> dict[str, Any]:
     """Accuracies and synaptic operations of all variants, for one seed."""
     images = work.images("cifar10", settings.cifar10.train, settings.cifar10.test)
-    task = Classification.make(
-        settings.cifar10, images, settings.network.neurons, settings.network.input_strength, work.seed, work.device
-    )
-    return run_variants(settings, work, task)
+    return run_variants(settings, work, Classification(settings, work, images))
 
 
 def rows(images: np.ndarray) -> np.ndarray:
@@ -39,7 +35,6 @@ def rows(images: np.ndarray) -> np.ndarray:
     return small.transpose(0, 2, 1, 3).reshape(count, height // 2, colours * width // 2)
 
 
-@dataclass(frozen=True)
 class Classification:
     """The task: standardised rows of pixels, and labels.
 
@@ -51,30 +46,14 @@ class Classification:
         device: where the networks run.
     """
 
-    settings: Cifar10
-    train: np.ndarray
-    train_labels: np.ndarray
-    test: np.ndarray
-    test_labels: np.ndarray
-    inputs: np.ndarray
-    device: torch.device
-
-    @classmethod
-    def make(
-        cls, settings: Cifar10, images: Images, neurons: int, strength: float, seed: int, device: torch.device
-    ) -> "Classification":
+    def __init__(self, settings: Lyapunov, work: Work, images: Images):
+        self.settings, self.device = settings.cifar10, work.device
         train, test = rows(images.train), rows(images.test)
         mean, scale = train.mean(axis=(0, 1)), train.std(axis=(0, 1)) + 1e-6
-        inputs = input_weights(neurons, train.shape[2], strength, 1000 * seed + INPUTS)
-        return cls(
-            settings,
-            (train - mean) / scale,
-            images.train_labels,
-            (test - mean) / scale,
-            images.test_labels,
-            inputs,
-            device,
-        )
+        self.train, self.test = (train - mean) / scale, (test - mean) / scale
+        self.train_labels, self.test_labels = images.train_labels, images.test_labels
+        network = settings.network
+        self.inputs = input_weights(network.neurons, train.shape[2], network.input_strength, 1000 * work.seed + INPUTS)
 
     def rates(self, network: Recurrent) -> np.ndarray:
         """Spikes of each neuron in a step (neurons,) while the training images are shown."""

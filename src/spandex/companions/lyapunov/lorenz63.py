@@ -1,6 +1,5 @@
 """Prediction of Lorenz's attractor by a recurrent spiking network with a trained linear readout."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,17 @@ INPUTS, TRAJECTORY, TEST = 11, 12, 13  # offsets of seeds
 
 def run(settings: Lyapunov, work: Work) -> dict[str, Any]:
     """Errors, valid prediction times and synaptic operations of all variants, for one seed."""
-    task = Prediction.make(settings.lorenz63, settings.network.neurons, settings.network.input_strength, work.seed)
+    task = Prediction(settings.lorenz63, settings.network.neurons, settings.network.input_strength, work.seed)
     return run_variants(settings, work, task)
 
 
-@dataclass
 class Reservoir:
     """A running network with the filtered spikes that the readout sees."""
 
-    simulation: Simulation
-    currents: np.ndarray
-    trace: np.ndarray
-
-    @classmethod
-    def make(cls, network: Recurrent, inputs: np.ndarray, batch: int = 1) -> "Reservoir":
-        return cls(Simulation(network, batch), inputs[network.origin], np.zeros((batch, network.neurons)))
+    def __init__(self, network: Recurrent, inputs: np.ndarray, batch: int = 1):
+        self.simulation = Simulation(network, batch)
+        self.currents = inputs[network.origin]
+        self.trace = np.zeros((batch, network.neurons))
 
     def step(self, states: np.ndarray) -> np.ndarray:
         """Filtered spikes (batch, neurons) after an input (batch, 3)."""
@@ -43,7 +38,6 @@ class Reservoir:
         return self.trace
 
 
-@dataclass(frozen=True)
 class Prediction:
     """The task: the attractor's states, standardised, one a step of the network.
 
@@ -53,19 +47,14 @@ class Prediction:
         inputs: fixed random weights (neurons of the unpruned network, 3).
     """
 
-    settings: Lorenz63
-    train: np.ndarray
-    test: np.ndarray
-    inputs: np.ndarray
-
-    @classmethod
-    def make(cls, settings: Lorenz63, neurons: int, strength: float, seed: int) -> "Prediction":
+    def __init__(self, settings: Lorenz63, neurons: int, strength: float, seed: int):
+        self.settings = settings
         forecast = max(settings.forecast_steps, settings.horizon)
         states = attractor.trajectory(settings.washout + settings.train, settings.interval, 1000 * seed + TRAJECTORY)
         later = attractor.trajectory(settings.washout + settings.test + forecast, settings.interval, 1000 * seed + TEST)
         mean, scale = states.mean(axis=0), states.std(axis=0)
-        inputs = input_weights(neurons, 3, strength, 1000 * seed + INPUTS)
-        return cls(settings, (states - mean) / scale, (later - mean) / scale, inputs)
+        self.train, self.test = (states - mean) / scale, (later - mean) / scale
+        self.inputs = input_weights(neurons, 3, strength, 1000 * seed + INPUTS)
 
     def rates(self, network: Recurrent) -> np.ndarray:
         """Spikes of each neuron in a step (neurons,) while the training states are shown."""
@@ -88,7 +77,7 @@ class Prediction:
 
         starts = np.linspace(s.washout, s.washout + s.test - 1, s.forecasts).round().astype(int)
         shown = self.test[: s.washout + s.test]
-        reservoir = Reservoir.make(network, self.inputs)
+        reservoir = Reservoir(network, self.inputs)
         tests, spikes, saved = [], [], {}
         for step, state in enumerate(shown):
             trace = reservoir.step(state[None])
@@ -110,7 +99,7 @@ class Prediction:
 
     def _features(self, network: Recurrent, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Traces (steps, neurons) and rates (neurons,) after the washout."""
-        reservoir = Reservoir.make(network, self.inputs)
+        reservoir = Reservoir(network, self.inputs)
         traces, spikes = [], []
         for state in states:
             traces.append(reservoir.step(state[None])[0])
@@ -120,7 +109,7 @@ class Prediction:
 
     def _valid_time(self, network: Recurrent, change: Readout, starts: np.ndarray, saved: dict[int, tuple]) -> float:
         s = self.settings
-        reservoir = Reservoir.make(network, self.inputs, len(starts))
+        reservoir = Reservoir(network, self.inputs, len(starts))
         potentials, spikes, traces = zip(*(saved[start] for start in starts), strict=True)
         reservoir.simulation.potential, reservoir.simulation.spikes = torch.stack(potentials), torch.stack(spikes)
         reservoir.trace = np.array(traces)

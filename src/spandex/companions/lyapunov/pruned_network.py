@@ -39,13 +39,27 @@ def pruned_network(
     activity, spectrum = pruning.observe(network, s, noise, device)
     dense = spectrum
     local = pruning.localisation(network.weights)
-    history = [_record(network, activity, spectrum, dense, local, 0, mean, shape)]
+
+    def record(draws: int) -> dict[str, float]:
+        found = {
+            "neurons": network.neurons,
+            "synapses": network.synapses,
+            "operations": activity.operations,
+            "exponent": spectrum.largest,
+            "distance": pruning.distance(spectrum, dense),
+            "localisation": local,
+            "draws": draws,
+            "time_constant": mean,
+        }
+        return found if shape is None else found | {"shape": shape}
+
+    history = [record(draws=0)]
     for iteration in range(s.iterations):
         limit = s.localisation * local
         network, local, draws = _prune_once(network, activity, spectrum, s, limit, rng, search + iteration)
         network, mean, shape = pruning.match_time_constants(network, dense, mean, shape, s, search + iteration, device)
         activity, spectrum = pruning.observe(network, s, noise, device)
-        history.append(_record(network, activity, spectrum, dense, local, draws, mean, shape))
+        history.append(record(draws))
     return network, history
 
 
@@ -79,26 +93,3 @@ def _prune_once(
             break
     local, best = min(found, key=lambda pair: pair[0])
     return best, local, len(found)
-
-
-def _record(
-    network: Recurrent,
-    activity: Activity,
-    spectrum: Spectrum,
-    dense: Spectrum,
-    local: float,
-    draws: int,
-    mean: float,
-    shape: float | None,
-) -> dict[str, float]:
-    record = {
-        "neurons": network.neurons,
-        "synapses": network.synapses,
-        "operations": activity.operations,
-        "exponent": spectrum.largest,
-        "distance": pruning.distance(spectrum, dense),
-        "localisation": local,
-        "draws": draws,
-        "time_constant": mean,
-    }
-    return record if shape is None else record | {"shape": shape}

@@ -8,17 +8,16 @@ Source: Benettin, Galgani, Giorgilli and Strelcyn, "Lyapunov characteristic expo
 for Hamiltonian systems", Meccanica 1980; Eckmann and Ruelle, "Ergodic theory of chaos and strange attractors", 1985.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Exponents in units of one over a step (maps) or over the time unit (flows).
+    """Exponents in units of one over a step.
 
     Attributes:
         exponents: (directions,), falling.
@@ -54,44 +53,6 @@ def map_spectrum(jacobians: Iterable[torch.Tensor | np.ndarray], settle: int = 0
             pending = 0
     growth, local = (total.cpu().numpy() / counted for total in (growth, local))
     return Spectrum(np.sort(growth)[::-1], local)
-
-
-def flow_spectrum(
-    field: Callable[[np.ndarray], np.ndarray],
-    jacobian: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray,
-    time: float,
-    *,
-    settle: float = 0.0,
-    interval: float = 0.5,
-) -> Spectrum:
-    """The spectrum of dx/dt = f(x): f and the tangent dynamics dY/dt = J(x) Y integrated together by SciPy.
-
-    Args:
-        field: f, (dimensions,) to (dimensions,).
-        jacobian: df/dx, (dimensions,) to (dimensions, dimensions).
-        start: x(0) (dimensions,).
-        time: that counts.
-        settle: time before it, which does not.
-        interval: time between two orthonormalisations.
-    """
-    size = len(start)
-
-    def both(_: float, state: np.ndarray) -> np.ndarray:
-        x, tangent = state[:size], state[size:].reshape(size, size)
-        return np.concatenate([field(x), (jacobian(x) @ tangent).ravel()])
-
-    x, tangent = np.asarray(start, np.float64), np.eye(size)
-    growth, local, counted = np.zeros(size), np.zeros(size), 0
-    for number in range(round((settle + time) / interval)):
-        state = np.concatenate([x, tangent.ravel()])
-        state = solve_ivp(both, (0, interval), state, method="DOP853", rtol=1e-8, atol=1e-8).y[:, -1]
-        x = state[:size]
-        directions, rates = _orthonormal(torch.from_numpy(state[size:].reshape(size, size)))
-        tangent, rate = directions.numpy(), rates.numpy()
-        if (number + 1) * interval > settle:
-            growth, local, counted = growth + rate, local + tangent**2 @ rate, counted + 1
-    return Spectrum(np.sort(growth / (counted * interval))[::-1], local / (counted * interval))
 
 
 def _orthonormal(tangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,6 @@ from spandex.companions.masks.search import Search, magnitude_pruning
 from spandex.companions.training import Labelled
 from spandex.companions.work import Work
 from spandex.params.companions.masks import Masks
-from spandex.train.checkpoint import read_checkpoint, write_checkpoint
 
 SEARCHES = {  # what has scores, by name of the variant
     "both": {"weights": True, "neurons": True},
@@ -66,7 +65,7 @@ class _Variants:
         network = self._start()
         steps = settings.search_epochs * self._steps_per_epoch()
         search = Search(network, lam, tuple(settings.beta), steps, weights, neurons)
-        self._fit(network, settings.search_epochs, 1, search.penalty, search.step)
+        self._fit(network, settings.search_epochs, 1, penalty=search.penalty, after_step=search.step)
         search.end()
         return {"lambda": lam} | self._finish(network)
 
@@ -80,39 +79,19 @@ class _Variants:
 
     def _start(self) -> SpikingConvNet:
         """The network that all variants begin with."""
-        file = self.work.folder / "warm.ckpt"
         torch.manual_seed(self.work.seed)
         network = SpikingConvNet(self.settings).to(self.work.device)
-        if file.is_file():
-            network.load_state_dict(read_checkpoint(file))
-        else:
-            self._fit(network, self.settings.warm_epochs, 0)
-            write_checkpoint(file, network.state_dict())
+        self.work.trained(network, lambda: self._fit(network, self.settings.warm_epochs, 0))
         return network
 
     def _finish(self, network: SpikingConvNet) -> dict[str, float]:
         self._fit(network, self.settings.finetune_epochs, 2)
         return measure(network, self.test, self.settings.energy_per_sop_fj)
 
-    def _fit(
-        self,
-        network: SpikingConvNet,
-        epochs: int,
-        phase: int,
-        penalty: Callable[[], torch.Tensor] | None = None,
-        after_step: Callable[[int], None] | None = None,
-    ) -> None:
-        """Every variant sees the images of a phase in the same order."""
-        training.train(
-            network,
-            self.train,
-            epochs=epochs,
-            batch_size=self.settings.batch_size,
-            lr=self.settings.lr,
-            seed=3 * self.work.seed + phase,
-            penalty=penalty,
-            after_step=after_step,
-        )
+    def _fit(self, network: SpikingConvNet, epochs: int, phase: int, **meanwhile: Callable[..., Any]) -> None:
+        """Every variant sees the images of a phase in the same order; see ``train`` for what it calls meanwhile."""
+        size, lr, seed = self.settings.batch_size, self.settings.lr, 3 * self.work.seed + phase
+        training.train(network, self.train, epochs=epochs, batch_size=size, lr=lr, seed=seed, **meanwhile)
 
     def _steps_per_epoch(self) -> int:
         return max(len(self.train) // self.settings.batch_size, 1)

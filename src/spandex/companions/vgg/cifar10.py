@@ -12,7 +12,7 @@ from spandex.companions.vgg.fan_out import synapses, traffic
 from spandex.companions.vgg.in_lava import run_image
 from spandex.companions.vgg.network import SpikingVgg
 from spandex.companions.work import Work
-from spandex.networks.files import export_hdf5, load_state, save_state
+from spandex.networks.files import export_hdf5
 from spandex.networks.hdf5 import deployed_weights
 from spandex.params.companions.vgg import Vgg
 from spandex.sparsify import Iterative, NeuronPruner, Pruner, shrink
@@ -114,10 +114,8 @@ def _trained(settings: Vgg, work: Work, learning: Labelled) -> SpikingVgg:
     """The dense network from which both start; trained once a run."""
     torch.manual_seed(work.seed)
     network = SpikingVgg(settings).to(work.device)
-    path = work.folder / "trained.pt"
-    if path.is_file():
-        load_state(network, path)
-    else:
-        train(network, learning, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr, seed=work.seed)
-        save_state(network, path)
+    size, lr = settings.batch_size, settings.lr
+    work.trained(
+        network, lambda: train(network, learning, epochs=settings.epochs, batch_size=size, lr=lr, seed=work.seed)
+    )
     return network

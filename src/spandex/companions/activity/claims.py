@@ -186,36 +186,21 @@ def tables(runs: Mapping[str, Runs]) -> list[Table]:
 
 
 def _all_table(name: str, runs: Runs) -> Table:
-    headings = (
-        "psi",
-        "strength",
-        "lambda",
-        "active units (%)",
-        "accuracy (%)",
-        "spiking accuracy (%)",
-        "SynOps (k/image)",
-        "EFLOPS (k/image)",
-        "product of counts (k/image)",
-    )
-
-    def row(head: Sequence[Any], networks: Sequence[Mapping[str, Any]]) -> list[Any]:
-        def mean(value: Callable[[Mapping[str, Any]], float]) -> float:
-            return float(np.mean([value(network) for network in networks]))
-
-        return [
-            *head,
-            mean(lambda network: network.get("lambda", 0.0)),
-            mean(lambda network: 100 * float(np.mean(network["active"]))),
-            mean(lambda network: 100 * network["accuracy"]),
-            mean(lambda network: 100 * _accuracy(network)),
-            mean(lambda network: _synops(network) / 1e3),
-            mean(lambda network: network["effective_operations"] / 1e3),
-            mean(lambda network: network["product_of_counts"] / 1e3),
-        ]
-
-    rows = [row(("none", 0.0), [run["plain"] for run in runs])]
-    for same in zip(*(run["variants"] for run in runs), strict=True):
-        rows.append(row((NAMES[same[0]["psi"]], same[0]["strength"]), same))
+    columns: dict[str, Callable[[Mapping[str, Any]], float]] = {
+        "lambda": lambda network: network.get("lambda", 0.0),
+        "active units (%)": lambda network: 100 * float(np.mean(network["active"])),
+        "accuracy (%)": lambda network: 100 * network["accuracy"],
+        "spiking accuracy (%)": lambda network: 100 * _accuracy(network),
+        "SynOps (k/image)": lambda network: _synops(network) / 1e3,
+        "EFLOPS (k/image)": lambda network: network["effective_operations"] / 1e3,
+        "product of counts (k/image)": lambda network: network["product_of_counts"] / 1e3,
+    }
+    rows = [
+        [NAMES.get(psi, "none"), same[0].get("strength", 0.0), *(_mean(same, value) for value in columns.values())]
+        for psi, networks in _series(runs)
+        for same in networks
+    ]
+    headings = ["psi", "strength", *columns]
     return Table(f"activity_{name}", f"{NETWORKS[name]}: all networks, mean over seeds ({len(runs)})", headings, rows)
 
 
@@ -261,7 +246,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
     return [
         *_figure(runs, folder / "activity_plane", _plane),
         *_figure(runs, folder / "activity_steps", _by_steps),
-        *_figure(runs, folder / "activity_operations", _counts),
+        *_figure(runs, folder / "activity_operations", _operations),
     ]
 
 
@@ -278,15 +263,17 @@ def _figure(runs: Mapping[str, Runs], path: Path, draw: Callable[[Any, Runs], No
 
 def _plane(axes: Any, runs: Runs) -> None:
     axes.set(xlabel="SynOps of an image", ylabel="spiking accuracy (%)", xscale="log")
-    for psi, networks in _series(runs):
-        x, y = ([_mean(same, value) for same in networks] for value in (_synops, lambda n: 100 * _accuracy(n)))
-        axes.plot(x, y, marker="." if psi else "*", color=None if psi else "black", label=NAMES.get(psi, "none"))
+    _plot_all(axes, runs, _synops, lambda network: 100 * _accuracy(network))
 
 
-def _counts(axes: Any, runs: Runs) -> None:
+def _operations(axes: Any, runs: Runs) -> None:
     axes.set(xlabel="EFLOPS of an image", ylabel="SynOps of an image", xscale="log", yscale="log")
+    _plot_all(axes, runs, lambda network: network["effective_operations"], _synops)
+
+
+def _plot_all(axes: Any, runs: Runs, *values: Callable[[Mapping[str, Any]], float]) -> None:
     for psi, networks in _series(runs):
-        x, y = ([_mean(same, value) for same in networks] for value in (lambda n: n["effective_operations"], _synops))
+        x, y = ([_mean(same, value) for same in networks] for value in values)
         axes.plot(x, y, marker="." if psi else "*", color=None if psi else "black", label=NAMES.get(psi, "none"))
 
 
@@ -352,8 +339,7 @@ def _untested(claim: str, rule: str, reason: str) -> Finding:
 def _found(
     runs: Runs, claim: str, here: str, rule: str, measured: Interval, low: float = -math.inf, high: float = math.inf
 ) -> Finding:
+    verdict = judge(measured, low, high, of="seeds")
     if np.mean([_accuracy(run["plain"]) for run in runs]) < 2 * CHANCE:
-        return Finding(
-            claim, PUBLISHED, here, rule, Verdict.NOT_TESTABLE, "the unregularised network has learnt too little"
-        )
-    return Finding(claim, PUBLISHED, here, rule, *judge(measured, low, high, of="seeds"))
+        verdict = Verdict.NOT_TESTABLE, "the unregularised network has learnt too little"
+    return Finding(claim, PUBLISHED, here, rule, *verdict)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import log
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def findings(runs: Mapping[str, Runs], settings: Vgg) -> list[Finding]:
     sparsity = over_seeds(there, lambda run: 100 * _of(run, PRUNED)["deployed_sparsity"])
     change = over_seeds(there, lambda run: 100 * (_of(run, PRUNED)["accuracy"] - _of(run, "dense")["accuracy"]))
     spread = _left(there, _per_spike)
-    operations = _left(there, lambda variant: variant["synops"])
+    operations = _left(there, itemgetter("synops"))
     lava = [_of(run, PRUNED)["lava"] for run in there]
     spikes = sum(found["spikes"] for found in lava)
     most = 100 * max(found["differing"] for found in lava)
@@ -91,33 +92,24 @@ def tables(runs: Mapping[str, Runs]) -> list[Table]:
     def over(name: str, value: Any) -> Interval:
         return over_seeds(there, lambda run: value(_of(run, name)))
 
-    variants = [
-        [
-            name,
-            over(name, lambda variant: 100 * variant["deployed_sparsity"]),
-            over(name, lambda variant: 100 * variant["accuracy"]),
-            over(name, lambda variant: variant["neurons"]),
-            over(name, lambda variant: variant["spikes"]),
-            over(name, _per_spike),
-            over(name, lambda variant: variant["synops"]),
-            over(name, lambda variant: variant["dense_synapses"]),
-        ]
-        for name in names
-    ]
-    headings = ["pruned", "weights gone (%)", "accuracy (%)", "neurons", "spikes an image", "fan-out of a spike"]
-    headings += ["SynOps an image", "synapses of dense layers in Lava"]
+    columns = {
+        "weights gone (%)": lambda variant: 100 * variant["deployed_sparsity"],
+        "accuracy (%)": lambda variant: 100 * variant["accuracy"],
+        "neurons": itemgetter("neurons"),
+        "spikes an image": itemgetter("spikes"),
+        "fan-out of a spike": _per_spike,
+        "SynOps an image": itemgetter("synops"),
+        "synapses of dense layers in Lava": itemgetter("dense_synapses"),
+    }
+    variants = [[name, *(over(name, value) for value in columns.values())] for name in names]
+    caption = "Networks pruned in rounds with retraining, and the dense one trained as long"
     layers = [
         [f"{layer + 1}", name, *(over(name, lambda v, k=kind, n=layer: v["layers"][k][n]) for kind in KINDS)]
         for layer in range(len(there[0]["variants"][names[0]]["layers"]["spikes"]))
         for name in names
     ]
     return [
-        Table(
-            "variants",
-            "Networks pruned in rounds with retraining, and the dense one trained as long",
-            headings,
-            variants,
-        ),
+        Table("variants", caption, ["pruned", *columns], variants),
         Table("layers", "Fan-out and traffic by layer with synapses", ["layer", "pruned", *KINDS.values()], layers),
     ]
 

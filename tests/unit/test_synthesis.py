@@ -26,7 +26,6 @@ from spandex.data.synthesis import (
     make_clip,
     mix,
     synthesize,
-    synthesize_shard,
 )
 from spandex.errors import SpandexError
 
@@ -439,7 +438,7 @@ class TestShards:
     @pytest.mark.parametrize("count", [1, 3, 11])
     def test_any_number_of_shards_gives_the_same_bytes(self, manifest, whole, tmp_path, count):
         for number in range(1, count + 1):
-            synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 3, Shard(number, count))
+            synthesize(manifest, "train", tmp_path, 8, SHORT, 3, shard=Shard(number, count))
         made = []
         synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3, progress=lambda *at: made.append(at))
         assert made == []
@@ -456,7 +455,7 @@ class TestShards:
     def test_clips_skipped_in_shards_are_reported_as_in_one_go(self, messy, tmp_path):
         reported = synthesize(messy, "train", tmp_path / "one", 12, SHORT, seed=0)
         for number in (1, 2):
-            synthesize_shard(messy, "train", tmp_path / "two", 12, SHORT, 0, Shard(number, 2))
+            synthesize(messy, "train", tmp_path / "two", 12, SHORT, 0, shard=Shard(number, 2))
         assert reported
         assert synthesize(messy, "train", tmp_path / "two", 12, SHORT, seed=0) == reported
         assert digests(tmp_path / "two") == digests(tmp_path / "one")
@@ -466,16 +465,15 @@ class TestShards:
         made = []
         for number in (1, 2):
             for _ in ("at first", "again"):
-                synthesize_shard(
-                    manifest, "train", tmp_path, 8, SHORT, 3, Shard(number, 2), progress=lambda *at: made.append(at)
-                )
+                half, note = Shard(number, 2), lambda *at: made.append(at)
+                synthesize(manifest, "train", tmp_path, 8, SHORT, 3, shard=half, progress=note)
         assert made == [(1, 1), (1, 2), (2, 2)]
         synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3)
         assert digests(tmp_path) == digests(whole)
 
     def test_a_lost_shard_and_one_of_another_draw_are_made_up_for(self, manifest, whole, tmp_path):
-        synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 3, Shard(1, 3))
-        synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 4, Shard(2, 3))
+        synthesize(manifest, "train", tmp_path, 8, SHORT, 3, shard=Shard(1, 3))
+        synthesize(manifest, "train", tmp_path, 8, SHORT, 4, shard=Shard(2, 3))
         made = []
         synthesize(manifest, "train", tmp_path, 8, SHORT, seed=3, progress=lambda *at: made.append(at))
         assert made == [(done, 8) for done in range(4, 9)]
@@ -483,7 +481,7 @@ class TestShards:
 
     def test_gathering_that_was_killed_goes_on(self, manifest, whole, tmp_path):
         for number in (1, 2):
-            synthesize_shard(manifest, "train", tmp_path, 8, SHORT, 3, Shard(number, 2))
+            synthesize(manifest, "train", tmp_path, 8, SHORT, 3, shard=Shard(number, 2))
         shutil.copy(whole / "draw.json", tmp_path)
         (tmp_path / "clean").mkdir()
         moved = next((tmp_path / ".shards/1-of-2/clean").iterdir())

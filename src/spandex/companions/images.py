@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from spandex.checkout import downloads
-from spandex.data.catalog import Source, source
+from spandex.data.catalog import Source, of_mirror, source
 from spandex.data.download import DownloadError, fetch, is_address
 from spandex.errors import SpandexError, one_line
 from spandex.files.locking import locked
@@ -104,19 +104,8 @@ def _tables(name: str, mirror: str | None, directory: Path) -> Mapping[str, Path
             logger.warning("%s: no such file; taking the public originals", missing[0])
             return {}
         return paths
-    sources = {
-        split: Source(
-            name=f"{name}-{split}",
-            role="images of a mirror",
-            address=f"{mirror.rstrip('/')}/{file}",
-            file=file,
-            bound=True,
-            note="a mirror publishes no checksums",
-            licence="as the original",
-            citation=name,
-        )
-        for split, file in files.items()
-    }
+    about = {"role": "images of a mirror", "bound": True, "note": "a mirror publishes no checksums"}
+    sources = {split: of_mirror(mirror, file, name=f"{name}-{split}", **about) for split, file in files.items()}
     try:
         paths = _fetch(list(sources.values()), directory)
     except DownloadError as error:

@@ -16,7 +16,6 @@ from spandex.data.synthesis import (
     make_clip,
     mix,
     synthesize,
-    synthesize_shard,
 )
 from spandex.data.synthetic import build_synthetic
 
@@ -39,7 +38,6 @@ __all__ = [
     "read_audio",
     "read_manifest",
     "synthesize",
-    "synthesize_shard",
     "write_manifest",
     "write_wav",
 ]

@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -75,12 +76,22 @@ class Source(_Entry):
         return self
 
 
-class _Dns4(_Entry):
+class _Place(_Entry):
+    """Where several files lie, under the same terms."""
+
     address: str
-    names: str
-    note: str
     licence: str
     citation: str
+
+    def source(self, name: str, folder: str, **about: Any) -> Source:
+        """One of the files, which ends in a folder of the downloads."""
+        terms = {"licence": self.licence, "citation": self.citation}
+        return Source(name=name, address=f"{self.address}/{name}", file=f"{folder}/{name}", **terms, **about)
+
+
+class _Dns4(_Place):
+    names: str
+    note: str
     groups: dict[str, list[str]]
     packed_gb: float
     unpacked_gb: float
@@ -92,11 +103,8 @@ class _Part(_Entry):
     checksums: tuple[Checksum, ...]
 
 
-class _SplitArchive(_Entry):
+class _SplitArchive(_Place):
     role: str
-    address: str
-    licence: str
-    citation: str
     parts: list[_Part]
 
 
@@ -145,20 +153,17 @@ def source(name: str) -> Source:
     return entries.sources[name]
 
 
+def of_mirror(mirror: str, file: str, name: str | None = None, **about: Any) -> Source:
+    """A file of a mirror at an address, named by its path there if not otherwise."""
+    address, terms = f"{mirror.rstrip('/')}/{quote(file)}", {"licence": "see the mirror", "citation": "-"}
+    return Source(name=name or file, address=address, file=file, **terms, **about)
+
+
 def ndns_test_set_1() -> list[Source]:
     """The parts of the challenge's test set 1, in the order in which they make one zip archive."""
     entry = catalog().ndns_test_set_1
     return [
-        Source(
-            name=part.file,
-            role=entry.role,
-            address=f"{entry.address}/{part.file}",
-            file=f"ndns/test_set_1/{part.file}",
-            size=part.size,
-            checksums=part.checksums,
-            licence=entry.licence,
-            citation=entry.citation,
-        )
+        entry.source(part.file, "ndns/test_set_1", role=entry.role, size=part.size, checksums=part.checksums)
         for part in entry.parts
     ]
 
@@ -190,19 +195,8 @@ def dns4_archives(select: Sequence[str]) -> list[Source]:
                 f"and {len(dns4_names())} archives such as {dns4_names()[0]}"
             )
         chosen |= matches
-    return [
-        Source(
-            name=name,
-            role="speech, noise or room responses (dns4)",
-            address=f"{entry.address}/{name}",
-            file=f"dns4/{name}",
-            note=entry.note,
-            licence=entry.licence,
-            citation=entry.citation,
-        )
-        for name in dns4_names()
-        if name in chosen
-    ]
+    about = {"role": "speech, noise or room responses (dns4)", "note": entry.note}
+    return [entry.source(name, "dns4", **about) for name in dns4_names() if name in chosen]
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -114,13 +114,7 @@ def impacts(rng: np.random.Generator, samples: int) -> np.ndarray:
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
-    "coloured": coloured,
-    "engine": engine,
-    "fan": fan,
-    "rain": rain,
-    "music": music,
-    "traffic": traffic,
-    "impacts": impacts,
+    kind.__name__: kind for kind in (coloured, engine, fan, rain, music, traffic, impacts)
 }
 
 

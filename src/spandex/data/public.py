@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from spandex.data.audio import AudioError, open_audio
-from spandex.data.catalog import Source, catalog, dns4_archives, dns4_names, ndns_test_set_1, source
+from spandex.data.catalog import Source, catalog, dns4_archives, dns4_names, ndns_test_set_1, of_mirror, source
 from spandex.data.corpus import KINDS, SPLITS, Entry, write_manifest
 from spandex.data.download import RefusedError, Retry, fetch, is_address
 from spandex.data.unpack import read_sha1_list, unpack
@@ -225,15 +224,8 @@ def _listed(rejected: Sequence[tuple[str, str]]) -> str:
 
 
 def _fetch_mirror_list(mirror: str, downloads: Path, retry: Retry | None) -> Path:
-    listing = Source(
-        name="corpus.csv",
-        role="list of a mirror's speech and noise",
-        address=f"{mirror.rstrip('/')}/corpus.csv",
-        file="corpus.csv",
-        note="nothing is published of a mirror's own list",
-        licence="see the mirror",
-        citation="-",
-    )
+    note = "nothing is published of a mirror's own list"
+    listing = of_mirror(mirror, "corpus.csv", role="list of a mirror's speech and noise", note=note)
     (downloads / listing.file).unlink(missing_ok=True)  # of another mirror, or of another day
     return fetch([listing], downloads, retry=retry)[listing.name]
 
@@ -261,16 +253,8 @@ def _read_mirror_list(path: Path) -> list[dict[str, str]]:
 
 def _mirror_file(mirror: str, row: dict[str, str]) -> Source:
     try:
-        return Source(
-            name=row["path"],
-            role=row["kind"],
-            address=f"{mirror.rstrip('/')}/{quote(row['path'])}",
-            file=row["path"],
-            checksums=(f"sha256:{row['sha256']}",),
-            note="the list has no sizes",
-            licence="see the mirror",
-            citation="-",
-        )
+        about = {"checksums": (f"sha256:{row['sha256']}",), "note": "the list has no sizes"}
+        return of_mirror(mirror, row["path"], role=row["kind"], **about)
     except ValidationError as error:
         raise SpandexError(f"{mirror}/corpus.csv: {row['path']}: {error.errors()[0]['msg']}") from None
 

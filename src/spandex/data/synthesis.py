@@ -356,57 +356,37 @@ def synthesize(
     seed: int,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    shard: Shard | None = None,
 ) -> list[SkippedFile]:
     """Write clips 0 to ``clips`` - 1 into ``noisy/``, ``clean/`` and ``noise/`` of ``directory``.
 
-    Whole clips of an earlier, interrupted call, or of ``synthesize_shard``, are kept; all others are removed.
+    Whole clips of an earlier, interrupted call, or of shards, are kept; all others are removed.
     ``draw.json`` says which draw the folder holds. ``progress(done, total)`` is called after each clip. Returns the
     source files that were drawn and could not be used, sorted; ``skipped.jsonl`` lists them clip by clip.
+
+    With ``shard``, that share of the clips alone is made, and nothing returned. Shards may run at the same time, on
+    machines with a common file system. Each writes into a folder of its own below ``directory``, from where a call
+    without a shard takes the clips. What is there already, is kept.
 
     Raises:
         SpandexError: the sources do not suffice (see ``make_clip``), ``clips`` is not positive, or the folder
             holds clips that were not made here.
     """
+    if clips < 1:
+        raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")
     directory = Path(directory)
-    sources = _sources(manifest, split, settings, clips)
+    sources = Sources(manifest, split, settings)
+    if shard is not None:
+        done = _whole(_found(directory), sources, Listing(directory)) if _holds(directory, sources, seed) else set()
+        share = [index for index in shard.share(range(clips)) if index not in done]
+        own = directory / SHARDS / str(shard)
+        _write(own, sources, share, _prepare(own, sources, share, seed), seed, workers, progress)
+        return []
     done = _prepare(directory, sources, range(clips), seed)
     if _gather(directory, sources, clips, seed):
         done = _whole(_found(directory), sources, Listing(directory))
     _write(directory, sources, range(clips), done, seed, workers, progress)
     return _settle_journal(directory / "skipped.jsonl", clips)
-
-
-def synthesize_shard(
-    manifest: str | Path,
-    split: str,
-    directory: str | Path,
-    clips: int,
-    settings: SynthesisSettings,
-    seed: int,
-    shard: Shard,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Make one share of the clips that ``synthesize`` would write with the same arguments.
-
-    Shards may run at the same time, on machines with a common file system. Each writes into a folder of its own
-    below ``directory``, from where ``synthesize`` takes the clips. What is there already, is kept.
-
-    Raises:
-        SpandexError: as ``synthesize``.
-    """
-    directory = Path(directory)
-    sources = _sources(manifest, split, settings, clips)
-    done = _whole(_found(directory), sources, Listing(directory)) if _holds(directory, sources, seed) else set()
-    share = [index for index in shard.share(range(clips)) if index not in done]
-    own = directory / SHARDS / str(shard)
-    _write(own, sources, share, _prepare(own, sources, share, seed), seed, workers, progress)
-
-
-def _sources(manifest: str | Path, split: str, settings: SynthesisSettings, clips: int) -> Sources:
-    if clips < 1:
-        raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")
-    return Sources(manifest, split, settings)
 
 
 def _write(

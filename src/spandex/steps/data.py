@@ -1,6 +1,5 @@
 """Corpora and their noisy mixtures."""
 
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -84,9 +83,8 @@ def _mix(
 ) -> list[data.SkippedFile]:
     fields = set(data.SynthesisSettings.__dataclass_fields__)
     settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
-    make = data.synthesize if shard is None else functools.partial(data.synthesize_shard, shard=shard)
     with tqdm(desc=split, unit=" clips", disable=None) as bar:
-        skipped = make(
+        skipped = data.synthesize(
             manifest,
             split,
             directory,
@@ -95,8 +93,9 @@ def _mix(
             params.seed,
             workers=workers,
             progress=lambda done, total: _show(bar, done, total),
+            shard=shard,
         )
-    for path, reason in skipped or ():
+    for path, reason in skipped:
         print(f"not used: {path}: {reason}")
     return skipped
 

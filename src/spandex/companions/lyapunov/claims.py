@@ -24,6 +24,7 @@ EQUAL_PERCENT = 10.0  # of an RMSE
 EQUAL_POINTS = 2.0  # of an accuracy
 TASKS = {"lorenz63": "Lorenz63 prediction", "cifar10": "CIFAR-10"}
 OURS = f"{PRUNED}, heterogeneous"
+SIZES = {"neurons": "neurons", "synapses": "synapses", "operations": "SOPs a step"}
 COURSE = {
     "neurons": "neurons",
     "synapses": "synapses",
@@ -151,13 +152,7 @@ def _networks(runs: Runs) -> list[tuple[int, int]]:
 
 
 def _lorenz_table(runs: Runs) -> Table:
-    metrics = {
-        "neurons": "neurons",
-        "synapses": "synapses",
-        "operations": "SOPs a step",
-        "rmse": "RMSE (SD)",
-        "valid_time": "valid prediction time (Lyapunov times)",
-    }
+    metrics = SIZES | {"rmse": "RMSE (SD)", "valid_time": "valid prediction time (Lyapunov times)"}
     persistence = over_seeds(runs, lambda run: _metric(run, OURS, "persistence_rmse")).mean
     return Table(
         "lorenz63",
@@ -168,12 +163,7 @@ def _lorenz_table(runs: Runs) -> Table:
 
 
 def _cifar_table(runs: Runs) -> Table:
-    metrics = {
-        "neurons": "neurons",
-        "synapses": "synapses",
-        "operations": "SOPs a step",
-        "accuracy": "accuracy (%)",
-    }
+    metrics = SIZES | {"accuracy": "accuracy (%)"}
     return Table("cifar10", "Classification of CIFAR-10", ["network", *metrics.values()], _rows(runs, metrics))
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -119,6 +119,7 @@ class NoisySpeech:
             raise AudioError(self.noisy_files[index], reason)
 
 
+@dataclass(eq=False)
 class SegmentBatches:
     """Shuffled batches of segments, (B, N) float32, for training.
 
@@ -142,40 +143,34 @@ class SegmentBatches:
         SpandexError: there are fewer segments than one batch, or fewer rows in it than processes.
     """
 
-    def __init__(
-        self,
-        dataset: NoisyClips,
-        batch_size: int,
-        segment_s: float,
-        seed: int,
-        epoch_batches: int | None = None,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        workers: int = 1,
-    ) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world_size = world_size
-        self.workers = workers
-        self.segment = round(segment_s * SAMPLE_RATE_HZ)
-        self.seed = seed
-        if self.segment < 1 or batch_size < 1:
-            raise SpandexError(f"batches of {batch_size} segments of {segment_s} s: both must be positive")
-        if not 0 <= rank < world_size <= batch_size:
-            raise SpandexError(f"rank {rank} of {world_size} processes with batches of {batch_size}: each needs a row")
-        self._lengths = dataset.lengths()
+    dataset: NoisyClips
+    batch_size: int
+    segment_s: float
+    seed: int
+    epoch_batches: int | None = None
+    _: KW_ONLY
+    rank: int = 0
+    world_size: int = 1
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        self.segment = round(self.segment_s * SAMPLE_RATE_HZ)
+        size = self.batch_size
+        if self.segment < 1 or size < 1:
+            raise SpandexError(f"batches of {size} segments of {self.segment_s} s: both must be positive")
+        if not 0 <= self.rank < self.world_size <= size:
+            place = f"rank {self.rank} of {self.world_size} processes"
+            raise SpandexError(f"{place} with batches of {size}: each needs a row")
+        self._lengths = self.dataset.lengths()
         self._counts = self._lengths // self.segment
-        self._pass_batches = int(self._counts.sum()) // batch_size
+        self._pass_batches = int(self._counts.sum()) // size
         if not self._pass_batches:
-            found = f"{self._counts.sum()} segments of {segment_s:g} s"
-            raise SpandexError(f"{dataset}: {found} do not fill a batch of {batch_size}")
-        self._epoch_batches = epoch_batches or self._pass_batches
+            found = f"{self._counts.sum()} segments of {self.segment_s:g} s"
+            raise SpandexError(f"{self.dataset}: {found} do not fill a batch of {size}")
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return self._epoch_batches
+        return self.epoch_batches or self._pass_batches
 
     def epoch(self, k: int, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
         """Yield (noisy, clean, names of the noisy files) of epoch ``k``, from batch ``start_batch`` on."""

@@ -135,25 +135,20 @@ def known_inputs(noisy: Iterable[Mapping[str, Any]], clean: Iterable[Mapping[str
     return known
 
 
+@dataclass
 class _Job:
     """Scores of one pair; called from several threads."""
 
-    def __init__(
-        self,
-        subjects: Sequence[Subject | Recordings],
-        dnsmos: Dnsmos | None,
-        log: ResultLog,
-        known: Mapping[str, Mapping[str, Any]],
-        frame: tuple[int, int],
-        judge_inputs: bool,
-    ):
-        self._subjects = subjects
-        self._dnsmos = dnsmos
-        self._log = log
-        self._known = known
-        frames = [(subject.n_fft, subject.hop) for subject in subjects if isinstance(subject, Subject)]
-        self._frame = [*frames, frame][0]
-        self._judge_inputs = judge_inputs
+    subjects: Sequence[Subject | Recordings]
+    dnsmos: Dnsmos | None
+    log: ResultLog
+    known: Mapping[str, Mapping[str, Any]]
+    frame: tuple[int, int]  # where there is no network to tell
+    judge_inputs: bool
+
+    def __post_init__(self) -> None:
+        frames = [(subject.n_fft, subject.hop) for subject in self.subjects if isinstance(subject, Subject)]
+        self.frame = [*frames, self.frame][0]
         self._writing, self._float_pass = threading.Lock(), threading.Lock()
 
     def __call__(self, pair: Pair) -> dict[str, Any] | SpandexError:
@@ -162,12 +157,12 @@ class _Job:
         except SpandexError as error:
             return error
         encoded = functools.cache(functools.partial(encode, clip.noisy))  # once for all networks with these frames
-        inputs = self._known.get(clip.digest) or self._input_scores(clip, encoded)
+        inputs = self.known.get(clip.digest) or self._input_scores(clip, encoded)
         networks = {}
         try:
-            for subject in self._subjects:
+            for subject in self.subjects:
                 if isinstance(subject, Recordings):
-                    score = functools.partial(recorded_scores, pair, clip, subject, inputs["noisy"], self._dnsmos)
+                    score = functools.partial(recorded_scores, pair, clip, subject, inputs["noisy"], self.dnsmos)
                 else:
                     score = functools.partial(self._network_scores, clip, encoded, subject, inputs["noisy"])
                 networks[subject.name] = self._logged(subject.digest, clip, score)
@@ -176,10 +171,10 @@ class _Job:
         return {"digest": clip.digest, **inputs, "networks": networks}
 
     def _input_scores(self, clip: Clip, encoded: Callable[[int, int], Encoded]) -> dict[str, Any]:
-        if not self._judge_inputs:
+        if not self.judge_inputs:
             return {"noisy": {}, "clean": {}}
-        frame = self._frame
-        return self._logged(f"input {frame}", clip, lambda: input_scores(clip, encoded(*frame), *frame, self._dnsmos))
+        frame = self.frame
+        return self._logged(f"input {frame}", clip, lambda: input_scores(clip, encoded(*frame), *frame, self.dnsmos))
 
     def loss_by_cause(self, subject: Subject) -> Callable[[Pair], dict[str, float]]:
         """What gives the loss of a network on one pair; called from several threads."""
@@ -192,20 +187,20 @@ class _Job:
         return logged
 
     def _logged(self, what: str, clip: Clip, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        key = f"{clip.digest} {what} {'MOS' if self._dnsmos else ''}"
-        scores = self._log.get(key)
+        key = f"{clip.digest} {what} {'MOS' if self.dnsmos else ''}"
+        scores = self.log.get(key)
         if scores is None:
             scores = compute()
             with self._writing:
-                self._log.add(key, scores)
+                self.log.add(key, scores)
         return scores
 
     def _network_scores(
         self, clip: Clip, encoded: Callable[[int, int], Encoded], subject: Subject, noisy: Mapping[str, Any]
     ) -> dict[str, Any]:
-        scores = deployed_scores(clip, encoded(subject.n_fft, subject.hop), subject, noisy, self._dnsmos)
+        scores = deployed_scores(clip, encoded(subject.n_fft, subject.hop), subject, noisy, self.dnsmos)
         if subject.float_network is not None:
-            scores |= float_scores(clip, subject, scores, self._dnsmos, self._float_pass)
+            scores |= float_scores(clip, subject, scores, self.dnsmos, self._float_pass)
         return scores
 
 

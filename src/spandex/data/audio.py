@@ -222,15 +222,8 @@ def write_channels(
     """
     with atomic_path(path) as temporary:
         try:
-            with soundfile.SoundFile(
-                os.fsencode(temporary),
-                "w",
-                sound_format.rate_hz,
-                channels,
-                sound_format.subtype,
-                sound_format.endian,
-                sound_format.container,
-            ) as file:
+            layout = sound_format.rate_hz, channels, sound_format.subtype, sound_format.endian, sound_format.container
+            with soundfile.SoundFile(os.fsencode(temporary), "w", *layout) as file:
                 for piece in pieces(blocks, WRITE_SAMPLES):
                     file.write(_as_written(piece, sound_format.subtype))
         except soundfile.SoundFileError as error:

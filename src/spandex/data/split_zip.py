@@ -30,8 +30,8 @@ def open_split_zip(parts: Sequence[Path]) -> io.BufferedReader:
     Raises:
         SpandexError: the parts are not those of one split archive.
     """
-    whole = _Joined([_Piece.of_file(part) for part in parts])
     starts = [0, *accumulate(part.stat().st_size for part in parts)]
+    whole = _Joined(_head(parts, starts[-1]))
     last_disk, entries, begin, size = _end_of_directory(whole, starts, parts[-1])
     if last_disk + 1 != len(parts):
         raise SpandexError(f"{parts[-1]}: the archive has {last_disk + 1} parts, {len(parts)} are here")
@@ -66,10 +66,6 @@ class _Piece:
 
     def __init__(self, size: int, file: io.IOBase | None = None, path: Path | None = None) -> None:
         self.size, self.file, self.path = size, file, path
-
-    @classmethod
-    def of_file(cls, path: Path) -> "_Piece":
-        return cls(path.stat().st_size, path=path)
 
     def read(self, offset: int, size: int) -> bytes:
         if self.file is None:

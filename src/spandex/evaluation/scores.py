@@ -127,25 +127,16 @@ def float_scores(
     """
     with turn, EventCounter(subject.float_network) as counter:
         audio = float_audio(subject.float_network, clip.noisy)
-    activity = counter.activity()
-    operations = _operations(
-        subject.float_weights,
-        activity.synops_per_step,
-        activity.neuronops_per_step,
-        subject,
-        deployed["latency_network_ms"] / 1e3,
-    )
+    activity, latency_s = counter.activity(), deployed["latency_network_ms"] / 1e3
+    counts = activity.synops_per_step, activity.neuronops_per_step
     own = {"si_snr_db": si_snr_db(audio, clip.clean), **_mos(dnsmos, audio)}
     changes = {
         f"fixed_minus_float_{name.removeprefix('si_snr_')}": deployed[name] - value
         for name, value in own.items()
         if not name.endswith(ALL_HOPS)
     }
-    return {
-        **{f"float_{name}": value for name, value in own.items()},
-        **changes,
-        **operations,
-    }
+    scores = {f"float_{name}": value for name, value in own.items()}
+    return scores | changes | _operations(subject.float_weights, *counts, subject, latency_s)
 
 
 def _improvements(quality: Mapping[str, float], noisy: Mapping[str, Any]) -> Scores:

@@ -1,5 +1,8 @@
 """Sigma-delta units on the CPU; signals are contiguous (batch, steps, neurons) float32 tensors."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -22,16 +25,7 @@ def delta(
     """
     sent = torch.empty_like(x)
     change = torch.empty_like(x) if keep else None
-    loops.over_blocks(
-        loops.delta,
-        x.numpy(),
-        _each(threshold, x),
-        np.float32(step),
-        cumulative,
-        keep,
-        sent.numpy(),
-        change.numpy() if keep else _NOTHING,
-    )
+    _run(loops.delta, x, _each(threshold, x), np.float32(step), cumulative, keep, sent, change)
     return sent, change
 
 
@@ -58,19 +52,9 @@ def sigma_relu_delta(
     out = torch.empty_like(z)
     active = torch.empty_like(z, dtype=torch.uint8)
     change = torch.empty_like(z) if keep else None
-    loops.over_blocks(
-        loops.sigma_relu_delta,
-        z.numpy(),
-        np.zeros(z.shape[2], np.float32) if bias is None else bias.numpy(),
-        _within(delays, z),
-        _each(threshold, z),
-        np.float32(step),
-        cumulative,
-        keep,
-        out.numpy(),
-        active.numpy(),
-        change.numpy() if keep else _NOTHING,
-    )
+    shift = z.new_zeros(z.shape[2]) if bias is None else bias
+    how = _each(threshold, z), np.float32(step), cumulative, keep
+    _run(loops.sigma_relu_delta, z, shift, _within(delays, z), *how, out, active, change)
     return out, active, change
 
 
@@ -80,29 +64,27 @@ def sigma_relu_delta_backward(
     """Gradients of :func:`sigma_relu_delta` for z and, if ``by_delay``, for the delays (neurons,), otherwise None."""
     grad_z = torch.empty_like(grad)
     grad_delay = grad.new_empty(grad.shape[0], grad.shape[2])
-    loops.over_blocks(
-        loops.sigma_relu_delta_backward,
-        grad.numpy(),
-        out.numpy(),
-        active.numpy(),
-        _within(delays, grad),
-        by_delay,
-        grad_z.numpy(),
-        grad_delay.numpy(),
-    )
+    late = _within(delays, grad)
+    _run(loops.sigma_relu_delta_backward, grad, out, active, late, by_delay, grad_z, grad_delay)
     return grad_z, grad_delay.sum(0) if by_delay else None
 
 
 def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
     """Sum over the steps from the first or, if ``reverse``, from the last; in place. Also takes float64."""
-    loops.over_blocks(loops.cumulative_sum, z.numpy(), reverse)
+    _run(loops.cumulative_sum, z, reverse)
     return z
 
 
-def _each(threshold: torch.Tensor, signal: torch.Tensor) -> np.ndarray:
-    return threshold.expand(signal.shape[2]).contiguous().numpy()
+def _run(loop: Callable[..., None], *arguments: Any) -> None:
+    """Run a loop on the memory of tensors; None stands for one that is not wanted."""
+    arrays = (argument.numpy() if torch.is_tensor(argument) else argument for argument in arguments)
+    loops.over_blocks(loop, *(_NOTHING if array is None else array for array in arrays))
 
 
-def _within(delays: torch.Tensor, signal: torch.Tensor) -> np.ndarray:
+def _each(threshold: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
+    return threshold.expand(signal.shape[2]).contiguous()
+
+
+def _within(delays: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
     """Delays no longer than the signal, so that a delay line need not be longer either."""
-    return delays.clamp(max=signal.shape[1]).numpy()
+    return delays.clamp(max=signal.shape[1])

@@ -117,18 +117,9 @@ class SigmaReluDelta(torch.autograd.Function):
         grad_threshold = None
         if ctx.needs_input_grad[5]:
             grad_threshold = _threshold_gradient(_advanced(grad, delays), change, threshold, *ctx.surrogate)
-        return (
-            grad_z,
-            grad_z[:, 0].sum(0) if by_bias else None,
-            ctx.delay_scale * grad_delay if by_delay else None,
-            None,
-            None,
-            grad_threshold,
-            None,
-            None,
-            None,
-            None,
-        )
+        grad_bias = grad_z[:, 0].sum(0) if by_bias else None
+        grad_delay = ctx.delay_scale * grad_delay if by_delay else None
+        return grad_z, grad_bias, grad_delay, None, None, grad_threshold, None, None, None, None
 
 
 def _threshold_gradient(grad, change, threshold, tau_grad, scale_grad):

@@ -74,17 +74,8 @@ def delta(start, stop, blocks, x, threshold, step, cumulative, keep, out, change
         previous, residual, error, d = np.zeros((4, end - first), np.float32)
         limit = threshold[first:end].copy()
         for t in range(x.shape[1]):
-            _delta(
-                x[sample, t, first:end],
-                previous,
-                residual,
-                error,
-                limit,
-                step,
-                cumulative,
-                d,
-                out[sample, t, first:end],
-            )
+            sent = out[sample, t, first:end]
+            _delta(x[sample, t, first:end], previous, residual, error, limit, step, cumulative, d, sent)
             if keep:
                 change[sample, t, first:end] = d
 

@@ -227,7 +227,7 @@ def delta(
     """
     sent = torch.empty_like(x)
     change = torch.empty_like(x) if keep else None
-    _launch(_delta, x, x, threshold, _stride(threshold), step, sent, change, CUMULATIVE=cumulative, KEEP=keep)
+    _launch(_delta, x, threshold, _stride(threshold), step, sent, change, CUMULATIVE=cumulative, KEEP=keep)
     return sent, change
 
 
@@ -255,22 +255,8 @@ def sigma_relu_delta(
     out = torch.empty_like(z)
     active = torch.empty_like(z, dtype=torch.uint8)
     change = torch.empty_like(z) if keep else None
-    _launch(
-        _sigma_relu_delta,
-        z,
-        z,
-        bias,
-        delays,
-        threshold,
-        _stride(threshold),
-        step,
-        out,
-        active,
-        change,
-        BIAS=bias is not None,
-        CUMULATIVE=cumulative,
-        KEEP=keep,
-    )
+    constants = {"BIAS": bias is not None, "CUMULATIVE": cumulative, "KEEP": keep}
+    _launch(_sigma_relu_delta, z, bias, delays, threshold, _stride(threshold), step, out, active, change, **constants)
     return out, active, change
 
 
@@ -292,13 +278,13 @@ def sigma_relu_delta_backward(
     """
     grad_z = torch.empty_like(grad)
     of_samples = grad.new_empty(grad.shape[0], grad.shape[2], dtype=torch.float64) if by_delay else None
-    _launch(_sigma_relu_delta_backward, grad, grad, out, active, delays, grad_z, of_samples, BY_DELAY=by_delay)
+    _launch(_sigma_relu_delta_backward, grad, out, active, delays, grad_z, of_samples, BY_DELAY=by_delay)
     return grad_z, None if of_samples is None else of_samples.sum(0).float()
 
 
 def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
     """Cumulative sum of z (batch, steps, neurons) over the steps, from the last one if ``reverse``; in place."""
-    _launch(_cumulative_sum, z, z, REVERSE=reverse)
+    _launch(_cumulative_sum, z, REVERSE=reverse)
     return z
 
 
@@ -310,4 +296,4 @@ def _launch(kernel: triton.JITFunction, signal: torch.Tensor, *arguments, **cons
     batch, steps, neurons = signal.shape
     grid = (batch, triton.cdiv(neurons, BLOCK))
     with torch.cuda.device_of(signal):
-        kernel[grid](*arguments, steps, neurons, **constants, BLOCK=BLOCK, CHUNK=CHUNK, **OPTIONS)
+        kernel[grid](signal, *arguments, steps, neurons, **constants, BLOCK=BLOCK, CHUNK=CHUNK, **OPTIONS)

@@ -32,9 +32,7 @@ class Schedule(ABC):
         if self.steps < self._fewest_steps:
             raise SpandexError(f"pruning over {self.steps} iterations: it takes at least {self._fewest_steps}")
 
-    @property
-    def _fewest_steps(self) -> int:
-        return 1
+    _fewest_steps: ClassVar[int] = 1
 
     @abstractmethod
     def __call__(self, step: int) -> float:
@@ -95,9 +93,7 @@ class OneShot(Schedule):
     s(t) = s_i for t < T,    s(t) = s_f for t >= T
     """
 
-    @property
-    def _fewest_steps(self) -> int:
-        return 0
+    _fewest_steps = 0
 
     def __call__(self, step: int) -> float:
         return self.target if step >= self.steps else self.initial

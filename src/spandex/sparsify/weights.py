@@ -48,31 +48,29 @@ class SynapseWeight:
     @torch.no_grad()
     def hold(self, mask: torch.Tensor) -> None:
         """Set the weight to zero, exactly, where ``mask`` is False, and leave it as it is elsewhere."""
-        norm = self._norm
         # Not products with the mask: 0 * -1 is -0.0, and 0 * inf is not a number.
-        if norm is None:
-            self.synapse.weight.masked_fill_(~mask, 0.0)
-            return
-        g, v = self.synapse.weight_g, self.synapse.weight_v
-        before = torch.norm_except_dim(v, 2, norm.dim)
-        v.masked_fill_(~mask, 0.0)
-        g.mul_(torch.norm_except_dim(v, 2, norm.dim) / before)
-        # Where all is pruned g is zero now; v must not be, or w would be 0 / 0.
-        v.masked_fill_(~_any_like(mask, g), 1.0)
-        self.refresh()
+        self._change(lambda weight: weight.masked_fill_(~mask, 0.0))
+        if self._norm is not None:
+            # Where all is pruned g is zero now; v must not be, or w would be 0 / 0.
+            self.synapse.weight_v.masked_fill_(~_any_like(mask, self.synapse.weight_g), 1.0)
+            self.refresh()
 
     @torch.no_grad()
     def scale(self, factor: torch.Tensor) -> None:
         """Multiply the weight element by element."""
+        self._change(lambda weight: weight.mul_(factor))
+        self.refresh()
+
+    def _change(self, change: Callable[[torch.Tensor], object]) -> None:
+        """Change the weight in place; under normalisation v, and g as the norm of v changes."""
         norm = self._norm
         if norm is None:
-            self.synapse.weight.mul_(factor)
+            change(self.synapse.weight)
             return
         g, v = self.synapse.weight_g, self.synapse.weight_v
         before = torch.norm_except_dim(v, 2, norm.dim)
-        v.mul_(factor)
+        change(v)
         g.mul_(torch.norm_except_dim(v, 2, norm.dim) / before)
-        self.refresh()
 
     def mask_gradients(self, mask: Callable[[], torch.Tensor]) -> list[RemovableHandle]:
         """Zero the gradient in the backward pass where the mask, asked for each time, is False.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -32,9 +33,7 @@ def corpus(params: Params, manifest: Path, workers: int) -> None:
     speech = params.data.corpus_minutes.model_dump()
     noise = {split: params.data.noise_share * minutes for split, minutes in speech.items()}
     with tqdm(desc="corpus", unit=" files", disable=None) as bar:
-        data.build_synthetic(
-            directory, speech, noise, params.seed, workers, lambda done, total: _show(bar, done, total)
-        )
+        data.build_synthetic(directory, speech, noise, params.seed, workers, partial(_show, bar))
     entries = data.read_manifest(manifest)
     for kind in ("speech", "noise"):
         seconds = [entry.duration_s for entry in entries if entry.kind == kind]
@@ -55,14 +54,13 @@ def synthesize(
         shard: mix this share of the clips only, and leave the list to a call without.
     """
     count = getattr(params.data.clips, split)
-    if shard is not None:
-        _mix(params, manifest, split, output.parent, count, workers, shard)
-        return
     skipped = []
-    if params.data.is_linked(split):
+    if shard is None and params.data.is_linked(split):
         data.link_clips(find_test_set(manifest.parent), output.parent, count)
     else:
-        skipped = _mix(params, manifest, split, output.parent, count, workers)
+        skipped = _mix(params, manifest, split, output.parent, count, workers, shard)
+    if shard is not None:
+        return
     clips, files = data.NoisySpeech(output.parent), list_files(output.parent, workers)
     print(f"{split}: {len(clips)} clips")
     write_json(
@@ -84,17 +82,8 @@ def _mix(
     fields = set(data.SynthesisSettings.__dataclass_fields__)
     settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
     with tqdm(desc=split, unit=" clips", disable=None) as bar:
-        skipped = data.synthesize(
-            manifest,
-            split,
-            directory,
-            count,
-            settings,
-            params.seed,
-            workers=workers,
-            progress=lambda done, total: _show(bar, done, total),
-            shard=shard,
-        )
+        options = {"workers": workers, "progress": partial(_show, bar), "shard": shard}
+        skipped = data.synthesize(manifest, split, directory, count, settings, params.seed, **options)
     for path, reason in skipped:
         print(f"not used: {path}: {reason}")
     return skipped

@@ -44,11 +44,5 @@ def lava_inference(params: Params, network_file: Path, clips: Path, output: Path
         rows.append(
             {"name": clip.name, "steps": int(lava.steps), "noisy_db": lava.si_snr_noisy, "lava_db": lava.si_snr}
         )
-    write_json(
-        output,
-        {
-            "clips": rows,
-            "sparsity_map": deploy.sparsity_map,
-            "produced_by": produced_by([network_file, clips], params),
-        },
-    )
+    origin = produced_by([network_file, clips], params)
+    write_json(output, {"clips": rows, "sparsity_map": deploy.sparsity_map, "produced_by": origin})

@@ -12,7 +12,6 @@ from spandex.params import Params
 from spandex.pipeline.phases import compared, judged
 from spandex.pipeline.provenance import produced_by
 from spandex.report import charts, claims, clips, origin, points, side_by_side, table
-from spandex.report.comparison import Differences
 from spandex.report.figures import KneePoint, knee_points
 from spandex.report.headline import headline
 from spandex.report.intervals import range_sentences
@@ -28,37 +27,31 @@ Metrics = Mapping[str, Any]
 
 
 def page_of(
-    params: Params,
+    evidence: claims.Evidence,
     models: Path,
     reports: Path,
     test: Path,
     reference: Path,
     *,
     noisy: Metrics,
-    networks: Mapping[str, Metrics],
     compared: Mapping[str, Metrics],
-    control: str,
-    changes: Mapping[str, Differences],
-    found: list[claims.Finding],
     ours: list[table.Row],
-    published: list[table.Row],
 ) -> Page:
     """Everything that the page shows.
 
     Args:
-        params: of the build.
+        evidence: by which the paper's claims are judged.
         models, reports: folders of the profile.
         test: folder of the test clips.
         reference: folder of the published tables.
-        noisy, networks: scores.
+        noisy: scores.
         compared: scores of networks of companion papers, which the table alone shows.
-        control, changes: what the networks are compared with, and how they differ from it.
-        found: verdicts on the paper's claims.
-        ours, published: rows of the table.
+        ours: rows of the table.
 
     Raises:
         SpandexError: a file is missing or does not belong to the others.
     """
+    params, networks, control, changes = evidence.params, evidence.networks, evidence.control, evidence.differences
     names = params.models
     shown = {**networks, **compared}
     rows = params.table + [network for network in params.beside if network.name in compared]
@@ -87,9 +80,9 @@ def page_of(
         headline=headline(shown, control, changes, [network.name for network in rows if network.methods]),
         synthetic=params.data.is_synthetic,
         same_clips=params.data.is_linked("test"),
-        findings=found,
+        findings=claims.findings(evidence),
         lines=side_by_side.our_lines(ours, {"noisy": noisy, **shown}, changes),
-        published=side_by_side.published_lines(published, params.table),
+        published=side_by_side.published_lines(evidence.published, params.table),
         cost=points.cost_chart(rows, shown, control, changes),
         gain=points.gain_chart(networks, noisy, {example.name: example.kind for example in examples}),
         training=[charts.sparsity_chart(iterations, every), *charts.learning_charts(epochs, every)],

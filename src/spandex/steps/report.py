@@ -10,7 +10,7 @@ from spandex.files.text import read_json
 from spandex.params import Network, Params
 from spandex.pipeline.recipes import is_made
 from spandex.report import figures, intervals, metricsboard, table
-from spandex.report.claims import Evidence, findings
+from spandex.report.claims import Evidence
 from spandex.report.comparison import against
 from spandex.report.cost_figure import cost_figure
 from spandex.report.latex import Figure, write_paper
@@ -67,34 +67,16 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     )
     drawn += figures.learning_curves(epochs, names, reports / "figures" / "learning_curves")
     date = params.report.date.isoformat() if params.report.date else None
-    metricsboard.write_board(
-        [
-            metricsboard.board_entry(
-                metrics[network.name], enc_dec_ms, params.report.team, date, _place(models, network)
-            )
-            for network in params.table
-        ],
-        reports / metricsboard.BOARD,
-        "" if params.data.is_linked("test") else metricsboard.OTHER_CLIPS,
-    )
+    entries = [
+        metricsboard.board_entry(metrics[network.name], enc_dec_ms, params.report.team, date, _place(models, network))
+        for network in params.table
+    ]
+    note = "" if params.data.is_linked("test") else metricsboard.OTHER_CLIPS
+    metricsboard.write_board(entries, reports / metricsboard.BOARD, note)
     pairs += differences_to(control, compared | {control: metrics[control]}).values()
     changes = against(control, pairs)
-    found = findings(Evidence(params, metrics, control, changes, published, enc_dec_ms))
-    page = page_of(
-        params,
-        models,
-        reports,
-        clips.parent,
-        REFERENCE,
-        noisy=noisy,
-        networks=metrics,
-        compared=compared,
-        control=control,
-        changes=changes,
-        found=found,
-        ours=timed,
-        published=published,
-    )
+    evidence = Evidence(params, metrics, control, changes, published, enc_dec_ms)
+    page = page_of(evidence, models, reports, clips.parent, REFERENCE, noisy=noisy, compared=compared, ours=timed)
     write_text(reports / "headline.md", f"{page.about}\n{page.headline}\n")
     summary = reports / "companions" / "summary.md"
     if page.companions:

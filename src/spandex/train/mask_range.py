@@ -1,6 +1,5 @@
 """Masks that stay in the range of the deployed network's output neurons."""
 
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -32,9 +31,7 @@ class MaskRange:
         self._hook = self._block.register_forward_hook(self._keep)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._hook.remove()
         self._outputs = None
 

@@ -1,8 +1,7 @@
 """Commands that train and prune networks of one's own, on folders of one's own."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,24 +11,9 @@ from spandex.params.section import MOST_THREADS
 training = command(Panel.OWN)
 
 
-class Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Schedule(StrEnum):
-    CUBIC = "cubic"
-    LINEAR = "linear"
-    ONE_SHOT = "one-shot"
-    ITERATIVE = "iterative"
-
-
-class Scope(StrEnum):
-    GLOBAL = "global"
-    LAYER = "layer"
-
-
+Device = Literal["auto", "cpu", "cuda"]
+Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
+Scope = Literal["global", "layer"]
 Data = Annotated[Path, typer.Option(help="Folder with noisy/ and clean/, paired by fileid_N or by name, 16 kHz.")]
 Validation = Annotated[Path, typer.Option(help="The same, to choose the best epoch by.")]
 Output = Annotated[Path, typer.Option(help="Folder for network.pt, network.net and the training logs.")]
@@ -65,7 +49,7 @@ def train(
     lr: Rate = 0.001,
     seed: Seed = 1,
     threads: Threads = 2,
-    device: Where = Device.AUTO,
+    device: Where = "auto",
 ) -> None:
     """Train a network. Goes on where it was stopped.
 
@@ -78,7 +62,7 @@ def train(
 
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
     settings = own.TrainOptions(
-        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value, made_by
+        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device, made_by
     )
     own.train(start, settings, output)
 
@@ -98,8 +82,8 @@ def prune(
         Path | None, typer.Option(help="Training clips, as for train; without them nothing is trained.")
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation clips, as for train.")] = None,
-    schedule: Annotated[Schedule, typer.Option(help="How sparsity grows while training.")] = Schedule.CUBIC,
-    scope: Annotated[Scope, typer.Option(help="Rank weights over the network or within each layer.")] = Scope.GLOBAL,
+    schedule: Annotated[Schedule, typer.Option(help="How sparsity grows while training.")] = "cubic",
+    scope: Annotated[Scope, typer.Option(help="Rank weights over the network or within each layer.")] = "global",
     frequency: Annotated[int, typer.Option(min=1, help="Iterations between steps, cubic and linear.")] = 30,
     rounds: Annotated[int, typer.Option(min=2, help="Of pruning and retraining, iterative.")] = 5,
     pruning_epochs: Annotated[int, typer.Option(min=1, help="Of the epochs, those in which sparsity grows.")] = 2,
@@ -113,7 +97,7 @@ def prune(
     lr: Rate = 0.001,
     seed: Seed = 1,
     threads: Threads = 2,
-    device: Where = Device.AUTO,
+    device: Where = "auto",
 ) -> None:
     """Prune a network, while it is fine-tuned if there are clips. Goes on where it was stopped.
 
@@ -131,11 +115,11 @@ def prune(
     if share is None or None not in (target, neurons):
         raise typer.BadParameter("--target TARGET or --neurons FRACTION is needed, one of them")
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
-    pruning = own.PruneOptions(share, schedule.value, scope.value, neurons is not None, frequency, rounds)
+    pruning = own.PruneOptions(share, schedule, scope, neurons is not None, frequency, rounds)
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)
         return
     settings = own.TrainOptions(
-        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device.value, made_by
+        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device, made_by
     )
     own.prune(start, pruning, pruning_epochs, lr_factor, settings, output)

@@ -55,6 +55,9 @@ envvars:
 wildcard_constraints:
     split="|".join(SPLITS),
     model=any_of(network.name for network in PARAMS.every),
+    paper="|".join(PAPERS),
+    experiment="[a-z0-9]+",
+    seed="[0-9]+",
 
 
 # on several machines: --set-scatter shard=16

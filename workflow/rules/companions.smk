@@ -9,10 +9,6 @@ rule companion_experiment:
         f"{LOGS}/companion_{{paper}}_{{experiment}}_{{seed}}.log",
     benchmark:
         f"{TIMES}/companion_{{paper}}_{{experiment}}_{{seed}}.tsv"
-    wildcard_constraints:
-        paper="|".join(PAPERS),
-        experiment="[a-z0-9]+",
-        seed="[0-9]+",
     conda:
         "../envs/spandex.yaml"
     resources:
@@ -34,8 +30,6 @@ rule companion_report:
         f"{LOGS}/companion_{{paper}}.log",
     benchmark:
         f"{TIMES}/companion_{{paper}}.tsv"
-    wildcard_constraints:
-        paper="|".join(PAPERS),
     conda:
         "../envs/spandex.yaml"
     params:

@@ -37,21 +37,14 @@ class FusedDense(sigma_delta.Dense):
         if not (_covered(self, x) and _dense_covered(self)):
             return super().forward(x)
         _take_shape(self, super().forward, x)
-        bias = delay = None
+        bias, delay, scale = None, None, 1.0
         if self.neuron.bias_is_set:
             bias = self.neuron.bias.flatten().expand(self.synapse.out_channels).contiguous()
         if self.delay is not None:
             self.delay.clamp()
-            delay = self.delay.delay
-        out = SigmaReluDelta.apply(
-            _current(self, x),
-            bias,
-            delay,
-            int(self.delay_shift is True),
-            1.0 if delay is None else self.delay.grad_scale,
-            *_delta_settings(self.neuron),
-        )
-        return _neurons_first(out)
+            delay, scale = self.delay.delay, self.delay.grad_scale
+        shift, settings = int(self.delay_shift is True), _delta_settings(self.neuron)
+        return _neurons_first(SigmaReluDelta.apply(_current(self, x), bias, delay, shift, scale, *settings))
 
 
 class FusedOutput(sigma_delta.Output):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,18 +78,17 @@ def reproduce(revision: str, workers: int | None = None) -> list[Comparison]:
         SpandexError: there is no such revision, it recorded no numbers, or its build fails.
     """
     root = main_checkout()
-    commit = _output(
-        ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"], f"{revision}: no such revision"
-    )
+    asked = ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
+    commit = _output(asked, f"{revision}: no such revision").strip()
     workspaces = root.joinpath(*EXPERIMENTS)
     workspaces.mkdir(parents=True, exist_ok=True)
     clone = Path(tempfile.mkdtemp(prefix="reproduce-", dir=workspaces))
     try:
         _output(["git", "clone", "--quiet", "--no-checkout", str(root), str(clone)], f"{root}: cannot be cloned")
-        _output(["git", "-C", str(clone), "checkout", "--quiet", commit.strip()], f"{revision}: cannot be checked out")
+        _output(["git", "-C", str(clone), "checkout", "--quiet", commit], f"{revision}: cannot be checked out")
         profile = parse_yaml(read_text(clone / "params.yaml"))["profile"]  # whose sections may be others than today's
         metrics = Path("reports", profile, "metrics.json")
-        recorded = _recorded(root, commit.strip(), metrics, revision)
+        recorded = _recorded(root, commit, metrics, revision)
         _build(root, clone, workers, revision)
         return compare(recorded, read_json(clone / metrics))
     finally:
@@ -98,15 +97,12 @@ def reproduce(revision: str, workers: int | None = None) -> list[Comparison]:
 
 def compare(recorded: Numbers, rebuilt: Numbers) -> list[Comparison]:
     """Every number of either, by name of the network and of the metric; see ``TOLERANCES``."""
+    names = dict.fromkeys((model, metric) for part in (recorded, rebuilt) for model in part for metric in part[model])
     return [
         Comparison(model, metric, before, after, _allowed(metric, before))
-        for model, metric in _names(recorded, rebuilt)
+        for model, metric in names
         for before, after in [(recorded.get(model, {}).get(metric), rebuilt.get(model, {}).get(metric))]
     ]
-
-
-def _names(*numbers: Numbers) -> Iterator[tuple[str, str]]:
-    return iter(dict.fromkeys((model, metric) for part in numbers for model in part for metric in part[model]))
 
 
 def _allowed(metric: str, recorded: float | None) -> float:
@@ -118,10 +114,8 @@ def _recorded(root: Path, commit: str, metrics: Path, revision: str) -> Numbers:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, metrics.name)
         command = [sys.executable, "-m", "dvc", "get", str(root), str(metrics), "--rev", commit, "--out", str(file)]
-        _output(
-            command,
-            f"{revision}: {metrics} is neither in DVC's cache nor its remote; make and a commit of dvc.lock record it",
-        )
+        lost = f"{metrics} is neither in DVC's cache nor its remote; make and a commit of dvc.lock record it"
+        _output(command, f"{revision}: {lost}")
         return json.loads(file.read_text(encoding="utf-8"))
 
 

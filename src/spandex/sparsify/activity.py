@@ -123,9 +123,7 @@ class EventPenalty(Sparsifier):
 
     def remove(self) -> None:
         """Take the hooks away."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        super().remove()
         self._events.clear()
 
     def state_dict(self) -> dict[str, Any]:

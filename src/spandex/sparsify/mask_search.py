@@ -208,11 +208,9 @@ class MaskSearch(Sparsifier):
     @torch.no_grad()
     def remove(self) -> None:
         """Leave the plain network, with the weights as they are used now."""
-        for hook in self._hooks:
-            hook.remove()
+        super().remove()
         for link in self._links:
             parametrize.remove_parametrizations(link.block.synapse, "weight")
-        self._hooks = []
 
     def state_dict(self) -> dict[str, Any]:
         """The position; scores, masks and event rates are in the network's state dict."""

@@ -73,12 +73,6 @@ class MaskedWeights(Sparsifier):
         self.iteration += 1
         self._hold()
 
-    def remove(self) -> None:
-        """Let go of the network: its weights stay as they are, zeros included, and train freely from now on."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-
     def state_dict(self) -> dict[str, Any]:
         """Position, initial sparsity and masks, as plain types and tensors."""
         return {

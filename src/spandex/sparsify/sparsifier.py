@@ -1,10 +1,11 @@
 """What a training loop needs to know of a method that makes a network sparse."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 
 class Sparsifier(ABC):
@@ -21,6 +22,8 @@ class Sparsifier(ABC):
 
     ``repr`` tells runs with other settings apart.
     """
+
+    _hooks: Sequence[RemovableHandle] = ()  # on the network
 
     @property
     def steps(self) -> int:
@@ -40,9 +43,11 @@ class Sparsifier(ABC):
     def step(self) -> None:
         """Do what is due after an optimiser's step."""
 
-    @abstractmethod
     def remove(self) -> None:
         """Let go of the network: what is pruned stays zero, and all trains freely from now on."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = ()
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

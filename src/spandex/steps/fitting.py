@@ -34,6 +34,8 @@ def fit_accelerated(
 ) -> FitResult | None:
     """``spandex.train.fit`` through the fused kernels, from the weights as they are; logs go to ``directory``.
 
+    Where it has trained and writes, the pruner has let go of the network.
+
     Args:
         digest: of the clips, and of what weights do not tell of a network; checkpoints of others are not continued.
         gradient_dtype: see ``spandex.kernels.accelerate``.
@@ -58,5 +60,7 @@ def fit_accelerated(
     restore(network)
     if not main:
         return None
+    if pruner is not None:
+        pruner.remove()  # what it added to the network's parameters is no part of the files
     print(f"{directory.name}: epoch {result.epoch} is the best, validation SI-SNR {result.validation_si_snr_db:.2f} dB")
     return result

@@ -160,8 +160,6 @@ def _fit(
     result = fit_accelerated(network, batches, validation, train_settings, output, checkpoints, known_by, pruner)
     if result is None:
         return
-    if pruner is not None:
-        pruner.remove()
     _write(shrink(network) if pruning is not None and pruning.neurons else network, output)
     shutil.rmtree(checkpoints)
 

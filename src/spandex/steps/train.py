@@ -102,6 +102,4 @@ def _fit(
         getattr(torch, params.train.gradient_dtype),
     )
     if result is not None:
-        if pruner is not None:
-            pruner.remove()  # what it added to the network's parameters is no part of the file
         save_state(network, output)

@@ -67,43 +67,34 @@ class _OneElement(int):
         return np.asarray(value).item()
 
 
-@contextlib.contextmanager
-def _int_of_one_element() -> Iterator[None]:
-    yield
-    sys.modules["lava.lib.dl.netx.hdf5"].int = _OneElement
+def _int_of_one_element(module: ModuleType) -> None:
+    module.int = _OneElement
 
 
-@contextlib.contextmanager
-def _wide_integers() -> Iterator[None]:
-    yield
+def _wide_integers(module: ModuleType) -> None:
     import numpy as np
 
-    reader = sys.modules["lava.lib.dl.netx.utils"].NetDict
-    stock = reader.__getitem__
+    stock = module.NetDict.__getitem__
 
     def read(self: Any, key: str | int) -> Any:
         value = stock(self, key)
         is_integer = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iu"
         return value.astype(np.int64) if is_integer else value
 
-    reader.__getitem__ = read
+    module.NetDict.__getitem__ = read
 
 
-@contextlib.contextmanager
-def _reshape_by_shape() -> Iterator[None]:
-    yield
+def _reshape_by_shape(module: ModuleType) -> None:
     import numpy as np
 
-    port = sys.modules["lava.magma.core.process.ports.ports"].ReshapePort
+    port = module.ReshapePort
     port.get_transform_func_fwd = lambda self: functools.partial(np.reshape, shape=self.shape)
     port.get_transform_func_bwd = lambda self: functools.partial(np.reshape, shape=self.old_shape)
 
 
-@contextlib.contextmanager
-def _each_folder_searched_once() -> Iterator[None]:
+def _each_folder_searched_once(module: ModuleType) -> None:
     """Stock Lava runs all modules of a process's folder again for every module that the folder holds."""
-    yield
-    graphs = sys.modules["lava.magma.compiler.compiler_graphs"].ProcGroupDiGraphs
+    graphs = module.ProcGroupDiGraphs
     stock_find, stock_modules = graphs._find_proc_models, pkgutil.iter_modules
 
     @functools.wraps(stock_find)
@@ -129,13 +120,15 @@ def _forced_start_method() -> AbstractContextManager:
 
 _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
     "lava.magma.compiler.var_model": _hashable_byte_encoder,
+    "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
+    "lava.lib.dl.slayer": _silent,
+    "lava.lib.dl.slayer.object_detection": _silent,
+}
+_AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "lava.lib.dl.netx.hdf5": _int_of_one_element,
     "lava.lib.dl.netx.utils": _wide_integers,
     "lava.magma.core.process.ports.ports": _reshape_by_shape,
     "lava.magma.compiler.compiler_graphs": _each_folder_searched_once,
-    "lava.magma.runtime.message_infrastructure.multiprocessing": _forced_start_method,
-    "lava.lib.dl.slayer": _silent,
-    "lava.lib.dl.slayer.object_detection": _silent,
 }
 _DEFERRED = {
     "lava.lib.dl.slayer.object_detection",
@@ -152,24 +145,24 @@ _WAITING = object()
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, around: Callable[[], AbstractContextManager], deferred: bool):
+    def __init__(self, loader: importlib.abc.Loader):
         self.loader = loader
-        self.around = around
-        self.deferred = deferred
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        if self.deferred:
+        if module.__name__ in _DEFERRED:
             module.__spec__.loader_state = _WAITING
             module.__class__ = _Deferred
         else:
             self.execute(module)
 
     def execute(self, module: ModuleType) -> None:
-        with self.around():
+        with _AROUND_IMPORT.get(module.__name__, contextlib.nullcontext)():
             self.loader.exec_module(module)
+        if module.__name__ in _AFTER_IMPORT:
+            _AFTER_IMPORT[module.__name__](module)
 
 
 class _Deferred(ModuleType):
@@ -198,12 +191,11 @@ class _Deferred(ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path, target=None):
-        if fullname not in _AROUND_IMPORT and fullname not in _DEFERRED:
+        if fullname not in {*_AROUND_IMPORT, *_AFTER_IMPORT, *_DEFERRED}:
             return None
-        around = _AROUND_IMPORT.get(fullname, contextlib.nullcontext)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, around, fullname in _DEFERRED)
+            spec.loader = _Loader(spec.loader)
         return spec
 
 

@@ -64,36 +64,30 @@ def _comparisons(networks: Sequence[Network]) -> Iterator[tuple[Network, Network
                 yield network, other
 
 
-def _compared(runs: Runs, one: Network, other: Network) -> list[Finding]:
+def _compared(runs: Runs, one: Network, other: Network) -> Iterator[Finding]:
     where = "without pruning" if one.target is None else f"at {100 * one.target:g} % sparsity"
     label, against = _label(one), _label(other)
     who = f"{label[0].upper()}{label[1:]} {where}"
     source = ", ".join(filter(None, (getattr(method(name), "SOURCE", "") for name in one.methods if name != PLAIN)))
-    found = []
     for metric, name in COSTS.items():
         if metric == "events_per_step" and "events" not in one.methods:
             continue  # what activity regularization promises, and no other
         change = percent_change(over_seeds(runs, lambda run, m=metric: log(run[one.name][m] / run[other.name][m])))
-        found.append(
-            Finding(
-                f"{who}: {name} than {against}",
-                source,
-                shown(change, 1, "%", signed=True),
-                "the interval of the change lies below 0 %",
-                *judge(change, high=0.0, of="seeds"),
-            )
+        yield Finding(
+            f"{who}: {name} than {against}",
+            source,
+            shown(change, 1, "%", signed=True),
+            "the interval of the change lies below 0 %",
+            *judge(change, high=0.0, of="seeds"),
         )
     quality = over_seeds(runs, lambda run: run[one.name]["si_snr_db"] - run[other.name]["si_snr_db"])
-    return [
-        *found,
-        Finding(
-            f"{who}: SI-SNR not below that of {against}",
-            source,
-            shown(quality, 2, "dB", signed=True),
-            f"the interval of the change lies above -{EQUAL_DB:g} dB",
-            *judge(quality, low=-EQUAL_DB, of="seeds"),
-        ),
-    ]
+    yield Finding(
+        f"{who}: SI-SNR not below that of {against}",
+        source,
+        shown(quality, 2, "dB", signed=True),
+        f"the interval of the change lies above -{EQUAL_DB:g} dB",
+        *judge(quality, low=-EQUAL_DB, of="seeds"),
+    )
 
 
 def tables(runs: Runs, networks: Sequence[Network]) -> list[Table]:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,16 +128,14 @@ def _plan_speech(split: str, minutes: float, seed: int) -> list[Recording]:
     return recordings
 
 
-def _plan_noise(split: str, minutes: float, seed: int) -> list[Recording]:
+def _plan_noise(split: str, minutes: float, seed: int) -> Iterator[Recording]:
     rng = _generator(seed, "noise", split)
     kinds = [*noise.KINDS, "babble"]
-    recordings = []
     for index in range(math.ceil(minutes * 60 / NOISE_CLIP_S)):
         kind = kinds[index % len(kinds)]
         crowd = _speakers(rng, _voices(seed)["babble", split], rng.integers(5, 9)) if kind == "babble" else ()
         path = f"noise/{split}/{kind}_{index // len(kinds):04d}.flac"
-        recordings.append(Recording(path, "noise", split, kind, NOISE_CLIP_S, _seed(rng), tuple(crowd)))
-    return recordings
+        yield Recording(path, "noise", split, kind, NOISE_CLIP_S, _seed(rng), tuple(crowd))
 
 
 def _voices(seed: int) -> dict[tuple[str, str], list[list[str]]]:

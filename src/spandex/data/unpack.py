@@ -12,7 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -98,10 +98,7 @@ def unpack(
         raise UnpackError(f"{parts[-1]}: {error.strerror} while unpacking into {directory}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    write_json(
-        marker,
-        {"parts": [_stamp(part) for part in parts], "files": unpacked.files, "unlisted": list(unpacked.unlisted)},
-    )
+    write_json(marker, {"parts": list(map(_stamp, parts)), **asdict(unpacked)})
     logger.info("%s: %d files unpacked", name, unpacked.files)
     return unpacked
 

@@ -80,8 +80,7 @@ def evaluate(
         if names.count(name) > 1:
             raise SpandexError(f"two networks are called {name!r}; give each a name of its own")
     job = _Job(subjects, dnsmos, log, known or {}, frame, judge_inputs)
-    inputs: dict[str, list[dict[str, Any]]] = {"noisy": [], "clean": []}
-    networks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    scores: dict[str, list[dict[str, Any]]] = {name: [] for name in ("noisy", "clean", *names)}
     used: list[Pair] = []
     failed: list[SpandexError] = []
     with one_thread_an_operation():  # clips share the cores; the scores then depend on no number of threads
@@ -90,15 +89,14 @@ def evaluate(
                 failed.append(result)
             else:
                 used.append(pair)
-                identity = {"name": pair.noisy.name, "snr_db": pair.snr_db, "digest": result.pop("digest")}
-                for kind, scores in inputs.items():
-                    scores.append(identity | result[kind])
-                for name in names:
-                    networks[name].append(identity | result["networks"][name])
+                digest, found = result
+                identity = {"name": pair.noisy.name, "snr_db": pair.snr_db, "digest": digest}
+                for name, per_clip in scores.items():
+                    per_clip.append(identity | found[name])
             progress(1)
     if not used:
         raise failed[0] if failed else SpandexError("no clips to evaluate")
-    summaries = {subject.name: _summary(subject, networks[subject.name]) for subject in subjects}
+    summaries = {subject.name: _summary(subject, scores[subject.name]) for subject in subjects}
     for subject in subjects:
         if summaries[subject.name].get("fixed_minus_float_db", 0.0) < -EXPLAINED_LOSS_DB:
             with one_thread_an_operation():
@@ -106,8 +104,8 @@ def evaluate(
             means = {cause: float(np.mean([loss[cause] for loss in losses])) for cause in CAUSES}
             summaries[subject.name]["fixed_minus_float_db_by_cause"] = means
     return Evaluation(
-        noisy=summarise(inputs["noisy"]) if judge_inputs else {},
-        clean=summarise(inputs["clean"]) if judge_inputs else {},
+        noisy=summarise(scores["noisy"]) if judge_inputs else {},
+        clean=summarise(scores["clean"]) if judge_inputs else {},
         networks=summaries,
         differences=differences(summaries),
         failed=failed,
@@ -151,7 +149,7 @@ class _Job:
         self.frame = [*frames, self.frame][0]
         self._writing, self._float_pass = threading.Lock(), threading.Lock()
 
-    def __call__(self, pair: Pair) -> dict[str, Any] | SpandexError:
+    def __call__(self, pair: Pair) -> tuple[str, dict[str, Any]] | SpandexError:
         try:
             clip = pair.read()
         except SpandexError as error:
@@ -168,7 +166,7 @@ class _Job:
                 networks[subject.name] = self._logged(subject.digest, clip, score)
         except AudioError as error:
             return error
-        return {"digest": clip.digest, **inputs, "networks": networks}
+        return clip.digest, inputs | networks
 
     def _input_scores(self, clip: Clip, encoded: Callable[[int, int], Encoded]) -> dict[str, Any]:
         if not self.judge_inputs:

@@ -156,9 +156,7 @@ def _denoise_channel(
     if rate_hz == SAMPLE_RATE_HZ:
         yield from network.blocks(blocks, name)
         return
-    silence = np.zeros(
-        -(-rate_hz // 10), np.float32
-    )  # 0.1 s, so that resampling there and back loses nothing at the end
+    silence = np.zeros(-(-rate_hz // 10), np.float32)  # 0.1 s: resampling there and back loses nothing at the end
     noisy = resampled(itertools.chain(blocks, [silence]), rate_hz, SAMPLE_RATE_HZ)
     for block in resampled(network.blocks(noisy, name), SAMPLE_RATE_HZ, rate_hz):
         yield block[:samples]

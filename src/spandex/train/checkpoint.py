@@ -95,11 +95,8 @@ class Checkpoints:
         """The newest usable state, or None."""
         for stale in self.current.parent.glob(f".{self.current.name}.*.tmp"):  # left by a killed run
             stale.unlink()
-        found = False
-        for path in (self.current, self.previous):
-            if not path.exists():
-                continue
-            found = True
+        paths = [path for path in (self.current, self.previous) if path.exists()]
+        for path in paths:
             try:
                 content = read_checkpoint(path)
             except CheckpointError as error:
@@ -109,6 +106,6 @@ class Checkpoints:
                 self._current_is_ours = path == self.current
                 return content["state"]
             self.log(f"{path}: belongs to other settings or data; not used")
-        if found:
+        if paths:
             self.log("warning: no checkpoint to continue from; training starts from the beginning")
         return None

@@ -320,7 +320,7 @@ def _accuracy(network: Mapping[str, Any]) -> float:
 
 def _ratio(runs: Runs, log_ratio: Callable[[Run], float]) -> Interval:
     """Geometric mean over the seeds and its interval, from that of the logarithm."""
-    return Interval(*(exp(bound) for bound in over_seeds(runs, log_ratio)))
+    return Interval(*map(exp, over_seeds(runs, log_ratio)))
 
 
 def _percent(interval: Interval) -> Interval:

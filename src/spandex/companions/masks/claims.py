@@ -16,7 +16,7 @@ Sizes and lambdas were chosen on runs of single seeds with the test images, and 
 after a first look at three seeds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def equal_accuracy(one: Sequence[Network], other: Sequence[Network]) -> float | 
     return float(np.mean(ratios)) if ratios else None
 
 
-def _published(runs: Runs, settings: Masks) -> list[Finding]:
+def _published(runs: Runs, settings: Masks) -> Iterator[Finding]:
     """The paper's headline, by the search whose share of connections is nearest to it."""
     differ = [
         f"{key} {getattr(settings, key)} instead of {size}"
@@ -136,7 +136,6 @@ def _published(runs: Runs, settings: Masks) -> list[Finding]:
         ("It does {} operations for an image", _million_sops, MILLION_SOPS, "million", 2, {"high": below}),
         ("It loses {} of accuracy against the dense network", _lost_points, LOST_POINTS, "points", 2, {"high": worse}),
     ]
-    found = []
     for claim, value, number, unit, decimals, accepted in claims:
         measured = _over(runs, "both", nearest, value)
         bounds = {side: number * factor for side, factor in accepted.items()}
@@ -146,29 +145,25 @@ def _published(runs: Runs, settings: Masks) -> list[Finding]:
         side, bound = next(iter(bounds.items()))
         rule = f"the interval lies {'below' if side == 'high' else 'above'} {bound:.{decimals}f} {unit}"
         published = f"{number:g} {unit}"
-        found.append(Finding(claim.format(published), published, shown(measured, decimals, unit), rule, *verdict))
-    return found
+        yield Finding(claim.format(published), published, shown(measured, decimals, unit), rule, *verdict)
 
 
-def _comparisons(runs: Runs) -> list[Finding]:
+def _comparisons(runs: Runs) -> Iterator[Finding]:
     claims = {
         "magnitude": "At equal accuracy the search needs fewer synaptic operations than magnitude pruning of weights",
         "weights": "At equal accuracy, weights and neurons searched together need fewer than weights alone",
         "neurons": "At equal accuracy, weights and neurons searched together need fewer than neurons alone",
     }
-    found = []
     for other, claim in claims.items():
         ratios = [equal_accuracy(run["both"], [run["dense"], *run[other]]) for run in runs]
+        here, verdict = "", Verdict.NOT_TESTABLE
+        reason = "in a seed all networks of the search are less accurate than those they are compared with"
+        if None not in ratios:
+            measured = over_seeds(ratios, lambda ratio: ratio)
+            here = shown(Interval(*map(exp, measured)), 2, "times")
+            verdict, reason = judge(measured, high=0.0, of="seeds")
         rule = "the interval of the ratio of operations at equal accuracy lies below 1"
-        if None in ratios:
-            reason = "in a seed all networks of the search are less accurate than those they are compared with"
-            found.append(Finding(claim, "fewer", "", rule, Verdict.NOT_TESTABLE, reason))
-            continue
-        measured = over_seeds(ratios, lambda ratio: ratio)
-        verdict = judge(measured, high=0.0, of="seeds")
-        here = shown(Interval(*(exp(value) for value in measured)), 2, "times")
-        found.append(Finding(claim, "fewer", here, rule, *verdict))
-    return found
+        yield Finding(claim, "fewer", here, rule, verdict, reason)
 
 
 def _networks(run: Mapping[str, Any], name: str) -> Sequence[Network]:

@@ -38,8 +38,9 @@ def images(count=5, seed=1):
 
 def test_lenet_has_its_shapes():
     lenet = relu_network((3, 32, 32), [6, 16], [120, 84])
-    shapes = [tuple(place.outputs) for place in weighted(lenet, (3, 32, 32))]
-    assert shapes == [(6, 14, 14), (16, 5, 5), (120,), (84,), (10,)]
+    inputs = [tuple(shape) for _, shape in weighted(lenet, (3, 32, 32))]
+    assert inputs == [(3, 32, 32), (6, 14, 14), (16 * 5 * 5,), (120,), (84,)]
+    assert lenet(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,12 @@ def train(
       spandex train --data train --validation validation --output mine --factory my_networks:small
     """
     from spandex.steps import own
+    from spandex.train import TrainSettings
 
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
-    settings = own.TrainOptions(
-        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device, made_by
-    )
-    own.train(start, settings, output)
+    settings = TrainSettings(epochs, batch_size, segment_s, lr, seed=seed, threads=threads)
+    options = own.TrainOptions(data, validation, settings, epoch_batches, device, made_by)
+    own.train(start, options, output)
 
 
 @training
@@ -108,6 +108,7 @@ def prune(
       spandex prune --network network.pt --neurons 0.5 --output smaller --data train --validation validation
     """
     from spandex.steps import own
+    from spandex.train import TrainSettings
 
     if (data is None) != (validation is None):
         raise typer.BadParameter("--data and --validation go together")
@@ -119,7 +120,6 @@ def prune(
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)
         return
-    settings = own.TrainOptions(
-        data, validation, epochs, epoch_batches, batch_size, segment_s, lr, seed, threads, device, made_by
-    )
-    own.prune(start, pruning, pruning_epochs, lr_factor, settings, output)
+    settings = TrainSettings(epochs, batch_size, segment_s, lr, seed=seed, threads=threads)
+    options = own.TrainOptions(data, validation, settings, epoch_batches, device, made_by)
+    own.prune(start, pruning, pruning_epochs, lr_factor, options, output)

@@ -26,7 +26,7 @@ FRAME = (512, 128)  # samples of a frame and of a step, where the network does n
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Clips, and how to train on them; see ``spandex.train.TrainSettings``.
+    """Clips, and how to train on them.
 
     Attributes:
         made_by: what made the network; checkpoints of another are not continued.
@@ -34,13 +34,8 @@ class TrainOptions:
 
     data: Path
     validation: Path
-    epochs: int
+    settings: TrainSettings
     epoch_batches: int | None
-    batch_size: int
-    segment_s: float
-    lr: float
-    seed: int
-    threads: int
     device: str
     made_by: str
 
@@ -105,7 +100,7 @@ def starting_network(
     return network, f"{factory} {values} {source_digest(factory)}"
 
 
-def train(network: MaskNetwork, settings: TrainOptions, output: Path) -> None:
+def train(network: MaskNetwork, options: TrainOptions, output: Path) -> None:
     """Train, and write network.pt, network.net and the logs into ``output``; warns where zeros will not stay."""
     if (zeros := sparsity(network).total) > PRUNED:
         warnings.warn(
@@ -113,7 +108,7 @@ def train(network: MaskNetwork, settings: TrainOptions, output: Path) -> None:
             f"--target {zeros:.2f} fine-tunes the network and keeps as many at zero",
             stacklevel=2,
         )
-    _fit(network, settings, output, TrainSettings(**_shared(settings)))
+    _fit(network, options, output)
 
 
 def prune(
@@ -121,7 +116,7 @@ def prune(
     pruning: PruneOptions,
     pruning_epochs: int,
     lr_factor: float,
-    settings: TrainOptions,
+    options: TrainOptions,
     output: Path,
 ) -> None:
     """Prune while fine-tuning, and write the same files.
@@ -129,10 +124,10 @@ def prune(
     Raises:
         SpandexError: pruning would not end within the epochs, or a file cannot be used.
     """
-    if pruning_epochs > settings.epochs:
-        raise SpandexError(f"{pruning_epochs} pruning epochs are more than {settings.epochs} epochs")
-    train_settings = TrainSettings(**_shared(settings), lr_factor=lr_factor, lr_drop_epoch=pruning_epochs)
-    _fit(network, settings, output, train_settings, pruning, pruning_epochs)
+    if pruning_epochs > options.settings.epochs:
+        raise SpandexError(f"{pruning_epochs} pruning epochs are more than {options.settings.epochs} epochs")
+    settings = replace(options.settings, lr_factor=lr_factor, lr_drop_epoch=pruning_epochs)
+    _fit(network, replace(options, settings=settings), output, pruning, pruning_epochs)
 
 
 def prune_at_once(network: MaskNetwork, pruning: PruneOptions, output: Path) -> None:
@@ -145,19 +140,18 @@ def prune_at_once(network: MaskNetwork, pruning: PruneOptions, output: Path) -> 
 
 def _fit(
     network: MaskNetwork,
-    settings: TrainOptions,
+    options: TrainOptions,
     output: Path,
-    train_settings: TrainSettings,
     pruning: PruneOptions | None = None,
     pruning_epochs: int = 0,
 ) -> None:
-    network.to(choose_device(settings.device))
-    clips, validation = NoisySpeech(settings.data), NoisySpeech(settings.validation)
-    batches = own_batches(clips, settings.batch_size, settings.segment_s, settings.seed, settings.epoch_batches)
+    network.to(choose_device(options.device))
+    clips, validation, settings = NoisySpeech(options.data), NoisySpeech(options.validation), options.settings
+    batches = own_batches(clips, settings.batch_size, settings.segment_s, settings.seed, options.epoch_batches)
     pruner = pruning.pruner(network, pruning_epochs * len(batches)) if pruning else None
     checkpoints = output / ".checkpoints"
-    known_by = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)} {settings.made_by}"
-    result = fit_accelerated(network, batches, validation, train_settings, output, checkpoints, known_by, pruner)
+    known_by = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)} {options.made_by}"
+    result = fit_accelerated(network, batches, validation, settings, output, checkpoints, known_by, pruner)
     if result is None:
         return
     _write(shrink(network) if pruning is not None and pruning.neurons else network, output)
@@ -168,11 +162,6 @@ def _names_and_sizes(clips: NoisySpeech) -> str:
     """What a folder of clips is known by; its contents would take minutes to read."""
     lines = [f"{file.name} {file.stat().st_size}\n" for file in (*clips.noisy_files, *clips.clean_files)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _shared(settings: TrainOptions) -> dict[str, float]:
-    names = ("epochs", "batch_size", "segment_s", "lr", "seed", "threads")
-    return {name: getattr(settings, name) for name in names}
 
 
 def _write(network: MaskNetwork, output: Path) -> None:

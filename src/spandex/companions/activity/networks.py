@@ -1,7 +1,6 @@
 """The networks that are regularised and converted: a multilayer perceptron and LeNet-5."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -56,16 +55,9 @@ def relu_network(shape: Sequence[int], channels: Sequence[int], hidden: Sequence
     return ReluNetwork(*layers, nn.Linear(inputs, CLASSES))
 
 
-class Placed(NamedTuple):
-    """A layer with weights, and the shapes of one image's input and output there."""
-
-    layer: nn.Module
-    inputs: torch.Size
-    outputs: torch.Size
-
-
-def weighted(network: ReluNetwork, shape: Sequence[int]) -> Iterator[Placed]:
-    """The layers with weights, in order.
+@torch.no_grad()
+def weighted(network: ReluNetwork, shape: Sequence[int]) -> Iterator[tuple[nn.Module, torch.Size]]:
+    """The layers with weights, in order, each with the shape of one image's input there.
 
     Args:
         network: the layers.
@@ -73,8 +65,6 @@ def weighted(network: ReluNetwork, shape: Sequence[int]) -> Iterator[Placed]:
     """
     x = next(network.parameters()).new_zeros(1, *shape)
     for layer in network:
-        with torch.no_grad():
-            y = layer(x)
         if isinstance(layer, WEIGHTED):
-            yield Placed(layer, x.shape[1:], y.shape[1:])
-        x = y
+            yield layer, x.shape[1:]
+        x = layer(x)

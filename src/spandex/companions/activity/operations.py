@@ -51,18 +51,16 @@ def apply(layer: nn.Module, x: torch.Tensor, weight: torch.Tensor, bias: torch.T
 @torch.no_grad()
 def operations(network: ReluNetwork, images: torch.Tensor) -> Operations:
     """Of the network for these images (images, channels, height, width)."""
-    placed = list(weighted(network, images.shape[1:]))
-    fan_outs = {place.layer: fan_out(place.layer, place.inputs).flatten() for place in placed}
-    positions = {place.layer: place.outputs.numel() // len(place.layer.bias) for place in placed}
     effective = product = 0.0
     x = images
     for layer in network:
+        y = layer(x)
         if isinstance(layer, WEIGHTED):
             active = (x != 0).flatten(1).double()
-            biases = int(layer.bias.count_nonzero())
-            effective += float((active @ fan_outs[layer]).mean()) + biases * positions[layer]
+            biases, positions = int(layer.bias.count_nonzero()), y[0].numel() // len(layer.bias)
+            effective += float((active @ fan_out(layer, x.shape[1:]).flatten()).mean()) + biases * positions
             product += float(active.sum(1).mean()) * int(layer.weight.count_nonzero()) + biases
-        x = layer(x)
+        x = y
     return Operations(effective, product)
 
 
@@ -73,4 +71,4 @@ def spike_fan_outs(network: ReluNetwork, shape: Sequence[int]) -> list[torch.Ten
         network: the layers.
         shape: of its input, without the batch.
     """
-    return [fan_out(place.layer, place.inputs).flatten() for place in weighted(network, shape)][1:]
+    return [fan_out(layer, inputs).flatten() for layer, inputs in weighted(network, shape)][1:]

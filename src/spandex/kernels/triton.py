@@ -28,7 +28,7 @@ OPTIONS = {"num_warps": 1, "enable_fp_fusion": False}
 
 
 @triton.jit
-def _place(steps, neurons, BLOCK: tl.constexpr):  # noqa: N803  Triton's convention for constants
+def _place(steps, neurons, BLOCK: tl.constexpr):
     """The program's neurons, whether they exist, how many steps they have, and where they stand at step 0."""
     neuron = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     exists = neuron < neurons
@@ -36,7 +36,7 @@ def _place(steps, neurons, BLOCK: tl.constexpr):  # noqa: N803  Triton's convent
 
 
 @triton.jit
-def _fetch(ptr, stride, left, CHUNK: tl.constexpr):  # noqa: N803
+def _fetch(ptr, stride, left, CHUNK: tl.constexpr):
     """The values at ``ptr + k * stride`` for k below CHUNK; zeros from k = ``left`` (neurons,) on."""
     values = ()
     for k in tl.static_range(CHUNK):
@@ -45,7 +45,7 @@ def _fetch(ptr, stride, left, CHUNK: tl.constexpr):  # noqa: N803
 
 
 @triton.jit
-def _delta_step(x, previous, residual, error, threshold, CUMULATIVE: tl.constexpr):  # noqa: N803
+def _delta_step(x, previous, residual, error, threshold, CUMULATIVE: tl.constexpr):
     """One step of delta: (change, sent before flooring, residual, error). False comparisons let NaN through."""
     change = (x - previous) + residual
     if CUMULATIVE:
@@ -72,10 +72,10 @@ def _delta(
     change_ptr,
     steps,
     neurons,
-    CUMULATIVE: tl.constexpr,  # noqa: N803
-    KEEP: tl.constexpr,  # noqa: N803
-    BLOCK: tl.constexpr,  # noqa: N803
-    CHUNK: tl.constexpr,  # noqa: N803
+    CUMULATIVE: tl.constexpr,
+    KEEP: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
     neuron, exists, length, place = _place(steps, neurons, BLOCK)
     threshold = tl.load(threshold_ptr + neuron * threshold_stride, exists, 0.0)
@@ -106,11 +106,11 @@ def _sigma_relu_delta(
     change_ptr,
     steps,
     neurons,
-    BIAS: tl.constexpr,  # noqa: N803
-    CUMULATIVE: tl.constexpr,  # noqa: N803
-    KEEP: tl.constexpr,  # noqa: N803
-    BLOCK: tl.constexpr,  # noqa: N803
-    CHUNK: tl.constexpr,  # noqa: N803
+    BIAS: tl.constexpr,
+    CUMULATIVE: tl.constexpr,
+    KEEP: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
     neuron, exists, length, place = _place(steps, neurons, BLOCK)
     threshold = tl.load(threshold_ptr + neuron * threshold_stride, exists, 0.0)
@@ -151,9 +151,9 @@ def _sigma_relu_delta_backward(
     grad_delay_ptr,
     steps,
     neurons,
-    BY_DELAY: tl.constexpr,  # noqa: N803
-    BLOCK: tl.constexpr,  # noqa: N803
-    CHUNK: tl.constexpr,  # noqa: N803
+    BY_DELAY: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
     neuron, exists, length, place = _place(steps, neurons, BLOCK)
     delay = tl.minimum(tl.load(delay_ptr + neuron, exists, 0), length)
@@ -185,14 +185,7 @@ def _sigma_relu_delta_backward(
 
 
 @triton.jit
-def _cumulative_sum(
-    z_ptr,
-    steps,
-    neurons,
-    REVERSE: tl.constexpr,  # noqa: N803
-    BLOCK: tl.constexpr,  # noqa: N803
-    CHUNK: tl.constexpr,  # noqa: N803
-):
+def _cumulative_sum(z_ptr, steps, neurons, REVERSE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
     _, _, length, place = _place(steps, neurons, BLOCK)
     stride = neurons
     if REVERSE:

@@ -31,12 +31,9 @@ CORES = workflow.resource_settings.cores or 1  # on a cluster none is given, and
 GPUS = int(PARAMS.train.device == "cuda")  # that a training job asks for
 
 # what every evaluation in the pipeline has in common
-EVALUATE = " ".join(
-    [
-        f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean --hop {PARAMS.model.hop} --pipeline",
-        "--mos" if PARAMS.evaluate.mos else "--no-mos",
-    ]
-)
+TEST_CLIPS = f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean"
+MOS = "--mos" if PARAMS.evaluate.mos else "--no-mos"
+EVALUATE = f"{TEST_CLIPS} --hop {PARAMS.model.hop} --pipeline {MOS}"
 
 # the commands read params.yaml themselves; this carries what the command line changed
 os.environ["SPANDEX_SET"] = params.assignments(OVERRIDES)

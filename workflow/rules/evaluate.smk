@@ -101,8 +101,8 @@ rule score_audio:
     params:
         recipe=recipe("evaluate", "audio.{audio}"),
         folder=lambda wildcards: PARAMS.network(wildcards.audio).audio,
-        clips=f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean",
-        mos="--mos" if PARAMS.evaluate.mos else "--no-mos",
+        clips=TEST_CLIPS,
+        mos=MOS,
     shell:
         "spandex --recipe {params.recipe:q} score {params.folder:q} --name {wildcards.audio} {params.clips} {params.mos}"
         " --workers {threads} --json {output} > {log} 2>&1"

@@ -1,7 +1,7 @@
 """Noisy clips mixed when they are read, in place of files."""
 
+import functools
 import threading
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from spandex.data.audio import PCM_SCALE, from_int16
 from spandex.data.corpus import Entry
 from spandex.data.dataset import Clip
-from spandex.data.synthesis import MixedClip, Sources, SynthesisSettings, make_clip
+from spandex.data.synthesis import Sources, SynthesisSettings, make_clip
 from spandex.errors import SpandexError
 
 
@@ -47,10 +47,8 @@ class MixedSpeech:
         self._title = f"{manifest}, split {split}"
         self._lengths = np.full(clips, settings.samples)
         self._seed = seed
-        self._room = max(1, cache_bytes // (2 * 2 * settings.samples))  # clips
-        self._kept: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._about: dict[int, tuple[str, int]] = {}  # name of the noisy file and SNR
-        self._lock = threading.Lock()
+        self._clip = functools.lru_cache(max(1, cache_bytes // (2 * 2 * settings.samples)))(self._mixed)
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -82,20 +80,11 @@ class MixedSpeech:
         noisy, clean = (from_int16(audio[start:stop]) for audio in clip)
         return noisy, clean
 
-    def _clip(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _mixed(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Noisy and clean as int16 (samples,)."""
-        with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
         clip = make_clip(self._sources, index, self._seed)
-        audio = _pcm(clip.noisy), _pcm(clip.clean)
-        with self._lock:
-            self._about[index] = _noisy_name(clip), clip.snr_db
-            self._kept[index] = audio
-            while len(self._kept) > self._room:
-                self._kept.popitem(last=False)
-        return audio
+        self._about[index] = Path(list(clip.files)[-1]).name, clip.snr_db
+        return _pcm(clip.noisy), _pcm(clip.clean)
 
 
 class _SharedSources(Sources):
@@ -113,7 +102,3 @@ class _SharedSources(Sources):
 def _pcm(audio: np.ndarray) -> np.ndarray:
     """Int16; needs no rounding, since a mixed clip is exact in 16 bits."""
     return (audio * PCM_SCALE).astype(np.int16)
-
-
-def _noisy_name(clip: MixedClip) -> str:
-    return Path(list(clip.files)[-1]).name

@@ -31,7 +31,7 @@ def open_split_zip(parts: Sequence[Path]) -> io.BufferedReader:
         SpandexError: the parts are not those of one split archive.
     """
     starts = [0, *accumulate(part.stat().st_size for part in parts)]
-    whole = _Joined(_head(parts, starts[-1]))
+    whole = io.BufferedReader(_Joined(_head(parts, starts[-1])))
     last_disk, entries, begin, size = _end_of_directory(whole, starts, parts[-1])
     if last_disk + 1 != len(parts):
         raise SpandexError(f"{parts[-1]}: the archive has {last_disk + 1} parts, {len(parts)} are here")
@@ -105,15 +105,6 @@ class _Joined(io.RawIOBase):
         self.position += len(chunk)
         return len(chunk)
 
-    def read(self, size: int = -1) -> bytes:
-        """Like any raw read, but never short before the end."""
-        size = self.starts[-1] - self.position if size < 0 else size
-        chunks = []
-        while size and (chunk := super().read(size)):
-            chunks.append(chunk)
-            size -= len(chunk)
-        return b"".join(chunks)
-
     def close(self) -> None:
         for piece in self.pieces:
             if piece.file is not None:
@@ -131,7 +122,7 @@ def _head(parts: Sequence[Path], size: int) -> list[_Piece]:
     return pieces
 
 
-def _end_of_directory(whole: _Joined, starts: list[int], name: Path) -> tuple[int, int, int, int]:
+def _end_of_directory(whole: io.BufferedReader, starts: list[int], name: Path) -> tuple[int, int, int, int]:
     """Last disk, number of entries, and absolute offset and size in bytes of the central directory."""
     tail_begin = max(starts[-2], starts[-1] - END.size - LONGEST_COMMENT)
     whole.seek(tail_begin)

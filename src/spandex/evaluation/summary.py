@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from spandex.deploy.executor import BEYOND
-from spandex.metrics.bootstrap import Interval, confidence_intervals, paired_differences
+from spandex.metrics.bootstrap import confidence_intervals, paired_differences
 
 CONFIDENCE = 0.95
 COMPARED = (
@@ -65,7 +65,8 @@ def differences(networks: Mapping[str, Scores]) -> list[dict[str, Any]]:
         compared = [name for name in COMPARED if name in of and name in minus]
         columns = ({name: scores[name] for name in compared} for scores in (of, minus))
         by_score = paired_differences(*columns, CONFIDENCE)
-        found.append({"of": second, "minus": first, **{name: _entry(value) for name, value in by_score.items()}})
+        entries = {name: {"mean": mean, "interval": bounds} for name, (mean, *bounds) in by_score.items()}
+        found.append({"of": second, "minus": first, **entries})
     return found
 
 
@@ -73,10 +74,6 @@ def differences_to(control: str, networks: Mapping[str, Scores]) -> dict[str, di
     """Of every other network to one of them, by name, as ``differences`` gives them."""
     others = [name for name in networks if name != control]
     return {name: differences({control: networks[control], name: networks[name]})[0] for name in others}
-
-
-def _entry(interval: Interval) -> dict[str, float]:
-    return {"mean": interval.mean, "interval": [interval.low, interval.high]}
 
 
 def _columns(per_clip: Sequence[Scores]) -> dict[str, list[float]]:

@@ -1,6 +1,6 @@
 """Latency of a denoiser: buffer + encoder and decoder + network."""
 
-import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -42,9 +42,5 @@ def codec_latency_s(
         repetitions: measurements; the shortest counts, after one that does not.
     """
     encode_and_decode(audio)
-    times = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        encode_and_decode(audio)
-        times.append(time.perf_counter() - start)
+    times = timeit.repeat(lambda: encode_and_decode(audio), number=1, repeat=repetitions)
     return min(times) / (len(audio) / hop)

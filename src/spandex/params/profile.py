@@ -212,7 +212,7 @@ class Params(Section):
             key: such as ``seed``, ``data`` or ``data.source``.
             without: keys that a section is given without, such as ``data.clips``.
         """
-        found = _pick(self.model_dump(mode="json"), key)
+        found = functools.reduce(lambda nested, part: nested[part], key.split("."), self.model_dump(mode="json"))
         if isinstance(found, dict):
             return {name: value for name, value in found.items() if f"{key}.{name}" not in without}
         return found
@@ -231,7 +231,3 @@ def _within(key: str, step: Callable[[], Any]) -> Any:
         raise UnknownNetworkError(f"{key}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{key}.{error}") from None
-
-
-def _pick(content: dict[str, Any], key: str) -> Any:
-    return functools.reduce(lambda nested, part: nested[part], key.split("."), content)

@@ -114,7 +114,8 @@ class EventPenalty(Sparsifier):
         """
         if self._events.keys() != set(self._layers):
             raise SpandexError("no penalty on events without a forward pass in training mode before it")
-        total = sum(self.psi(_by_step(events)).mean() for events in self._events.values())
+        # (batch, ..., steps) as (batch, steps, neurons)
+        total = sum(self.psi(events.flatten(1, -2).transpose(1, 2)).mean() for events in self._events.values())
         self._events.clear()
         return self.weight * total
 
@@ -145,8 +146,3 @@ class EventPenalty(Sparsifier):
                 self._events[name] = output
 
         return hook
-
-
-def _by_step(events: torch.Tensor) -> torch.Tensor:
-    """(batch, ..., steps) as (batch, steps, neurons)."""
-    return events.flatten(1, -2).transpose(1, 2)

@@ -60,7 +60,7 @@ def figures(runs: Mapping[str, Runs], folder: Path) -> list[Path]:
 
 
 def _several_tasks(runs: Mapping[str, Runs]) -> Finding:
-    rmse = _rmse_change(runs["lorenz63"], OURS, "dense, heterogeneous")
+    rmse = _percent(runs["lorenz63"], OURS, "dense, heterogeneous", "rmse")
     points = _accuracy_change(runs["cifar10"], OURS, "dense, heterogeneous")
     same = _networks(runs["lorenz63"]) == _networks(runs["cifar10"])
     verdict, reason = _both(judge(rmse, high=EQUAL_PERCENT, of="seeds"), judge(points, low=-EQUAL_POINTS, of="seeds"))
@@ -96,7 +96,7 @@ def _against_activity(runs: Runs, task: str) -> Finding:
 def _heterogeneity(runs: Runs, task: str) -> Finding:
     other = f"{PRUNED}, homogeneous"
     if task == "lorenz63":
-        change, unit, better, limits = _rmse_change(runs, OURS, other), "%", "below 0 %", {"high": 0.0}
+        change, unit, better, limits = _percent(runs, OURS, other, "rmse"), "%", "below 0 %", {"high": 0.0}
         what = "RMSE"
     else:
         change, unit, better, limits = _accuracy_change(runs, OURS, other), "points", "above 0", {"low": 0.0}
@@ -113,7 +113,7 @@ def _heterogeneity(runs: Runs, task: str) -> Finding:
 def _no_worse(runs: Runs, task: str, other: str) -> tuple[tuple[Verdict, str], str, str]:
     """Judged: the pruned network errs no more than another; what was measured; the rule."""
     if task == "lorenz63":
-        change = _rmse_change(runs, OURS, other)
+        change = _percent(runs, OURS, other, "rmse")
         rule = f"that of the RMSE lies below {EQUAL_PERCENT:g} %"
         return judge(change, high=EQUAL_PERCENT, of="seeds"), f"RMSE {shown(change, 1, '%', signed=True)}", rule
     change = _accuracy_change(runs, OURS, other)
@@ -128,10 +128,6 @@ def _both(*judged: tuple[Verdict, str]) -> tuple[Verdict, str]:
             if found == verdict:
                 return found, reason
     return judged[0]
-
-
-def _rmse_change(runs: Runs, one: str, other: str) -> Interval:
-    return _percent(runs, one, other, "rmse")
 
 
 def _accuracy_change(runs: Runs, one: str, other: str) -> Interval:

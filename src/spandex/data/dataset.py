@@ -203,7 +203,12 @@ class SegmentBatches:
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Recording]:
+def open_clip(file: Path) -> Iterator[Recording]:
+    """A clip open to be read.
+
+    Raises:
+        AudioError: see ``open_audio``; or it is not 16 kHz mono.
+    """
     with open_audio(file) as audio:
         if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
             raise AudioError(file, f"{audio.samplerate} Hz, {audio.channels} channels; clips are 16000 Hz mono")
@@ -211,12 +216,12 @@ def _opened(file: Path) -> Iterator[Recording]:
 
 
 def _frames(file: Path) -> int:
-    with _opened(file) as audio:
+    with open_clip(file) as audio:
         return audio.frames
 
 
 def _read(file: Path, start: int, samples: int) -> np.ndarray:
-    with _opened(file) as audio:
+    with open_clip(file) as audio:
         if start < 0 or start + max(samples, 0) > audio.frames:
             raise AudioError(file, f"samples {start} to {start + samples} of its {audio.frames} were asked for")
         audio.skip_to(start)

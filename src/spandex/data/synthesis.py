@@ -376,38 +376,24 @@ def synthesize(
         raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")
     directory = Path(directory)
     sources = Sources(manifest, split, settings)
+    folder, indices = directory, range(clips)
     if shard is not None:
-        done = _whole(_found(directory), sources, Listing(directory)) if _holds(directory, sources, seed) else set()
-        share = [index for index in shard.share(range(clips)) if index not in done]
-        own = directory / SHARDS / str(shard)
-        _write(own, sources, share, _prepare(own, sources, share, seed), seed, workers, progress)
-        return []
-    done = _prepare(directory, sources, range(clips), seed)
-    if _gather(directory, sources, clips, seed):
+        there = _whole(_found(directory), sources, Listing(directory)) if _holds(directory, sources, seed) else set()
+        folder = directory / SHARDS / str(shard)
+        indices = [index for index in shard.share(indices) if index not in there]
+    done = _prepare(folder, sources, indices, seed)
+    if shard is None and _gather(directory, sources, clips, seed):
         done = _whole(_found(directory), sources, Listing(directory))
-    _write(directory, sources, range(clips), done, seed, workers, progress)
-    return _settle_journal(directory / "skipped.jsonl", clips)
-
-
-def _write(
-    directory: Path,
-    sources: Sources,
-    indices: Sequence[int],
-    done: Collection[int],
-    seed: int,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Make the clips of those numbers that are not done."""
     missing = [index for index in indices if index not in done]
     try:
-        with contextlib.closing(parallel(_Writer(sources, directory, seed), missing, workers)) as finished:
+        with contextlib.closing(parallel(_Writer(sources, folder, seed), missing, workers)) as finished:
             for count, _ in enumerate(finished, len(indices) - len(missing) + 1):
                 if progress:
                     progress(count, len(indices))
     finally:
-        for file in _clip_files(directory, _TORN):
+        for file in _clip_files(folder, _TORN):
             file.unlink()
+    return _settle_journal(folder / "skipped.jsonl", clips) if shard is None else []
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def evaluate(
     dnsmos: Dnsmos | None,
     log: ResultLog,
     known: Mapping[str, Mapping[str, Any]] | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     progress: Callable[[int], None] = lambda done: None,
     frame: tuple[int, int] = (512, 128),
     judge_inputs: bool = True,
@@ -65,7 +65,7 @@ def evaluate(
         dnsmos: None leaves MOS out.
         log: scores known from a run that was stopped; new ones are added.
         known: scores of noisy and clean audio by clip digest, see ``known_inputs``.
-        workers: clips in work at once, a thread each; they do not change the scores.
+        workers: clips in work at once, a thread each, one a core if None; they do not change the scores.
         progress: called with 1 after every clip.
         frame: samples of a frame and a hop of the encoder where there is no network to tell.
         judge_inputs: score noisy and clean audio too, without which there are no improvements.

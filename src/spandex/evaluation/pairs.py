@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError, check_duration, open_audio, read_blocks
-from spandex.data.dataset import SNR
+from spandex.data.audio import SILENCE_RANGE, AudioError, check_duration, read_blocks
+from spandex.data.dataset import SNR, open_clip
 from spandex.data.folders import paired_files
 from spandex.data.listing import READ, Listing
 from spandex.deploy.codec import LARGEST_SAMPLE
@@ -88,10 +88,7 @@ def read_partner(file: Path, clean_file: Path, clean: np.ndarray) -> np.ndarray:
 
 
 def _read(file: Path) -> np.ndarray:
-    with open_audio(file) as audio:
-        if (audio.samplerate, audio.channels) != (SAMPLE_RATE_HZ, 1):
-            found = f"{audio.samplerate} Hz, {audio.channels} channels"
-            raise AudioError(file, f"{found}; clips to evaluate are 16000 Hz mono")
+    with open_clip(file) as audio:
         check_duration(audio, file, LONGEST_CLIP_S)
         samples = np.concatenate(list(read_blocks(audio, file)))[:, 0]
     peak = float(np.abs(samples).max())

@@ -153,7 +153,7 @@ class MaskSearch(Sparsifier):
         self.beta = beta
         self.weights, self.neurons = weights, neurons
         self.iteration = 0
-        self._steps = steps
+        self.steps = steps
         self._strength = lam  # of the penalty, now
         self._masks = {}
         self._hooks = []
@@ -168,10 +168,6 @@ class MaskSearch(Sparsifier):
             f"MaskSearch(lam={self.lam:g}, steps={self.steps}, target={self.target}, beta={self.beta}, "
             f"weights={self.weights}, neurons={self.neurons})"
         )
-
-    @property
-    def steps(self) -> int:
-        return self._steps
 
     @property
     def done(self) -> bool:

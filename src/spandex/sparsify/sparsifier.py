@@ -24,11 +24,8 @@ class Sparsifier(ABC):
     """
 
     _hooks: Sequence[RemovableHandle] = ()  # on the network
-
-    @property
-    def steps(self) -> int:
-        """The iteration, counted from 0, after which nothing is made sparser; 0 where there is nothing to wait for."""
-        return 0
+    steps: int = 0
+    """The iteration, counted from 0, after which nothing is made sparser; 0 where there is nothing to wait for."""
 
     @property
     def done(self) -> bool:

@@ -1,6 +1,5 @@
 """Quality, operations, latency and size."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -101,17 +100,10 @@ def evaluate(
         log = ResultLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest(), shards.glob("*.jsonl"))
     else:
         log = ResultLog(shards / f"{shard}.jsonl", code_digest())
+    known, dnsmos = _known(inputs, mos), metrics.Dnsmos(threads=1) if mos else None
+    frame = {"frame": (HOPS_PER_FRAME * hop, hop)} if hop else {}
     with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
-        result = evaluate_pairs(
-            subjects,
-            pairs,
-            metrics.Dnsmos(threads=1) if mos else None,
-            log,
-            _known(inputs, mos),
-            workers or os.cpu_count() or 1,
-            bar.update,
-            **({"frame": (HOPS_PER_FRAME * hop, hop)} if hop else {}),
-        )
+        result = evaluate_pairs(subjects, pairs, dnsmos, log, known, workers, bar.update, **frame)
     if shard is not None:
         log.close()
         return

@@ -1,6 +1,5 @@
 """Clips that were denoised elsewhere, in the columns of the table that tell quality."""
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -53,19 +52,13 @@ def score(
     files = [*recordings.files.values(), *(path for pair in pairs for path in (pair.noisy, pair.clean))]
     if output is not None:
         refuse_overwriting([output], files)
+    dnsmos = Dnsmos(threads=1) if mos else None
     with tempfile.TemporaryDirectory() as temporary:
         beside = Path(temporary, "scores") if output is None else output.with_name(f"{output.name}{PARTIAL}")
         log = ResultLog(beside, code_digest())
         with tqdm(total=len(pairs), desc=recordings.name, unit=" clips", disable=None) as bar:
-            result = evaluate(
-                [recordings],
-                pairs,
-                Dnsmos(threads=1) if mos else None,
-                log,
-                workers=workers or os.cpu_count() or 1,
-                progress=bar.update,
-                judge_inputs=noisy is not None,
-            )
+            options = {"workers": workers, "progress": bar.update, "judge_inputs": noisy is not None}
+            result = evaluate([recordings], pairs, dnsmos, log, **options)
         if output is not None:
             settings = {"align": align, "mos": mos}
             write_scores(output, result, len(pairs) - len(result.failed), result.failed, settings, produced_by(files))

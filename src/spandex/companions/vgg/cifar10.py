@@ -81,15 +81,10 @@ def _variant(name: str, settings: Vgg, work: Work, learning: Labelled, test: Lab
     network = _trained(settings, work, learning)
     iterations = settings.pruning_epochs * (len(learning) // settings.batch_size)
     sparsifier = pruner(network, settings, iterations) if name == PRUNED else None
-    train(
-        network,
-        learning,
-        epochs=settings.pruning_epochs + settings.retraining_epochs,
-        batch_size=settings.batch_size,
-        lr=settings.lr * settings.lr_factor,
-        seed=work.seed,
-        after_step=sparsifier and (lambda _: sparsifier.step()),
-    )
+    epochs, lr = settings.pruning_epochs + settings.retraining_epochs, settings.lr * settings.lr_factor
+    options = {"batch_size": settings.batch_size, "seed": work.seed}
+    prune = sparsifier and (lambda _: sparsifier.step())
+    train(network, learning, epochs=epochs, lr=lr, after_step=prune, **options)
     whole = sum(layer.synapse.weight.numel() for layer in network.layers)
     if sparsifier is not None:
         sparsifier.remove()

@@ -24,7 +24,8 @@ def python(code: str) -> subprocess.CompletedProcess:
 
 def without(module: str, code: str) -> subprocess.CompletedProcess:
     """Run code with that module of Lava's as it is."""
-    return python(f"from spandex import compat; del compat._AROUND_IMPORT[{module!r}]\n{code}")
+    patches = "for patches in (compat._AROUND_IMPORT, compat._AFTER_IMPORT): patches.pop(name, None)"
+    return python(f"from spandex import compat\nname = {module!r}\n{patches}\n{code}")
 
 
 def input_layer(folder: Path, threshold: np.integer) -> Path:

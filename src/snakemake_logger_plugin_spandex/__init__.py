@@ -106,13 +106,9 @@ class LogHandler(LogHandlerBase):
             self._over.set()
             if self._start is not None:
                 elapsed = clock(time.monotonic() - self._start)
-                total = sum(self._to_do.values())
-                if self._stopping:
-                    self._print(f"stopped after {self._count} of {total} steps in {elapsed}; make goes on from there")
-                elif self._failed:
-                    self._print(f"{self._count} of {total} steps in {elapsed}; {len(self._failed)} failed")
-                else:
-                    self._print(f"{self._count} of {total} steps in {elapsed}")
+                done = f"{self._count} of {sum(self._to_do.values())} steps in {elapsed}"
+                failed = f"; {len(self._failed)} failed" if self._failed else ""
+                self._print(f"stopped after {done}; make goes on from there" if self._stopping else f"{done}{failed}")
         super().close()
 
     @property

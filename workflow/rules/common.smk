@@ -70,11 +70,8 @@ def shards(marker):
 
 def synthesis_shards(wildcards):
     """None for clips that come as they are."""
-    return (
-        []
-        if PARAMS.data.is_linked(wildcards.split)
-        else shards(f"{DATA}/{wildcards.split}/.shards/{{scatteritem}}.done")
-    )
+    marker = f"{DATA}/{wildcards.split}/.shards/{{scatteritem}}.done"
+    return [] if PARAMS.data.is_linked(wildcards.split) else shards(marker)
 
 
 def recipe(*keys, without=()):

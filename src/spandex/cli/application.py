@@ -172,13 +172,10 @@ def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Ca
         def run(*args, **kwargs) -> None:
             try:
                 function(*args, **kwargs)
-            except SpandexError as error:
-                print(f"spandex {name}: {error}", file=sys.stderr)
-                raise SystemExit(1) from None
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # whoever read standard output has left, which typer knows of
+            except (SpandexError, OSError) as error:
+                if getattr(error, "errno", None) == errno.EPIPE:  # whoever read standard output has left; typer knows
                     raise
-                print(f"spandex {name}: {_os_message(error)}", file=sys.stderr)
+                print(f"spandex {name}: {_reason(error)}", file=sys.stderr)
                 raise SystemExit(1) from None
             except (KeyboardInterrupt, Stopped) as stop:
                 with contextlib.suppress(OSError):  # the terminal may be gone
@@ -190,10 +187,10 @@ def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Ca
     return register
 
 
-def _os_message(error: OSError) -> str:
-    """One line with the file that the system refused; the target, where it would not rename."""
-    file = error.filename2 or error.filename
-    reason = error.strerror or str(error)
+def _reason(error: SpandexError | OSError) -> str:
+    """One line; with the file that the system refused, the target where it would not rename."""
+    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    reason = getattr(error, "strerror", None) or str(error)
     return f"{file}: {reason}" if file else reason
 
 

@@ -93,12 +93,8 @@ def _speak(library: ctypes.CDLL, libc: ctypes.CDLL, data_path: str, text: str, v
     name = f"{voice.language}+{voice.variant}"
     if library.espeak_SetVoiceByName(name.encode()):
         raise SpandexError(f"espeak-ng has no voice {name!r}")
-    for parameter, value in (
-        (_RATE, voice.rate),
-        (_VOLUME, _HALF_VOLUME),
-        (_PITCH, voice.pitch),
-        (_RANGE, voice.pitch_range),
-    ):
+    wanted = {_RATE: voice.rate, _VOLUME: _HALF_VOLUME, _PITCH: voice.pitch, _RANGE: voice.pitch_range}
+    for parameter, value in wanted.items():
         if library.espeak_SetParameter(parameter, value, 0):
             raise SpandexError(f"espeak-ng refuses the value {value} of parameter {parameter}")
     encoded = text.encode() + b"\0"

@@ -152,26 +152,23 @@ class Transfer:
             DownloadError: it could not be had; see its kinds.
         """
         self.part.parent.mkdir(parents=True, exist_ok=True)
-        with _alone_at(self.part):
-            self._run()
-
-    def _run(self) -> None:
         begun = time.monotonic()
-        for chance in (1, 2):
-            try:
-                self._complete()
-                problem = check(self.source, self.part)
-            except WrongBytesError as error:
-                problem = str(error)
-            if problem is None:
-                break
-            os.truncate(self.part, 0)
-            if chance == 2:
-                self.part.unlink()
-                raise WrongBytesError(f"{self.address}: {problem}, for {self.source.file}")
-            logger.warning("%s: %s; fetching it again", self.address, problem)
-        self.part.replace(self.target)
-        self.state.unlink(missing_ok=True)
+        with _alone_at(self.part):
+            for chance in (1, 2):
+                try:
+                    self._complete()
+                    problem = check(self.source, self.part)
+                except WrongBytesError as error:
+                    problem = str(error)
+                if problem is None:
+                    break
+                os.truncate(self.part, 0)
+                if chance == 2:
+                    self.part.unlink()
+                    raise WrongBytesError(f"{self.address}: {problem}, for {self.source.file}")
+                logger.warning("%s: %s; fetching it again", self.address, problem)
+            self.part.replace(self.target)
+            self.state.unlink(missing_ok=True)
         size, passed = self.target.stat().st_size, time.monotonic() - begun
         logger.info("%s: %.1f MB in %.1f s from %s", self.source.file, size / 1e6, passed, self.address)
 

@@ -22,6 +22,7 @@ from spandex.files.results import ResultLog
 from spandex.metrics import Dnsmos
 from spandex.metrics.dnsmos import one_thread_an_operation
 from spandex.metrics.latency import buffer_latency_s
+from spandex.metrics.size import TOTALS
 
 EXPLAINED_LOSS_DB = 0.02  # a larger loss of fixed point against float is reported by cause
 
@@ -206,13 +207,5 @@ def _summary(subject: Subject | Recordings, per_clip: Sequence[Mapping[str, Any]
     quality = {"clips": len(per_clip), **summarise(per_clip)}
     if isinstance(subject, Recordings):
         return quality
-    size = subject.size
-    return {
-        **quality,
-        "latency_buffer_ms": 1e3 * buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ),
-        "nonzero_weights": size.nonzero_weights,
-        "nonzero_delays": size.nonzero_delays,
-        "parameters": size.parameters,
-        "size_kb": size.size_kb,
-        "deployed_sparsity": size.deployed_sparsity,
-    }
+    latency = {"latency_buffer_ms": 1e3 * buffer_latency_s(subject.n_fft, SAMPLE_RATE_HZ)}
+    return quality | latency | {name: getattr(subject.size, name) for name in TOTALS}

@@ -9,6 +9,8 @@ import numpy as np
 
 from spandex.errors import SpandexError
 
+TOTALS = ("nonzero_weights", "nonzero_delays", "parameters", "size_kb", "deployed_sparsity")  # of ``NetworkSize``
+
 
 class Synapses(Protocol):
     """Weights and delays of a layer as deployed, each (outputs, inputs); ``spandex.deploy.DeployedLayer`` is one."""

@@ -31,21 +31,12 @@ class Tolerance(NamedTuple):
 
 
 # The same machine and versions give the same digits. Others round products differently, which training amplifies.
-DECIBEL, OPINION, OPERATIONS, WEIGHTS = Tolerance(0.1), Tolerance(0.02), Tolerance(0, 0.03), Tolerance(0, 0.01)
 TOLERANCES = {
-    "si_snr_db": DECIBEL,
-    "si_snri_db": DECIBEL,
-    "float_si_snr_db": DECIBEL,
-    "fixed_minus_float_db": DECIBEL,
-    "mos_ovrl": OPINION,
-    "mos_sig": OPINION,
-    "mos_bak": OPINION,
-    "float_power_proxy_mops_per_s": OPERATIONS,
-    "deployed_power_proxy_mops_per_s": OPERATIONS,
-    "float_pdp_proxy_mops": OPERATIONS,
-    "deployed_pdp_proxy_mops": OPERATIONS,
-    "params": WEIGHTS,
-    "size_kb": WEIGHTS,
+    **dict.fromkeys(("si_snr_db", "si_snri_db", "float_si_snr_db", "fixed_minus_float_db"), Tolerance(0.1)),
+    **dict.fromkeys(("mos_ovrl", "mos_sig", "mos_bak"), Tolerance(0.02)),
+    **dict.fromkeys(("float_power_proxy_mops_per_s", "deployed_power_proxy_mops_per_s"), Tolerance(0, 0.03)),
+    **dict.fromkeys(("float_pdp_proxy_mops", "deployed_pdp_proxy_mops"), Tolerance(0, 0.03)),
+    **dict.fromkeys(("params", "size_kb"), Tolerance(0, 0.01)),
     "sparsity": Tolerance(0.001),
     "deployed_sparsity": Tolerance(0.01),
 }

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from spandex.companions.images import Images
+from spandex.companions.images import CLASSES, Images
 from spandex.companions.lyapunov.network import Recurrent, Simulation, input_weights
 from spandex.companions.lyapunov.readout import Readout
 from spandex.companions.lyapunov.variants import run_variants
 from spandex.companions.work import Work
 from spandex.params.companions.lyapunov import Lyapunov
 
-CLASSES = 10
 BATCH = 500  # images at a time
 INPUTS = 21  # offset of the seed
 

@@ -150,12 +150,8 @@ def _networks(runs: Runs) -> list[tuple[int, int]]:
 def _lorenz_table(runs: Runs) -> Table:
     metrics = SIZES | {"rmse": "RMSE (SD)", "valid_time": "valid prediction time (Lyapunov times)"}
     persistence = over_seeds(runs, lambda run: _metric(run, OURS, "persistence_rmse")).mean
-    return Table(
-        "lorenz63",
-        f"Prediction of Lorenz63; the present state as prediction has an RMSE of {persistence:.2f} SD",
-        ["network", *metrics.values()],
-        _rows(runs, metrics),
-    )
+    caption = f"Prediction of Lorenz63; the present state as prediction has an RMSE of {persistence:.2f} SD"
+    return Table("lorenz63", caption, ["network", *metrics.values()], _rows(runs, metrics))
 
 
 def _cifar_table(runs: Runs) -> Table:

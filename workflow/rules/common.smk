@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 from spandex import params
-from spandex.companions.papers import PAPERS
+from spandex.companions.papers import PAPERS, all_runs
 from spandex.pipeline import phases
 from spandex.pipeline.recipes import is_made
 from spandex.sparsify.methods import check
@@ -114,11 +114,8 @@ def evaluation_of(wildcards, input):
 
 def experiments_of(paper):
     """The runs of a companion paper."""
-    return expand(
-        f"{COMPANIONS}/{paper}/{{name}}-{{seed}}.json",
-        name=PAPERS[paper].experiments,
-        seed=range(PARAMS.seed, PARAMS.seed + PARAMS.companions.seeds),
-    )
+    runs = all_runs(PARAMS.companions.seeds, PARAMS.seed)
+    return [f"{COMPANIONS}/{name}/{experiment}-{seed}.json" for name, experiment, seed in runs if name == paper]
 
 
 def results_of(paper):

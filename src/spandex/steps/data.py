@@ -63,17 +63,15 @@ def synthesize(
         return
     clips, files = data.NoisySpeech(output.parent), list_files(output.parent, workers)
     print(f"{split}: {len(clips)} clips")
-    write_json(
-        output,
-        {
-            "split": split,
-            "clips": [file.name for file in clips.noisy_files],
-            "digest": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16],
-            "files": files,
-            "skipped": [skip._asdict() for skip in skipped],
-            "produced_by": produced_by([manifest], params),
-        },
-    )
+    content = {
+        "split": split,
+        "clips": [file.name for file in clips.noisy_files],
+        "digest": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16],
+        "files": files,
+        "skipped": [skip._asdict() for skip in skipped],
+        "produced_by": produced_by([manifest], params),
+    }
+    write_json(output, content)
 
 
 def _mix(

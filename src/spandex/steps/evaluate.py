@@ -82,6 +82,7 @@ def evaluate(
     refuse_overwriting([output], [*networks, *(float_networks or []), *filter(None, [inputs]), *clips])
     if shard is not None and not (pairs := shard.share(pairs)):
         return
+    deployed = {"sparsity_map": parse_sparsity_map(sparsity_map), "density_threshold": density_threshold, "hop": hop}
     subjects = [
         load_subject(
             network,
@@ -89,9 +90,7 @@ def evaluate(
             with_float=with_float,
             float_network=new_network(params) if with_float and float_networks and params is not None else None,
             float_path=float_networks and float_networks[number],
-            sparsity_map=parse_sparsity_map(sparsity_map),
-            density_threshold=density_threshold,
-            hop=hop,
+            **deployed,
         )
         for number, network in enumerate(networks)
     ]

@@ -45,18 +45,9 @@ def fit_accelerated(
     """
     start = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()))
     main = torchrun_place()[0] == 0  # the process that writes
-    result = fit(
-        accelerate(network, gradient_dtype),
-        batches,
-        validation,
-        settings,
-        directory,
-        pruner=pruner,
-        checkpoints=checkpoints,
-        identity=f"{start.hexdigest()} {digest} {gradient_dtype}",
-        device=next(network.parameters()).device,
-        on_epoch=on_epoch if main else None,
-    )
+    options = {"pruner": pruner, "checkpoints": checkpoints, "device": next(network.parameters()).device}
+    options |= {"identity": f"{start.hexdigest()} {digest} {gradient_dtype}", "on_epoch": on_epoch if main else None}
+    result = fit(accelerate(network, gradient_dtype), batches, validation, settings, directory, **options)
     restore(network)
     if not main:
         return None

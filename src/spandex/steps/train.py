@@ -88,18 +88,13 @@ def _fit(
     output: Path,
 ) -> None:
     """Train and write the network; its checkpoints stay until the whole build is over."""
+    clips, checkpoints = NoisySpeech(validation.parent), output.parents[1] / ".checkpoints" / name
+    made_by = f"{params.digest('model')} {source_digest(params.model.factory)} {code_digest()}"
+    known_by = f"{sha256(train)} {sha256(validation)} {made_by}"
+    logger = epoch_logger(run, name) if torchrun_place()[0] == 0 else None
+    dtype = getattr(torch, params.train.gradient_dtype)
     result = fit_accelerated(
-        network,
-        batches,
-        NoisySpeech(validation.parent),
-        settings,
-        output.parent,
-        output.parents[1] / ".checkpoints" / name,
-        f"{sha256(train)} {sha256(validation)} {params.digest('model')} {source_digest(params.model.factory)}"
-        f" {code_digest()}",
-        pruner,
-        epoch_logger(run, name) if torchrun_place()[0] == 0 else None,
-        getattr(torch, params.train.gradient_dtype),
+        network, batches, clips, settings, output.parent, checkpoints, known_by, pruner, logger, dtype
     )
     if result is not None:
         save_state(network, output)

@@ -249,16 +249,15 @@ class _Run:
         """Write a checkpoint of everything that the rest of the run depends on."""
         rng = self.world.gather(rng_state(self.world.device))
         if self.world.main:
-            self.checkpoints.save(
-                {
-                    "position": self.position.state_dict(),
-                    "network": self.network.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "pruner": None if self.pruner is None else self.pruner.state_dict(),
-                    "rng": rng,
-                    "logs": {name: table.rows for name, table in self.logs.items()},
-                }
-            )
+            state = {
+                "position": self.position.state_dict(),
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "pruner": None if self.pruner is None else self.pruner.state_dict(),
+                "rng": rng,
+                "logs": {name: table.rows for name, table in self.logs.items()},
+            }
+            self.checkpoints.save(state)
         self.saved_at = time.monotonic()
 
     def save_or_stop(self) -> None:

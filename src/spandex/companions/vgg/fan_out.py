@@ -36,16 +36,14 @@ def traffic(network: SpikingVgg, data: Labelled, batch_size: int = 100) -> Traff
     for images, _ in data.batches(batch_size):
         counts = [train.sum((0, -1), dtype=torch.float64) for train in network.spikes(images)[:-1]]
         totals = [a + b for a, b in zip(totals, counts, strict=True)] if totals else counts
-    spikes, operations, reached, held = [], [], [], []
+    layers = []
     for layer, total in zip(network.layers, totals, strict=True):
         weights = synapses(layer)
         each = fan_out(layer, total.shape, weights)
-        spikes.append(float(total.sum()) / len(data))
-        operations.append(float((total * each).sum()) / len(data))
-        reached.append(float(each.mean()))
+        spikes, operations = float(total.sum()) / len(data), float((total * each).sum()) / len(data)
         whole = weights if is_dense(layer) else torch.ones_like(weights)
-        held.append(float(fan_out(layer, total.shape, whole).mean()))
-    return Traffic(spikes, operations, reached, held)
+        layers.append((spikes, operations, float(each.mean()), float(fan_out(layer, total.shape, whole).mean())))
+    return Traffic(*map(list, zip(*layers, strict=True)))
 
 
 def synapses(layer: torch.nn.Module) -> torch.Tensor:

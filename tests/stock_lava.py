@@ -4,17 +4,25 @@ import warnings
 
 import numpy as np
 from lava.lib.dl.netx import hdf5
+from lava.lib.dl.netx.blocks.process import ComplexDense, Input, RecurrentDense
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.conv import models as conv_models
+from lava.proc.conv.process import Conv
 from lava.proc.dense import models as dense_models
 from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.io.extractor import Extractor, PyLoihiExtractorModel
 from lava.proc.io.source import RingBuffer
+from lava.proc.lif import models as lif_models
+from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.rf import models as rf_models
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz import models as rf_iz_models
+from lava.proc.rf_iz.process import RF_IZ
 from lava.proc.sdn import models as sdn_models
 from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
 from lava.proc.sparse import models as sparse_models
 from lava.proc.sparse.process import DelaySparse, Sparse
-from scipy.sparse import csr_matrix
 
 MODELS = {
     Dense: dense_models.PyDenseModelBitAcc,
@@ -24,6 +32,11 @@ MODELS = {
     Delta: sdn_models.PyDeltaModelFixed,
     SigmaDelta: sdn_models.PySigmaDeltaModelFixed,
     Sigma: sdn_models.PySigmaModelFixed,
+    LIF: lif_models.PyLifModelBitAcc,
+    LIFReset: lif_models.PyLifResetModelBitAcc,
+    RF: rf_models.PyRFModelFixed,
+    RF_IZ: rf_iz_models.PyRF_IZModelFixed,
+    Conv: conv_models.PyConvModelFixed,
 }
 
 
@@ -75,6 +88,54 @@ def model_spikes(processes, inputs):
     return [np.stack(spikes, axis=1) for spikes in sent]
 
 
+class ModelledBlock:
+    """A block of a netx network as its stock models, called in turn."""
+
+    def __init__(self, block):
+        self.shape = block.shape
+        self.neurons = _model(block.neuron)
+        names = {Input: (), ComplexDense: ("real_synapse", "imag_synapse")}.get(type(block), ("synapse",))
+        self.synapses = [_model(getattr(block, name)) for name in names]
+        self.recurrent = _model(block.synapse_rec) if isinstance(block, RecurrentDense) else None
+        self.flat = bool(names) and len(block.inp.shape) == 1
+
+    def step(self, number, signal):
+        """What it sends at a step, counted from 0, on an array of netx's shape."""
+        self.neurons.time_step = number + 1
+        if self.flat:
+            signal = signal.transpose().ravel()
+        arrived = [_step(synapse, "s_in", signal, "a_out") for synapse in self.synapses] or [signal]
+        if self.recurrent:
+            arrived[0] = (arrived[0] + self.recurrent.a_buff).astype(np.int32)
+        ports = ("a_real_in", "a_imag_in") if len(arrived) == 2 else ("a_in",)
+        for port, value in zip(ports, arrived, strict=True):
+            getattr(self.neurons, port).send(value)
+        self.neurons.run_spk()
+        sent = self.neurons.s_out.recv()
+        if self.recurrent:
+            _step(self.recurrent, "s_in", sent, "a_out")
+        return sent
+
+    def state(self):
+        """The variables of the neurons that change."""
+        names = ("u", "v", "real", "imag", "sigma")
+        return [np.ravel(getattr(self.neurons, name)) for name in names if hasattr(self.neurons, name)]
+
+
+def modelled(network, inputs):
+    """Spikes of every block of a netx network at every step, (*shape, steps), the voltages of the last, all states."""
+    blocks = [ModelledBlock(block) for block in network.layers]
+    sent, voltages = [[] for _ in blocks], []
+    with np.errstate(over="ignore"):
+        for number in range(inputs.shape[-1]):
+            signal = inputs[..., number].astype(np.int32)
+            for spikes, block in zip(sent, blocks, strict=True):
+                signal = block.step(number, signal)
+                spikes.append(signal)
+            voltages.append(np.array(getattr(blocks[-1].neurons, "v", 0)))
+    return [np.stack(spikes, axis=-1) for spikes in sent], np.stack(voltages, axis=-1), [b.state() for b in blocks]
+
+
 class Port:
     """In place of a channel between Lava processes, which holds 32 bits."""
 
@@ -94,11 +155,11 @@ def _model(process):
     for variable in process.vars:
         declared = getattr(kind, variable.name)
         value = variable.init
-        if declared.cls is not csr_matrix:
+        if declared.cls is np.ndarray:
             value = np.empty(variable.shape, declared.d_type)
             value[:] = variable.init
         setattr(model, variable.name, value)
-    for name in ("s_in", "a_in", "s_out", "a_out"):
+    for name in ("s_in", "a_in", "a_real_in", "a_imag_in", "s_out", "a_out"):
         if hasattr(process, name):
             setattr(model, name, Port())
     return model

@@ -7,6 +7,8 @@ An import hook mends what they rely on and is gone, while or right after their m
 - ``int()`` in ``lava.lib.dl.netx.hdf5`` takes arrays of one element, which NumPy 2 refuses.
 - Integers that netx reads from a file get 64 bits. NumPy 2 keeps the 8 or 16 bits of a stored threshold, which then
   overflows where Lava shifts it.
+- Lava's convolution takes its kernel, stride, padding and dilation, which are stored in 8 bits, in 64: NumPy 2 adds them
+  in 8 bits to sizes of more than 127, and fails.
 - ``ReshapePort`` calls ``np.reshape`` by its name of today for the shape.
 
 NumPy is imported with Lava, since commands that need neither start sooner without it.
@@ -84,6 +86,18 @@ def _wide_integers(module: ModuleType) -> None:
     module.NetDict.__getitem__ = read
 
 
+def _wide_geometry(module: ModuleType) -> None:
+    import numpy as np
+
+    stock = module.conv
+
+    @functools.wraps(stock)
+    def conv(image: Any, weight: Any, *geometry: Any) -> Any:
+        return stock(image, weight, *(np.int64(part) for part in geometry))
+
+    module.conv = conv
+
+
 def _reshape_by_shape(module: ModuleType) -> None:
     import numpy as np
 
@@ -127,6 +141,7 @@ _AROUND_IMPORT: dict[str, Callable[[], AbstractContextManager]] = {
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "lava.lib.dl.netx.hdf5": _int_of_one_element,
     "lava.lib.dl.netx.utils": _wide_integers,
+    "lava.proc.conv.utils": _wide_geometry,
     "lava.magma.core.process.ports.ports": _reshape_by_shape,
     "lava.magma.compiler.compiler_graphs": _each_folder_searched_once,
 }

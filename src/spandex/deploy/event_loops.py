@@ -1,36 +1,54 @@
-"""Compiled loops of the exact executor: one call runs one layer for some steps.
+"""Compiled loops of the exact executor: one for each model of neurons, one for each kind of synapses, and their pairing.
 
 All arithmetic is that of Lava's fixed-point models, modulo 2**32. What leaves that width, or the 24 bits of Loihi 2's
 neurons, is counted; that nothing does, as in the usual step, is known from the least and the greatest value. Events
 are the non-zero spikes; a layer costs its events times the synapses that each has, plus its neurons. Sources of the
-equations: lava.proc.sdn.models, lava.proc.sparse.models and lava.proc.dense.models of lava-nc 0.10.
+equations: the models of lava.proc.sdn, lif, rf, rf_iz, dense, sparse and conv of lava-nc 0.10.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
 INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
+ABOVE_24_BITS = 32 - CHIP_BITS
+STATE_LIMIT = 2 ** (CHIP_BITS - 1)  # of integrators and resonators
+INPUT_SHIFT = 6  # bits by which their input is moved up
 
 # rows and columns of what is counted as out of range
 SUMS, STATES = 0, 1
 IN_24_BITS, IN_32_BITS = 0, 1
 
 
-class Neurons(NamedTuple):
-    """Neurons of one layer: what never changes.
+class Delta(NamedTuple):
+    """Neurons of an input layer that send changes: Lava's Delta.
+
+    Attributes:
+        threshold: in the scale of the input after its shift.
+        cumulative: whether the threshold is for the error summed up since the last spike.
+        input_shift: bits by which the input is moved up.
+        spike_shift: bits by which a spike is moved down.
+    """
+
+    threshold: int
+    cumulative: bool
+    input_shift: int
+    spike_shift: int
+
+
+class SigmaDelta(NamedTuple):
+    """Neurons that sum up changes and send theirs: Lava's SigmaDelta and Sigma.
 
     Attributes:
         bias: int32 (neurons,), added to sigma before the activation.
         threshold: of the delta, in the scale of the activation.
         relu: whether negative activations become 0.
         delta: whether changes of the activation are sent, or (Lava's Sigma) the activation itself.
-        cumulative: whether the threshold is for the error summed up since the last spike.
-        input_shift: bits by which the input is moved up (Lava's Delta).
-        spike_shift: bits by which a spike is moved down.
+        cumulative, spike_shift: as of ``Delta``.
     """
 
     bias: np.ndarray
@@ -38,12 +56,45 @@ class Neurons(NamedTuple):
     relu: bool
     delta: bool
     cumulative: bool
-    input_shift: int
     spike_shift: int
 
 
-class NeuronState(NamedTuple):
-    """State of one layer's neurons, int32 (neurons,) each.
+class Integrators(NamedTuple):
+    """Leaky integrate-and-fire neurons: Lava's LIF and LIFReset. What all share is a number, else (neurons,).
+
+    Attributes:
+        bias: int32, in the scale of the voltage.
+        threshold: int32, likewise; what exceeds it sends a spike.
+        current_kept, voltage_kept: float64, the fraction that a step keeps, a multiple of 2**-12.
+        reset_interval, reset_phase: current and voltage are 0 before the steps, counted from 1, whose number leaves
+            that phase when divided by the interval; interval 0 for never.
+    """
+
+    bias: np.ndarray | int
+    threshold: np.ndarray | int
+    current_kept: np.ndarray | float
+    voltage_kept: np.ndarray | float
+    reset_interval: int
+    reset_phase: int
+
+
+class Resonators(NamedTuple):
+    """Resonate-and-fire neurons: Lava's RF and RF_IZ.
+
+    Attributes:
+        cosine, sine: float64, of the angle of a step times what a step keeps, multiples of 2**-12.
+        threshold: of the real part at the phase 0, or of the imaginary part if ``izhikevich``.
+        izhikevich: whether it is RF_IZ, whose state is reset by a spike.
+    """
+
+    cosine: float
+    sine: float
+    threshold: int
+    izhikevich: bool
+
+
+class SigmaDeltaState(NamedTuple):
+    """State of one layer's sigma-delta neurons, int32 (neurons,) each.
 
     Attributes:
         sigma: sum of all input.
@@ -54,6 +105,20 @@ class NeuronState(NamedTuple):
     sigma: np.ndarray
     sent: np.ndarray
     error: np.ndarray
+
+
+class IntegratorState(NamedTuple):
+    """State of one layer's integrators, int32 (neurons,) each, Lava's ``u`` and ``v``."""
+
+    current: np.ndarray
+    voltage: np.ndarray
+
+
+class ResonatorState(NamedTuple):
+    """State of one layer's resonators, int32 (neurons,) each."""
+
+    real: np.ndarray
+    imaginary: np.ndarray
 
 
 class Synapses(NamedTuple):
@@ -73,6 +138,7 @@ class Synapses(NamedTuple):
         largest: largest absolute weight.
         left, right: bits by which a sum is moved up or down.
         wraps_late: whether sums have 64 bits and wrap after the shift (DelayDense) or before it (the others).
+        alone: whether a neuron's input at a step is one of these sums, to which nothing is added.
     """
 
     columns: np.ndarray
@@ -87,6 +153,40 @@ class Synapses(NamedTuple):
     left: int
     right: int
     wraps_late: bool
+    alone: bool
+
+
+class Convolution(NamedTuple):
+    """Kernels of one layer: what never changes. Arrays of neurons are in the order x, y, channel.
+
+    A column x of the input, with the padding q stride + r, meets the kernel's columns r, r + stride, ... for the outputs
+    q, q - 1, ...; likewise a row y. Columns and rows that a kernel lacks, also between dilated ones, are zero.
+
+    Attributes:
+        weights: int16 (input channels, columns' r, outputs back from q, rows' r, outputs up to q, output channels of a
+            group), flat: what a neuron adds to neighbouring outputs lies side by side.
+        nonzero: int32 (input channels, columns' r, outputs back from q, rows' r, 1 + outputs up to q), flat: weights
+            before such an output that are not zero.
+        columns, rows: int64 (columns or rows of the input, 4): r, q, and the outputs that they reach, from and to.
+        channels, together: of the input, and output channels that one of these reaches.
+        rows_out, channels_out: of the output.
+        strides, reaches: r and outputs that there are, along x and y.
+        groups: that channels are in.
+        largest: largest sum of the absolute weights of an output.
+    """
+
+    weights: np.ndarray
+    nonzero: np.ndarray
+    columns: np.ndarray
+    rows: np.ndarray
+    channels: int
+    together: int
+    rows_out: int
+    channels_out: int
+    strides: tuple[int, int]
+    reaches: tuple[int, int]
+    groups: int
+    largest: int
 
 
 class Events(NamedTuple):
@@ -104,22 +204,13 @@ class Events(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def run_input(inputs, neurons, state, events, beyond):
-    """Delta neurons on int32 inputs (steps, neurons); fills ``events`` and counts in ``beyond``, see ``run_layer``."""
-    activation = np.empty(inputs.shape[1], np.int32)
+def run_input(inputs, first_step, neurons, state, events, watched, trace, beyond):
+    """Neurons without synapses on int32 inputs (steps, neurons); see ``run_layer``."""
     for t in range(inputs.shape[0]):
-        low, high = np.int32(0), np.int32(0)
-        for i in range(activation.size):
-            value = inputs[t, i]
-            activation[i] = np.int32(value << neurons.input_shift)
-            low, high = min(low, value), max(high, value)
-        if low < INT24_MIN >> neurons.input_shift or high > INT24_MAX >> neurons.input_shift:
-            for i in range(activation.size):
-                value = np.int64(inputs[t, i]) << neurons.input_shift
-                beyond[STATES, IN_24_BITS] += value < INT24_MIN or value > INT24_MAX
-                beyond[STATES, IN_32_BITS] += value < INT32_MIN or value > INT32_MAX
-        _delta(activation, neurons, state, events.spikes[t])
+        _advance(neurons, state, inputs[t], first_step + t, events.spikes[t], beyond)
         _collect(events, t)
+        if trace.size:
+            trace[t] = watched
 
 
 @njit(nogil=True, cache=True)
@@ -130,51 +221,177 @@ def collect(events, steps):
 
 
 @njit(nogil=True, cache=True)
-def run_layer(arriving, steps, synapses, neurons, state, pending, position, sums, wide_sums, events, beyond):
+def run_layer(
+    arriving, steps, first_step, synapses, neurons, state, pending, position, events, operations, watched, trace, beyond
+):
     """A layer's neurons and synapses on the events that arrive in some steps; fills ``events``.
 
     Args:
-        pending: int32 (a power of two above the longest delay, neurons), a ring: its row ``position + k`` is the
-            neurons' input in k steps.
-        sums, wide_sums: int32 and int64 (slots,), zero before and after.
+        arriving: events for each of the synapses; for recurrent ones, ``events`` itself.
+        first_step: number of the first of these steps, from 0.
+        pending: int32 (a power of two above the longest delay, inputs of the neurons), a ring: its row ``position + k``
+            is the neurons' input in k steps.
+        operations: int64 (steps,), to which the numbers of synaptic operations are added.
+        watched, trace: an array of the state, and int32 (steps, neurons) into which it is copied after every step;
+            (0, 0) for none.
         beyond: int64 (2, 2), to which the numbers of sums and of states (rows) are added that did not fit 24 and 32
             bits (columns). The sums are the neurons' inputs at a step in 24 bits, and in 32 those of each slot, and of
             slots that arrive together.
 
     Returns:
-        The new position and the number of synaptic operations.
+        The new position.
     """
-    activation = np.empty(pending.shape[1], np.int32)
-    operations = 0
+    room = _room(synapses)
+    sums, wide_sums = np.zeros(room, np.int32), np.zeros(room, np.int64)
     for t in range(steps):
         row = pending[position]
-        if _sigma(row, neurons, state, activation):
-            _count_beyond(row, neurons.bias, state.sigma, beyond)
+        _advance(neurons, state, row, first_step + t, events.spikes[t], beyond)
         row[:] = 0
-        if neurons.delta:
-            _delta(activation, neurons, state, events.spikes[t])
-        else:
-            events.spikes[t, :] = activation
         _collect(events, t)
-
+        if trace.size:
+            trace[t] = watched
         position = (position + 1) & (pending.shape[0] - 1)
-        spikes = arriving.spikes[t]
-        sources = arriving.indices[arriving.starts[t] : arriving.starts[t + 1]]
-        reach = 0  # no sum can be larger
-        for source in sources:
-            operations += synapses.fan_out[source]
-            reach += abs(np.int64(spikes[source])) * synapses.largest
-        if reach <= INT32_MAX >> synapses.left:
-            if synapses.columns.size:
-                _add_columns(sources, spikes, synapses.columns, sums)
-            else:
-                _add_listed(sources, spikes, synapses, sums)
-            _push(sums, synapses, pending, position, beyond)
+        for k in range(len(synapses)):
+            spikes = arriving[k].spikes[t]
+            sources = arriving[k].indices[arriving[k].starts[t] : arriving[k].starts[t + 1]]
+            operations[t] += _deliver(synapses[k], sources, spikes, pending, position, sums, wide_sums, beyond)
+    return position
+
+
+def _advance(neurons, state, row, step, spikes, beyond):
+    """One step of a layer's neurons on the input of that step, which fills their spikes."""
+
+
+@overload(_advance)
+def _advance_of_model(neurons, state, row, step, spikes, beyond):
+    models = {Delta: _delta_step, SigmaDelta: _sigma_delta_step, Integrators: _integrate, Resonators: _resonate}
+    return models[neurons.instance_class]
+
+
+def _deliver(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+    """Send events on their way to the neurons; the number of synaptic operations."""
+
+
+@overload(_deliver)
+def _deliver_by_kind(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+    return {Synapses: _add_weights, Convolution: _convolve}[synapses.instance_class]
+
+
+def _room(synapses):
+    """Slots that some synapses need for their sums."""
+
+
+@overload(_room)
+def _room_by_kind(synapses):
+    if synapses.dtype.instance_class is Convolution:
+        return lambda synapses: 0
+    return lambda synapses: max([part.blocks[-1] for part in synapses])
+
+
+def _delta_step(neurons, state, row, step, spikes, beyond):
+    """activation = input << input_shift, of which changes are sent."""
+    low, high = np.int32(0), np.int32(0)
+    for i in range(row.size):
+        value = row[i]
+        spikes[i] = np.int32(value << neurons.input_shift)
+        low, high = min(low, value), max(high, value)
+    if low < INT24_MIN >> neurons.input_shift or high > INT24_MAX >> neurons.input_shift:
+        for i in range(row.size):
+            value = np.int64(row[i]) << neurons.input_shift
+            beyond[STATES, IN_24_BITS] += value < INT24_MIN or value > INT24_MAX
+            beyond[STATES, IN_32_BITS] += value < INT32_MIN or value > INT32_MAX
+    _delta(spikes, neurons, state)
+
+
+def _sigma_delta_step(neurons, state, row, step, spikes, beyond):
+    """sigma += input; activation = relu(sigma + bias), of which changes are sent."""
+    if _sigma(row, neurons, state, spikes):
+        _count_beyond(row, neurons.bias, state.sigma, beyond)
+    if neurons.delta:
+        _delta(spikes, neurons, state)
+
+
+def _integrate(neurons, state, row, step, spikes, beyond):
+    """u = rtz(u kept_u) + 64 input, wrapped once into (-2**23, 2**23]
+    v = clip(rtz(v kept_v) + u + bias, -2**23 + 1, 2**23 - 1)
+    spike = v > threshold, after which v = 0; rtz rounds toward zero
+    """
+    current, voltage = state.current, state.voltage
+    if neurons.reset_interval > 0 and (step + 1) % neurons.reset_interval == neurons.reset_phase:
+        current[:] = 0
+        voltage[:] = 0
+    if _may_wrap(row):
+        _count_inputs(row, current, neurons.current_kept, beyond)
+    limit = np.int32(STATE_LIMIT)
+    left = np.int32(0)
+    for i in range(spikes.size):
+        u = np.int32(np.int32(current[i] * _of(neurons.current_kept, i)) + np.int32(row[i] << INPUT_SHIFT))
+        wrapped = (u > limit) | (u <= -limit)
+        u = np.int32(u - np.int32(2 * limit)) if u > limit else u
+        u = np.int32(u + np.int32(2 * limit)) if u <= -limit else u
+        v = np.int32(np.int32(voltage[i] * _of(neurons.voltage_kept, i)) + u + _of(neurons.bias, i))
+        clipped = (v >= limit) | (v <= -limit)
+        v = max(min(v, np.int32(limit - 1)), np.int32(1 - limit))
+        spike = np.int32(v > _of(neurons.threshold, i))
+        current[i], voltage[i] = u, np.int32(0) if spike else v
+        spikes[i] = spike
+        left = np.int32(left + (wrapped | clipped))
+    beyond[STATES, IN_24_BITS] += left
+
+
+def _resonate(neurons, state, row, step, spikes, beyond):
+    """re' = clip(rtz(cosine re) - rtz(sine im) + 64 real input), im' = clip(rtz(sine re) + rtz(cosine im) + 64 imaginary
+    input), to -2**23 + 1 to 2**23 - 1. RF sends a spike where re' >= threshold, im' >= 0 and im < 0, RF_IZ where
+    im' >= threshold; then re' = 0, im' = threshold - 1.
+    """
+    real, imaginary = state.real, state.imaginary
+    inputs = row.reshape(2, spikes.size)
+    limit = np.int64(STATE_LIMIT - 1)
+    for i in range(spikes.size):
+        re, im = np.float64(real[i]), np.float64(imaginary[i])
+        a = np.int64(np.int32(inputs[0, i] << INPUT_SHIFT))
+        b = np.int64(np.int32(inputs[1, i] << INPUT_SHIFT))
+        new_re = np.int64(neurons.cosine * re) - np.int64(neurons.sine * im) + a
+        new_im = np.int64(neurons.sine * re) + np.int64(neurons.cosine * im) + b
+        beyond[STATES, IN_24_BITS] += (abs(new_re) > limit) | (abs(new_im) > limit)
+        for k in range(2):
+            beyond[SUMS, IN_24_BITS] += _beyond_24_bits(inputs[k, i])
+            beyond[STATES, IN_32_BITS] += np.int32(inputs[k, i] << INPUT_SHIFT) >> INPUT_SHIFT != inputs[k, i]
+        new_re, new_im = max(min(new_re, limit), -limit), max(min(new_im, limit), -limit)
+        if neurons.izhikevich:
+            spike = new_im >= neurons.threshold
+            if spike:
+                new_re, new_im = np.int64(0), np.int64(neurons.threshold - 1)
         else:
-            _add_wide(sources, spikes, synapses, wide_sums)
-            beyond[SUMS, IN_32_BITS] += _wrap(wide_sums, synapses)
-            _push(wide_sums, synapses, pending, position, beyond)
-    return position, operations
+            spike = (new_re >= neurons.threshold) & (new_im >= 0) & (im < 0)
+        real[i], imaginary[i], spikes[i] = new_re, new_im, spike
+
+
+def _of(values, i):
+    """What neuron i has: its own, or the one number that all share."""
+
+
+@overload(_of, inline="always")
+def _of_one(values, i):
+    return (lambda values, i: values[i]) if isinstance(values, types.Array) else (lambda values, i: values)
+
+
+@njit(inline="always")
+def _may_wrap(row):
+    low, high = np.int32(0), np.int32(0)
+    for i in range(row.size):
+        low, high = min(low, row[i]), max(high, row[i])
+    return (low < INT24_MIN) | (high > INT24_MAX)
+
+
+@njit
+def _count_inputs(row, current, kept, beyond):
+    """Count integrators' inputs beyond 24 bits, and the currents that they move out of 32."""
+    for i in range(row.size):
+        total = np.int64(current[i] * _of(kept, i)) + np.int64(np.int32(row[i] << INPUT_SHIFT))
+        beyond[SUMS, IN_24_BITS] += _beyond_24_bits(row[i])
+        shifted = np.int64(row[i]) << INPUT_SHIFT
+        beyond[STATES, IN_32_BITS] += (shifted != np.int32(shifted)) | (total != np.int32(total))
 
 
 @njit(inline="always")
@@ -231,14 +448,14 @@ def _wrapped(total, a, b):
 
 
 @njit(inline="always")
-def _delta(activation, neurons, state, spikes):
-    """Send the change of the activation since the last spike where it reaches the threshold."""
+def _delta(spikes, neurons, state):
+    """Turn activations into spikes: the change since the last spike where it reaches the threshold."""
     sent, error = state.sent, state.error
     above, below = np.int32(neurons.threshold), np.int32(-neurons.threshold)
     shift = neurons.spike_shift & 31
     if neurons.cumulative:
-        for i in range(activation.size):
-            change = np.int32(activation[i] - sent[i])
+        for i in range(spikes.size):
+            change = np.int32(spikes[i] - sent[i])
             error[i] += change
             spike = change if _reaches(error[i], above, below) else np.int32(0)
             if spike > 0 or (spike < 0 and spike != INT32_MIN):
@@ -246,8 +463,8 @@ def _delta(activation, neurons, state, spikes):
             sent[i] += spike
             spikes[i] = spike >> shift
     else:
-        for i in range(activation.size):
-            change = np.int32(activation[i] - sent[i])
+        for i in range(spikes.size):
+            change = np.int32(spikes[i] - sent[i])
             spike = change if _reaches(change, above, below) else np.int32(0)
             sent[i] += spike
             spikes[i] = spike >> shift
@@ -267,6 +484,97 @@ def _collect(events, t):
         events.indices[n] = i
         n += np.uint64(spikes[i] != 0)
     events.starts[t + 1] = n
+
+
+def _add_weights(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+    """sum = weights spikes; input of a neuron += sum << left >> right, after its delay."""
+    slots = synapses.blocks[-1]
+    operations = 0
+    reach = 0  # no sum can be larger
+    for source in sources:
+        operations += synapses.fan_out[source]
+        reach += abs(np.int64(spikes[source])) * synapses.largest
+    if reach <= INT32_MAX >> synapses.left:
+        narrow = sums[:slots]
+        if synapses.columns.size:
+            _add_columns(sources, spikes, synapses.columns, narrow)
+        else:
+            _add_listed(sources, spikes, synapses, narrow)
+        _push(narrow, synapses, pending, position, beyond)
+    else:
+        wide = wide_sums[:slots]
+        _add_wide(sources, spikes, synapses, wide)
+        beyond[SUMS, IN_32_BITS] += _wrap(wide, synapses)
+        _push(wide, synapses, pending, position, beyond)
+    return operations
+
+
+def _convolve(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+    """input of a neuron = the low 24 bits of the sum of weights times spikes; Lava sums exactly, in float64."""
+    row = pending[position]
+    largest = 0
+    for source in sources:
+        largest = max(largest, abs(np.int64(spikes[source])))
+    if largest * synapses.largest <= INT24_MAX:  # no sum can be larger
+        return _add_patches(sources, spikes, synapses, row)
+    wide = np.zeros(row.size, np.int64)
+    operations = _add_patches(sources, spikes, synapses, wide)
+    for i in range(row.size):
+        fits = INT32_MIN <= wide[i] <= INT32_MAX
+        total = np.int32(wide[i]) if fits else np.int32(INT32_MIN)  # to what the processor turns such a float64
+        beyond[SUMS, IN_32_BITS] += not fits
+        beyond[SUMS, IN_24_BITS] += wide[i] < INT24_MIN or wide[i] > INT24_MAX
+        row[i] = np.int32(total << ABOVE_24_BITS) >> ABOVE_24_BITS
+    return operations
+
+
+@njit(error_model="numpy")  # spares a test for zero in every division
+def _add_patches(sources, spikes, synapses, sums):
+    """Add what each event sends to the outputs around it; the number of operations."""
+    columns, rows, weights, nonzero = synapses.columns, synapses.rows, synapses.weights, synapses.nonzero
+    height, channels = np.uint32(rows.shape[0]), np.uint32(synapses.channels)
+    (stride_x, stride_y), (reach_x, reach_y) = synapses.strides, synapses.reaches
+    groups, together, channels_out = synapses.groups, synapses.together, synapses.channels_out
+    operations = 0
+    e = 0
+    while e < sources.size:  # the events of one place at a time, which reach the same outputs
+        place = np.uint32(sources[e]) // channels
+        origin = np.int64(place * channels)
+        end = e + 1
+        while end < sources.size and sources[end] < origin + synapses.channels:
+            end += 1
+        x = place // height
+        y = place - x * height
+        phase_x, nearest_x, first_x, end_x = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
+        phase_y, nearest_y, first_y, end_y = rows[y, 0], rows[y, 1], rows[y, 2], rows[y, 3]
+        begin = first_y - nearest_y + reach_y - 1  # of the outputs up to q, the first that exists
+        reached = end_y - first_y
+        for column in range(first_x, end_x):
+            output = (column * synapses.rows_out + first_y) * channels_out
+            for k in range(e, end):
+                channel = sources[k] - origin
+                line = ((channel * stride_x + phase_x) * reach_x + nearest_x - column) * stride_y + phase_y
+                count = line * (reach_y + 1) + begin
+                operations += nonzero[count + reached] - nonzero[count]
+                weight = (line * reach_y + begin) * together
+                spike = spikes[sources[k]]
+                if groups == 1:
+                    _add_scaled(weights, weight, spike, sums, output, reached * together)
+                else:
+                    first = output + channel * groups // synapses.channels * together
+                    for row in range(reached):
+                        place_out = first + row * channels_out
+                        _add_scaled(weights, weight + row * together, spike, sums, place_out, together)
+        e = end
+    return operations
+
+
+@njit(inline="always")
+def _add_scaled(weights, weight, spike, sums, output, length):
+    """Add weights from one place on, times a spike, to sums from another."""
+    part, target = weights[weight : weight + length], sums[output : output + length]
+    for r in range(part.size):
+        target[r] += np.int32(part[r]) * spike
 
 
 @njit(inline="always")
@@ -324,13 +632,12 @@ def _wrap(sums, synapses):
 @njit(inline="always")
 def _push(sums, synapses, pending, position, beyond):
     """Shift the sums, send each on its delay, and leave zero."""
-    one_sum_a_neuron = sums.size == pending.shape[1]  # then nothing else is on its way to a neuron's step
     last_row = pending.shape[0] - 1  # all bits set: the ring has a power of two of rows
     left, right = synapses.left, synapses.right
     for k in range(synapses.delays.size):
         part = sums[synapses.blocks[k] : synapses.blocks[k + 1]]
         row = pending[(position + synapses.delays[k]) & last_row, synapses.firsts[k] :]
-        if one_sum_a_neuron:
+        if synapses.alone:
             for i in range(part.size):
                 row[i] += np.int32((part[i] << left) >> right)
         else:

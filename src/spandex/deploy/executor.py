@@ -1,16 +1,18 @@
-"""Exact, event-driven execution of sigma-delta networks: what Lava's fixed-point models compute, spike for spike."""
+"""Exact, event-driven execution of networks: what Lava's fixed-point models compute, spike for spike."""
 
+import copy
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from spandex.data.threads import map_in_order
-from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, NeuronState, collect, run_input, run_layer
-from spandex.deploy.layers import Layer, file_layers
-from spandex.deploy.layout import ArrangedLayer, arrange
+from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, IntegratorState, collect, run_input, run_layer
+from spandex.deploy.layers import Layer, NetxOptions, file_layers
+from spandex.deploy.layout import ArrangedLayer, arrange, unscaled
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
 from spandex.errors import SpandexError
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from lava.lib.dl.netx import hdf5
     from lava.magma.core.process.process import AbstractProcess
 
-CHUNK_STEPS = 128  # steps that a layer runs before the next one does; its events stay in the cache
+MOST_CHUNK_STEPS = 64  # that a layer runs before the next one does; its events stay in the cache
+CHUNK_BYTES = 1 << 20  # at most of events, unless those of a step need more
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,21 @@ class Run:
     """Result of running some steps.
 
     Attributes:
-        outputs: int32 (outputs, steps), what the last layer sends.
+        outputs: int32 (*shape of the last layer, steps), what that layer sends.
         state: to go on from.
         activity: one entry a layer.
-        spikes: of every layer, int32 (neurons, steps); None unless asked for.
+        events, synops: int64 (layers, steps): spikes that arrived at each layer's synapses, and synaptic operations.
+        spikes: of every layer, int32 (*shape, steps); None unless asked for.
+        voltage: of the last layer after each step, int32 (*shape, steps); None unless asked for.
     """
 
     outputs: np.ndarray
     state: State
     activity: tuple[LayerActivity, ...]
+    events: np.ndarray
+    synops: np.ndarray
     spikes: tuple[np.ndarray, ...] | None = None
+    voltage: np.ndarray | None = None
 
 
 class Executor:
@@ -90,10 +98,11 @@ class Executor:
 
     Args:
         network: HDF5 network as lava-dl exports it, or a netx network, which is run as it has been built.
-        sparsity_map, density_threshold, options: see ``Network``; of no effect on a network that is built already.
+        sparsity_map, density_threshold: see ``Network``; of no effect on a network that is built already.
+        options: those of ``NetxOptions``; likewise.
 
     Raises:
-        SpandexError: the file or the map is unusable, or a layer cannot be run exactly.
+        SpandexError: the file, the map or an option is unusable, or a layer cannot be run exactly.
     """
 
     def __init__(
@@ -103,11 +112,12 @@ class Executor:
         density_threshold: float = DENSITY_THRESHOLD,
         **options: Any,
     ):
-        layers = None
-        options = {name: value for name, value in options.items() if value is not None}
-        if isinstance(network, str | os.PathLike) and not options:
-            layers = file_layers(network, sparsity_map, density_threshold)
-        self._prepare(layers or _layers_in_lava(network, sparsity_map, density_threshold, options))
+        if isinstance(network, str | os.PathLike):
+            self._prepare(file_layers(network, sparsity_map, density_threshold, NetxOptions(**options)))
+        else:
+            from spandex.deploy.fixed_point import fixed_point_layers
+
+            self._prepare(fixed_point_layers(network))
 
     @classmethod
     def from_layers(cls, layers: Sequence[Layer]) -> Self:
@@ -124,14 +134,22 @@ class Executor:
         return cls.from_layers(process_layers(processes))
 
     def _prepare(self, layers: Sequence[Layer]) -> None:
-        self.layers = layers
+        self._initial_state = initial_state(layers)
         self._arranged = arrange(layers)
+        first = layers[0]
+        self.inputs = first.connections[0].inputs if first.connections else first.size
+        self.takes_spikes = bool(first.connections) and not first.connections[0].graded
+        self.layers = [replace(layer, connections=()) for layer in layers]  # their weights are in the arranged ones
+        # a layer writes its events over those of the layer before the one whose events it reads
+        self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
+        events_bytes = sum(self._rooms) * 2 * np.dtype(np.int32).itemsize
+        self._chunk_steps = min(max(CHUNK_BYTES // events_bytes, 1), MOST_CHUNK_STEPS)
 
-    @property
-    def inputs(self) -> int:
-        """Number of inputs."""
-        first = self.layers[0]
-        return first.size if first.connections is None else first.connections.weights.shape[1]
+    def unscaled(self) -> Self:
+        """The same network with fully connected weights as in its file: not moved up to 8 bits, nor sums down again."""
+        executor = copy.copy(self)
+        executor._arranged = [layer._replace(synapses=tuple(map(unscaled, layer.synapses))) for layer in self._arranged]
+        return executor
 
     @property
     def outputs(self) -> int:
@@ -140,7 +158,7 @@ class Executor:
 
     def initial_state(self) -> State:
         """The state before the first step: all zero."""
-        return initial_state(self.layers)
+        return self._initial_state
 
     def load_state(self, path: str | os.PathLike) -> State:
         """Read what ``State.save`` wrote.
@@ -148,44 +166,51 @@ class Executor:
         Raises:
             SpandexError: the file is missing, broken, or of another network.
         """
-        return load_state(path, self.layers)
+        return load_state(path, self._initial_state)
 
-    def run(self, inputs: np.ndarray, state: State | None = None, record: bool = False) -> Run:
+    def run(self, inputs: np.ndarray, state: State | None = None, record: bool = False, voltage: bool = False) -> Run:
         """Run a step for every column of the inputs.
 
         Args:
-            inputs: whole numbers (inputs, steps), within 32 bits. A transposed view of a C-contiguous (steps, inputs)
-                int32 array is used as it is.
+            inputs: whole numbers (inputs, steps) or (x, y, channels, steps), within 32 bits. A transposed view of a
+                C-contiguous (steps, inputs) int32 array is used as it is.
             state: where to go on; from the beginning if None. It is not changed.
             record: keep the spikes of every layer.
+            voltage: keep the voltage of the last layer, of integrators.
 
         Raises:
-            SpandexError: inputs of another shape, or not whole numbers within 32 bits.
+            SpandexError: inputs of another shape, or not whole numbers within 32 bits; no voltage.
         """
         inputs = _time_major(inputs, self.inputs)
         steps = len(inputs)
-        state = state or self.initial_state()
+        state = state or self._initial_state
+        room = max(min(steps, self._chunk_steps), 1)
+        rooms = [np.empty((2, room * size), np.int32) for size in self._rooms]
         running = [
-            _RunningLayer(*parts, min(steps, CHUNK_STEPS))
-            for parts in zip(self.layers, self._arranged, state.layers, strict=True)
+            _RunningLayer(*parts, rooms[number % 2], steps)
+            for number, parts in enumerate(zip(self.layers, self._arranged, state.layers, strict=True))
         ]
-        kept = running if record else running[-1:]
         spikes = [np.empty((steps, layer.size), np.int32) for layer in (self.layers if record else self.layers[-1:])]
-        for start in range(0, steps, CHUNK_STEPS):
-            chunk = slice(start, min(start + CHUNK_STEPS, steps))
-            count = chunk.stop - chunk.start
+        wholes = [*[None] * (len(self.layers) - len(spikes)), *spikes]
+        voltages = running[-1].watch(steps) if voltage else None
+        for start in range(0, steps, room):
+            chunk = slice(start, min(start + room, steps))
             signal = _no_events(inputs[chunk])
-            if self.layers[0].connections is not None:
-                collect(signal, count)
-            for layer in running:
-                signal = layer.run(signal, count)
-            for layer, whole in zip(kept, spikes, strict=True):
-                layer.copy_spikes(whole[chunk])
+            if running[0].has_synapses:
+                collect(signal, len(signal.spikes))
+            for layer, whole in zip(running, wholes, strict=True):
+                signal = layer.run(signal, chunk, state.step + start)
+                if whole is not None:
+                    layer.copy_spikes(whole[chunk])
+        shaped = [whole.T.reshape(*layer.shape, steps) for whole, layer in zip(spikes, self.layers[-len(spikes) :], strict=True)]
         return Run(
-            outputs=spikes[-1].T,
-            state=State(tuple(layer.state() for layer in running)),
+            outputs=shaped[-1],
+            state=State(tuple(layer.state() for layer in running), state.step + steps),
             activity=tuple(layer.activity(steps) for layer in running),
-            spikes=tuple(whole.T for whole in spikes) if record else None,
+            events=np.stack([layer.events for layer in running]),
+            synops=np.stack([layer.synops for layer in running]),
+            spikes=tuple(shaped) if record else None,
+            voltage=None if voltages is None else voltages.T.reshape(*self.layers[-1].shape, steps),
         )
 
     def run_batch(self, batch: Iterable[np.ndarray], workers: int | None = None) -> Iterator[Run]:
@@ -200,63 +225,65 @@ class Executor:
         yield from map_in_order(self.run, batch, workers)
 
 
-def _layers_in_lava(
-    network: "str | os.PathLike | hdf5.Network",
-    sparsity_map: SparsityMap,
-    density_threshold: float,
-    options: dict[str, Any],
-) -> list[Layer]:
-    """The layers of a netx network, built by Lava where only a file is given; Lava and torch are loaded for it."""
-    from spandex.deploy.execution import processes_forgotten
-    from spandex.deploy.fixed_point import fixed_point_layers
-    from spandex.deploy.netx import Network
-
-    if isinstance(network, str | os.PathLike):
-        with processes_forgotten():
-            network = Network(network, sparsity_map, density_threshold, **options)
-    return fixed_point_layers(network)
-
-
 class _RunningLayer:
     """One layer during a run: its state, which the loops change in place, and room for the events of a chunk."""
 
-    def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: int):
+    def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: np.ndarray, steps: int):
         self._layer = layer
-        self._order, self._constants, self._synapses = arranged
+        self._order, self._constants, self._synapses, self._recurrent, self._graded = arranged
         self._place = np.argsort(self._order)  # where each neuron of the layer stands
-        self._neurons = NeuronState(*(part[self._order] for part in state.neurons))
-        self._events = _no_events(np.empty((room, layer.size), np.int32))
-        self._arrived = self._synops = 0
+        self._neurons = type(state.neurons)(*(part[self._order] for part in state.neurons))
+        chunk_steps = room.shape[1] // layer.size
+        spikes = room[0, : chunk_steps * layer.size].reshape(chunk_steps, layer.size)
+        self._events = Events(spikes, np.zeros(chunk_steps + 1, np.int64), room[1])
+        self.events, self.synops = np.zeros((2, steps), np.int64)
         self._beyond = np.zeros((2, 2), np.int64)
-        if self._synapses is not None:
-            rows = 1 << layer.connections.longest_delay.bit_length()
-            self._pending, self._position = np.zeros((rows, layer.size), np.int32), 0
-            self._pending[: len(state.pending)] = state.pending[:, self._order]
-            slots = self._synapses.blocks[-1]
-            self._sums, self._wide_sums = np.zeros(slots, np.int32), np.zeros(slots, np.int64)
+        self._trace = np.empty((0, 0), np.int32)
+        if self.has_synapses:
+            self._in_order = self._order if state.pending.shape[1] == layer.size else slice(None)
+            rows = 1 << (len(state.pending) - 1).bit_length()
+            self._pending, self._position = np.zeros((rows, state.pending.shape[1]), np.int32), 0
+            self._pending[: len(state.pending)] = state.pending[:, self._in_order]
+            self._delays = len(state.pending)
 
-    def run(self, arriving: Events, steps: int) -> Events:
+    @property
+    def has_synapses(self) -> bool:
+        return bool(self._synapses)
+
+    def watch(self, steps: int) -> np.ndarray:
+        """The array (steps, neurons) that the next chunks fill with the voltage."""
+        if not isinstance(self._neurons, IntegratorState):
+            raise SpandexError(f"layer {self._layer.name}: no integrators, so there is no voltage to read")
+        self._trace = np.empty((steps, self._layer.size), np.int32)
+        return self._trace
+
+    def run(self, arriving: Events, chunk: slice, first_step: int) -> Events:
         """Run a chunk on what arrives: input (the first layer, if it has no synapses) or events."""
-        if self._synapses is None:
-            run_input(arriving.spikes, self._constants, self._neurons, self._events, self._beyond)
+        steps = chunk.stop - chunk.start
+        watched = self._neurons[1], self._trace[chunk]
+        if not self.has_synapses:
+            run_input(
+                arriving.spikes, first_step, self._constants, self._neurons, self._events, *watched, self._beyond
+            )
             return self._events
-        if not self._layer.connections.graded:
+        if not self._graded:
             arriving = arriving._replace(spikes=(arriving.spikes != 0).astype(np.int32))
-        self._position, synops = run_layer(
-            arriving,
+        self._position = run_layer(
+            tuple(self._events if recurrent else arriving for recurrent in self._recurrent),
             steps,
+            first_step,
             self._synapses,
             self._constants,
             self._neurons,
             self._pending,
             self._position,
-            self._sums,
-            self._wide_sums,
             self._events,
+            self.synops[chunk],
+            *watched,
             self._beyond,
         )
-        self._arrived += int(arriving.starts[steps])
-        self._synops += synops
+        for sent in (arriving, self._events) if any(self._recurrent) else (arriving,):
+            self.events[chunk] += np.diff(sent.starts[: steps + 1])
         return self._events
 
     def copy_spikes(self, into: np.ndarray) -> None:
@@ -264,18 +291,18 @@ class _RunningLayer:
         np.take(self._events.spikes[: len(into)], self._place, axis=1, out=into)
 
     def state(self) -> LayerState:
-        neurons = NeuronState(*(part[self._place] for part in self._neurons))
-        if self._synapses is None:
+        neurons = type(self._neurons)(*(part[self._place] for part in self._neurons))
+        if not self.has_synapses:
             return LayerState(neurons, None)
-        rows = self._layer.connections.longest_delay + 1
-        return LayerState(neurons, np.roll(self._pending, -self._position, axis=0)[:rows, self._place])
+        places = self._place if self._pending.shape[1] == self._layer.size else slice(None)
+        return LayerState(neurons, np.roll(self._pending, -self._position, axis=0)[: self._delays, places])
 
     def activity(self, steps: int) -> LayerActivity:
         return LayerActivity(
             self._layer.name,
             steps,
-            self._arrived,
-            self._synops,
+            int(self.events.sum()),
+            int(self.synops.sum()),
             steps * self._layer.size,
             *self._beyond.T.ravel().tolist(),
         )
@@ -304,6 +331,6 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
 def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
     """Inputs as C-contiguous int32 (steps, inputs)."""
     inputs = np.asarray(inputs)
-    if inputs.ndim != 2 or inputs.shape[0] != count:
+    if inputs.ndim not in (2, 4) or math.prod(inputs.shape[:-1]) != count:
         raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({count}, steps)")
-    return np.ascontiguousarray(whole_numbers(inputs).T)
+    return np.ascontiguousarray(whole_numbers(inputs.reshape(count, -1)).T)

@@ -18,12 +18,13 @@ from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spandex.deploy.event_loops import Neurons
+from spandex.deploy.event_loops import Delta as InputNeurons
+from spandex.deploy.event_loops import SigmaDelta as HiddenNeurons
 from spandex.deploy.layers import Connections, Layer
 from spandex.errors import SpandexError
 
 MAX_DELAY = 63  # steps; Lava's synapse models take no more
-EXECUTED = "the executor runs fully connected layers of sigma-delta neurons, spandex run --backend lava the others"
+EXECUTED = "of a network that is built already, fully connected layers of sigma-delta neurons are run; give its file"
 WIDEST_SHIFT = 31  # bits; more would shift everything out, as Lava does
 
 
@@ -51,11 +52,9 @@ def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
 def _behind_flatten(layer: Layer, shape: tuple[int, ...]) -> Layer:
     """The layer with its inputs in the order of the neurons before it, of that shape; netx transposes them."""
     place = np.argsort(np.arange(np.prod(shape)).reshape(shape).transpose().ravel())
-    connections = layer.connections
-    return replace(
-        layer,
-        connections=replace(connections, weights=connections.weights[:, place], delays=connections.delays[:, place]),
-    )
+    (connections,) = layer.connections
+    moved = replace(connections, weights=connections.weights[:, place], delays=connections.delays[:, place])
+    return replace(layer, connections=(moved,))
 
 
 def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> list[Layer]:
@@ -75,7 +74,8 @@ def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractPro
                 raise SpandexError(
                     f"{type(neurons).__name__} {having} synapse; Delta in the first layer, and nothing else, has none"
                 )
-            layer = Layer(str(number), _connections(synapse), _neurons(neurons))
+            constants = _neurons(neurons)
+            layer = Layer(str(number), (int(np.prod(neurons.shape)),), _connections(synapse), constants)
             _check_fit(layer, layers)
         except SpandexError as error:
             raise SpandexError(f"layer {number}: {error}") from None
@@ -86,16 +86,15 @@ def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractPro
 
 
 def _check_fit(layer: Layer, before: list[Layer]) -> None:
-    if layer.connections is None:
-        return
-    outputs, inputs = layer.connections.weights.shape
-    if outputs != layer.size or (before and inputs != before[-1].size):
-        raise SpandexError(f"weights of shape {(outputs, inputs)} do not fit the neurons around them")
+    for connections in layer.connections:
+        outputs, inputs = connections.weights.shape
+        if outputs != layer.size or (before and inputs != before[-1].size):
+            raise SpandexError(f"weights of shape {(outputs, inputs)} do not fit the neurons around them")
 
 
-def _connections(synapse: AbstractProcess | None) -> Connections | None:
+def _connections(synapse: AbstractProcess | None) -> tuple[Connections, ...]:
     if synapse is None:
-        return None
+        return ()
     kind = type(synapse)
     if kind not in (Dense, DelayDense, Sparse, DelaySparse):
         raise SpandexError(f"synapse {kind.__name__} cannot be run exactly")
@@ -110,24 +109,17 @@ def _connections(synapse: AbstractProcess | None) -> Connections | None:
         used = delays[weights != 0]
         if used.size and (used.min() < 0 or used.max() > min(longest, MAX_DELAY)):
             raise SpandexError(f"delays from {used.min()} to {used.max()} in a buffer for 0 to {longest}")
-    return Connections(
-        weights,
-        delays,
-        int(parameters.get("weight_exp", 0)),
-        longest,
-        bool(parameters["num_message_bits"] > 0),
-        kind is DelayDense,
-    )
+    exponent, graded = int(parameters.get("weight_exp", 0)), bool(parameters["num_message_bits"] > 0)
+    return (Connections(weights, delays, exponent, longest, graded, wraps_late=kind is DelayDense),)
 
 
-def _neurons(process: AbstractProcess) -> Neurons:
+def _neurons(process: AbstractProcess) -> InputNeurons | HiddenNeurons:
     kind = type(process)
     if kind not in (Delta, SigmaDelta, Sigma):
         raise SpandexError(f"neurons {kind.__name__}; {EXECUTED}")
-    count = int(np.prod(process.shape))
-    bias = np.zeros(count, np.int32)
+    bias = np.zeros(int(np.prod(process.shape)), np.int32)
     if kind is Sigma:
-        return Neurons(bias, 0, False, False, False, 0, 0)
+        return HiddenNeurons(bias, 0, False, False, False, 0)
     if kind is SigmaDelta:
         bias[:] = np.asarray(process.bias.init).astype(np.int32).reshape(-1)
         mode = process.proc_params["act_mode"]
@@ -136,15 +128,11 @@ def _neurons(process: AbstractProcess) -> Neurons:
     threshold, spike_exp, state_exp = (
         _scalar(variable) for variable in (process.vth, process.spike_exp, process.state_exp)
     )
-    return Neurons(
-        bias=bias,
-        threshold=max(threshold, 0),  # below 0 everything is sent, as at 0
-        relu=kind is SigmaDelta and mode == ActivationMode.RELU,
-        delta=True,
-        cumulative=bool(_scalar(process.cum_error)),
-        input_shift=min(spike_exp + state_exp, 32),
-        spike_shift=min(state_exp, WIDEST_SHIFT),
-    )
+    threshold = max(threshold, 0)  # below 0 everything is sent, as at 0
+    cumulative, spike_shift = bool(_scalar(process.cum_error)), min(state_exp, WIDEST_SHIFT)
+    if kind is Delta:
+        return InputNeurons(threshold, cumulative, min(spike_exp + state_exp, 32), spike_shift)
+    return HiddenNeurons(bias, threshold, mode == ActivationMode.RELU, True, cumulative, spike_shift)
 
 
 def _matrix(variable: Var) -> np.ndarray:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spandex.deploy.event_loops import Neurons, Synapses
-from spandex.deploy.layers import Connections, Layer
+from spandex.deploy.event_loops import Convolution, SigmaDelta, Synapses
+from spandex.deploy.layers import Connections, KernelConnections, Layer, Neurons
+from spandex.networks.hdf5 import Kernels
 
 LISTED_BELOW = 0.06  # density under which listing an input's synapses is faster than adding its whole column
 
@@ -19,12 +20,16 @@ class ArrangedLayer(NamedTuple):
     Attributes:
         order: (neurons,), which neuron of the layer stands at each place.
         neurons: constants, in that order.
-        synapses: to the neurons in that order, from those of the layer before in its order; None without synapses.
+        synapses: to the neurons in that order, from those of the layer before in its order, or from the layer itself.
+        recurrent: for each, whether they are from the layer itself.
+        graded: whether spikes that arrive have a value; if not, each counts as 1.
     """
 
     order: np.ndarray
     neurons: Neurons
-    synapses: Synapses | None
+    synapses: tuple[Synapses, ...] | tuple[Convolution]
+    recurrent: tuple[bool, ...]
+    graded: bool
 
 
 def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
@@ -32,14 +37,23 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
     arranged: list[ArrangedLayer] = []
     for layer in layers:
         order = np.arange(layer.size)
-        synapses = None
-        if layer.connections is not None:
-            delays = delay_of_each_neuron(layer.connections)
-            if delays is not None and layer is not layers[-1]:
+        neurons = layer.neurons
+        if isinstance(neurons, SigmaDelta) and layer is not layers[-1] and layer.connections[0].longest_delay:
+            delays = delay_of_each_neuron(layer.connections[0])
+            if delays is not None:
                 order = np.argsort(delays, kind="stable")
-            inputs = arranged[-1].order if arranged else np.arange(layer.connections.weights.shape[1])
-            synapses = _synapses(layer.connections, order, inputs)
-        arranged.append(ArrangedLayer(order, layer.neurons._replace(bias=layer.neurons.bias[order]), synapses))
+                neurons = neurons._replace(bias=neurons.bias[order])
+        synapses = []
+        for connections in layer.connections:
+            same = connections.recurrent or not arranged
+            inputs = np.arange(connections.inputs) if same else arranged[-1].order
+            if isinstance(connections, KernelConnections):
+                synapses.append(_convolution(connections.kernels))
+            else:
+                synapses.append(_synapses(connections, order, inputs, layer))
+        recurrent = tuple(connections.recurrent for connections in layer.connections)
+        graded = any(connections.graded for connections in layer.connections)
+        arranged.append(ArrangedLayer(order, neurons, tuple(synapses), recurrent, graded))
     return arranged
 
 
@@ -50,7 +64,7 @@ def delay_of_each_neuron(connections: Connections) -> np.ndarray | None:
     return longest if np.all((connections.delays == longest[:, np.newaxis]) | ~exists) else None
 
 
-def _synapses(connections: Connections, order: np.ndarray, inputs: np.ndarray) -> Synapses:
+def _synapses(connections: Connections, order: np.ndarray, inputs: np.ndarray, layer: Layer) -> Synapses:
     neuron_delays = delay_of_each_neuron(connections)
     weights = connections.weights[np.ix_(order, inputs)].T  # (inputs, neurons): those of an input side by side
     exists = weights != 0
@@ -72,10 +86,55 @@ def _synapses(connections: Connections, order: np.ndarray, inputs: np.ndarray) -
         weights=(weights[exists] if listed else slots[:0]).astype(np.int16),
         fan_out=fan_out,
         blocks=blocks.astype(np.int64),
-        firsts=firsts.astype(np.int64),
+        firsts=firsts.astype(np.int64) + connections.imaginary * layer.size,
         delays=delays.astype(np.int64),
         largest=int(np.abs(weights).max(initial=0)),
         left=min(max(connections.exponent, 0), 32),
         right=min(max(-connections.exponent, 0), 63),
         wraps_late=connections.wraps_late,
+        alone=neuron_delays is not None and not any(one.recurrent for one in layer.connections),
     )
+
+
+def unscaled(synapses: Synapses | Convolution) -> Synapses | Convolution:
+    """The same synapses with weights moved down by what their sums are; those that are not moved up are whole."""
+    if isinstance(synapses, Convolution):
+        return synapses
+    right = synapses.right
+    columns, weights = synapses.columns >> right, synapses.weights >> right
+    return synapses._replace(columns=columns, weights=weights, largest=synapses.largest >> right, right=0)
+
+
+def _convolution(kernels: Kernels) -> Convolution:
+    """Kernels with explicit zeros between dilated columns and rows, and up to a multiple of the stride."""
+    channels_out, columns, rows, channels = kernels.weights.shape
+    steps = [-(-(d * (size - 1) + 1) // s) for d, s, size in zip(kernels.dilation, kernels.stride, (columns, rows), strict=True)]
+    (stride_x, stride_y), (reach_x, reach_y) = kernels.stride, steps
+    whole = np.zeros((channels_out, reach_x * stride_x, reach_y * stride_y, channels), np.int16)
+    (dilation_x, dilation_y) = kernels.dilation
+    whole[:, : dilation_x * columns : dilation_x, : dilation_y * rows : dilation_y] = kernels.weights
+    # (group, channel of the group out, back in x, column's phase, back in y, row's phase, channel of the group in)
+    parts = whole.reshape(kernels.groups, -1, reach_x, stride_x, reach_y, stride_y, channels)
+    laid_out = parts.transpose(0, 6, 3, 2, 5, 4, 1)[..., ::-1, :]  # rows further back come first: outputs ascend
+    nonzero = np.count_nonzero(laid_out, axis=-1).cumsum(axis=-1, dtype=np.int32)
+    return Convolution(
+        weights=np.ascontiguousarray(laid_out).ravel(),
+        nonzero=np.pad(nonzero, [(0, 0)] * 5 + [(1, 0)]).ravel(),
+        columns=_reached(kernels, 0, reach_x),
+        rows=_reached(kernels, 1, reach_y),
+        channels=kernels.inputs[2],
+        together=channels_out // kernels.groups,
+        rows_out=kernels.outputs[1],
+        channels_out=channels_out,
+        strides=(stride_x, stride_y),
+        reaches=(reach_x, reach_y),
+        groups=kernels.groups,
+        largest=int(np.abs(kernels.weights).sum(axis=(1, 2, 3)).max()),
+    )
+
+
+def _reached(kernels: Kernels, axis: int, reach: int) -> np.ndarray:
+    """What ``Convolution`` has of each column (axis 0) or row (1) of the input."""
+    nearest, phase = np.divmod(np.arange(kernels.inputs[axis]) + kernels.padding[axis], kernels.stride[axis])
+    first, end = np.maximum(nearest - reach + 1, 0), np.minimum(nearest + 1, kernels.outputs[axis])
+    return np.stack([phase, nearest, first, np.maximum(end, first)], axis=1)

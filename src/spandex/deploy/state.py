@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spandex.deploy.event_loops import NeuronState
-from spandex.deploy.layers import Layer
+from spandex.deploy.event_loops import Resonators
+from spandex.deploy.layers import STATES, Layer, NeuronState
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 
@@ -21,7 +21,7 @@ class LayerState:
     Attributes:
         neurons: int32 (neurons,) each.
         pending: int32 (longest delay + 1, neurons), input that is on its way; row k arrives in k steps. Lava's
-            ``a_buff``, transposed. None for the input layer.
+            ``a_buff``, transposed; of resonators, the real inputs before the imaginary. None for the input layer.
     """
 
     neurons: NeuronState
@@ -30,13 +30,19 @@ class LayerState:
 
 @dataclass(frozen=True)
 class State:
-    """State of a network between two steps."""
+    """State of a network between two steps.
+
+    Attributes:
+        layers: one entry a layer.
+        step: steps run so far, which tell when a reset comes.
+    """
 
     layers: tuple[LayerState, ...]
+    step: int = 0
 
     def save(self, path: str | os.PathLike) -> None:
         """Write as NumPy archive."""
-        arrays = {}
+        arrays = {"step": np.array(self.step)}
         for number, layer in enumerate(self.layers):
             arrays |= {f"{number}.{name}": value for name, value in layer.neurons._asdict().items()}
             if layer.pending is not None:
@@ -46,19 +52,20 @@ class State:
 
 
 def initial_state(layers: Sequence[Layer]) -> State:
-    """The state before the first step: all zero."""
+    """The state before the first step: all zero, in arrays that take no memory."""
     return State(tuple(map(_initial_state, layers)))
 
 
-def load_state(path: str | os.PathLike, layers: Sequence[Layer]) -> State:
-    """Read what ``State.save`` wrote.
+def load_state(path: str | os.PathLike, initial: State) -> State:
+    """Read what ``State.save`` wrote of the network with this initial state.
 
     Raises:
         SpandexError: the file is missing, broken, or of another network.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return State(tuple(_read(archive, number, _initial_state(layer)) for number, layer in enumerate(layers)))
+            read = tuple(_read(archive, number, layer) for number, layer in enumerate(initial.layers))
+            return State(read, int(archive["step"]))
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
     except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
@@ -66,10 +73,13 @@ def load_state(path: str | os.PathLike, layers: Sequence[Layer]) -> State:
 
 
 def _initial_state(layer: Layer) -> LayerState:
-    zeros = NeuronState(*np.zeros((3, layer.size), np.int32))
-    if layer.connections is None:
+    kind = STATES[type(layer.neurons)]
+    zeros = kind(*np.broadcast_to(np.int32(0), (len(kind._fields), layer.size)))
+    if not layer.connections:
         return LayerState(zeros, None)
-    return LayerState(zeros, np.zeros((layer.connections.longest_delay + 1, layer.size), np.int32))
+    longest = max(connections.longest_delay for connections in layer.connections)
+    inputs = layer.size * (1 + isinstance(layer.neurons, Resonators))
+    return LayerState(zeros, np.broadcast_to(np.int32(0), (longest + 1, inputs)))
 
 
 def _read(archive: Mapping[str, np.ndarray], number: int, expected: LayerState) -> LayerState:
@@ -80,4 +90,4 @@ def _read(archive: Mapping[str, np.ndarray], number: int, expected: LayerState) 
         return value
 
     neurons = {name: read(name, value) for name, value in expected.neurons._asdict().items()}
-    return LayerState(NeuronState(**neurons), None if expected.pending is None else read("pending", expected.pending))
+    return LayerState(type(expected.neurons)(**neurons), None if expected.pending is None else read("pending", expected.pending))

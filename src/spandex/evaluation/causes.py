@@ -5,14 +5,11 @@ On the way from one to the other a single thing changes at a time; what each cha
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode, within_range
-from spandex.deploy.executor import Executor
-from spandex.deploy.fixed_point import Layer
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
@@ -36,7 +33,7 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
     for block in clamped.blocks:
         if getattr(block, "delay", None) is not None:
             block.delay.delay.data.clamp_(max=MAX_DELAY)
-    unscaled = Executor.from_layers([_without_exponent(layer) for layer in subject.executor.layers])
+    unscaled = subject.executor.unscaled()
 
     def measure(clip: Clip) -> dict[str, float]:
         inputs, spectrum = encode(clip.noisy, subject.n_fft, subject.hop)
@@ -53,15 +50,6 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
         return dict(zip(CAUSES, changes.tolist(), strict=True))
 
     return measure
-
-
-def _without_exponent(layer: Layer) -> Layer:
-    connections = layer.connections
-    if connections is None or connections.exponent >= 0:
-        return layer
-    return replace(
-        layer, connections=replace(connections, weights=connections.weights >> -connections.exponent, exponent=0)
-    )
 
 
 def _float_outputs(network: MaskNetwork, spectrum: np.ndarray) -> np.ndarray:

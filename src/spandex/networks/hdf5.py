@@ -20,8 +20,9 @@ from spandex.errors import SpandexError
 from spandex.networks.storage import check_storage
 
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
-RUNNABLE_LAYERS = ("input", "flatten", "dense", "dense_rec", "conv")  # that netx of lava-dl 0.6 builds
-UNBUILT_LAYERS = ("pool", "unpool", "convT", "average", "concat", "dense_comp")  # that lava-dl knows and netx fails on
+RUNNABLE_LAYERS = ("input", "flatten", "dense", "dense_rec", "conv", "pool")  # netx of lava-dl 0.6 builds all but pools
+UNBUILT_LAYERS = ("unpool", "convT", "average", "concat", "dense_comp")  # that lava-dl knows and netx fails on
+MOST_IN_8_BITS = 127  # Lava's convolution holds strides, padding, dilation, groups and kernel sizes in 8 bits
 INTEGRATORS = ("LOIHI", "CUBA")  # both run as Lava's LIF
 RESONATORS = ("RF_PHASE", "RF_IZHIKEVICH")  # with complex weights
 MOST_NEURONS = 2**22  # of a layer: four times what a Loihi 2 chip has
@@ -76,6 +77,26 @@ class DeployedLayer:
 
 
 @dataclass(frozen=True)
+class Kernels:
+    """The synapses of a convolution; pairs are along x and y.
+
+    Attributes:
+        weights: integers (output channels, columns, rows, input channels of a group), as the file has them.
+        stride, padding, dilation: of the kernels.
+        groups: that channels are in.
+        inputs, outputs: x, y, channels.
+    """
+
+    weights: np.ndarray
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    inputs: tuple[int, int, int]
+    outputs: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
 class NetworkLayer:
     """A layer of a network file.
 
@@ -85,8 +106,10 @@ class NetworkLayer:
         shape: of its neurons, as in the file: channels, height, width where there are three; None where not given.
         neuron: lava-dl's name of the neuron, such as ``"SDNN"``; None where the layer has none.
         threshold: in the units of the weights, one for all neurons or one each; None where nothing is compared to it.
-        synapses: of a fully connected layer with real weights and without recurrence, else None.
-        bias: of a fully connected layer, in the units of the weights, one for all neurons or one each; None without.
+        connections: of a fully connected layer; with recurrence its own come second, complex weights are two.
+        kernels: of a convolution or a pool whose input has a known shape.
+        bias: in the units of the weights, one for all neurons, one each, or one a channel; None without.
+        decays: of integrators, of their current and voltage, or of resonators, cosine and sine; in units of 2**-12.
     """
 
     index: int
@@ -94,8 +117,10 @@ class NetworkLayer:
     shape: Shape | None
     neuron: str | None = None
     threshold: float | list[float] | None = None
-    synapses: DeployedLayer | None = None
+    connections: tuple[DeployedLayer, ...] = ()
+    kernels: Kernels | None = None
     bias: np.ndarray | None = None
+    decays: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def neurons(self) -> int | None:
@@ -103,22 +128,32 @@ class NetworkLayer:
         return None if self.shape is None else int(np.prod(self.shape))
 
     @property
+    def synapses(self) -> DeployedLayer | None:
+        """Those of a fully connected layer with real weights and without recurrence."""
+        return self.connections[0] if len(self.connections) == 1 else None
+
+    @property
     def uncounted(self) -> str | None:
         """What the layer's weights are, if it has any that ``synapses`` does not hold."""
         if self.synapses is not None or self.type in ("input", "flatten"):
             return None
-        kinds = {"conv": "convolution", "dense_rec": "recurrent"}
+        kinds = {"conv": "convolution", "pool": "pooling", "dense_rec": "recurrent"}
         return kinds.get(self.type, f"{self.neuron} neurons with complex weights")
 
 
-def network_layers(path: str | os.PathLike, count: int | None = None) -> list[NetworkLayer]:
+def network_layers(
+    path: str | os.PathLike, count: int | None = None, input_shape: Shape | None = None
+) -> list[NetworkLayer]:
     """The first ``count`` layers (None: all) of a network file.
+
+    Args:
+        input_shape: x, y, channels of what arrives, where no input layer tells it.
 
     Raises:
         SpandexError: the file is missing, truncated, no lava-dl network, or Lava would not run what it holds.
     """
     layers: list[NetworkLayer] = []
-    before = None
+    before = input_shape and tuple(input_shape)[::-1]
     with layer_groups(path) as groups:
         for index, group in enumerate(groups[:count]):
             try:
@@ -189,7 +224,9 @@ def shape_behind(kind: str | None, shape: Shape | None, before: Shape | None) ->
     """Shape of what a layer sends, given that of what it gets; None where unknown."""
     if kind == "flatten":
         return before and (math.prod(before),)
-    return shape
+    if kind in ("dense", "dense_rec"):
+        return shape and (math.prod(shape),)
+    return shape or before
 
 
 def read_layer(index: int, layer: h5py.Group, before: Shape | None) -> NetworkLayer:
@@ -199,57 +236,134 @@ def read_layer(index: int, layer: h5py.Group, before: Shape | None) -> NetworkLa
         SpandexError: netx cannot build it, or Lava would not run it as the file says.
     """
     try:
-        found = _read(index, layer, before and math.prod(before))
+        found = _read(index, layer, before)
     except UNREADABLE as error:
         raise SpandexError(f"cannot be read ({_first_line(error)})") from None
     _check_order(found.type, before)
     return found
 
 
-def _read(index: int, layer: h5py.Group, inputs: int | None) -> NetworkLayer:
-    """The layer on ``inputs`` neurons (None: unknown)."""
+def _read(index: int, layer: h5py.Group, before: Shape | None) -> NetworkLayer:
+    """The layer on neurons of a shape (None: unknown)."""
     kind = _checked_type(layer)
     shape = _shape(layer)
     if kind == "flatten":
         return NetworkLayer(index, kind, shape)
     if shape is None and (kind != "input" or "neuron" in layer):
         raise SpandexError("shape is missing")
-    synapses, in_lava = None, () if shape is None else shape[::-1]  # the neurons' shape
-    if _is_complex(layer):
-        if kind != "dense" or "RF" not in (neuron_of(layer) or ""):
-            raise SpandexError("complex weights without resonate-and-fire neurons, on which netx fails")
-        in_lava = (math.prod(shape),)
-        _check_complex(layer, *in_lava, inputs)
-    elif kind == "input":
+    if kind == "input" and index:
+        raise SpandexError("an input layer behind others, which netx connects to nothing")
+    connections, kernels = (), None
+    in_lava = () if shape is None else shape[::-1]  # the neurons' shape
+    if kind == "input":
         for key in ("weight", "bias"):
             if key in layer and _whole(layer, key).size != 1:
                 raise SpandexError(f"{key} of shape {layer[key].shape}; an input layer takes one number")
-    elif kind in ("dense", "dense_rec"):
-        in_lava = (math.prod(shape),)
-        if kind == "dense":
-            synapses = _synapses(index, layer, *in_lava, inputs)
-        else:
-            _check_recurrent(layer, *in_lava, inputs)
-        _check_bias(layer, ((), (1,), in_lava))
-    else:
-        _check_range(_weights(layer), 255)
-        if "delay" in layer and np.any(_whole(layer, "delay")):
-            raise SpandexError("delays, which netx leaves out of a convolution")
+    elif kind in ("conv", "pool"):
+        kernels = _kernels(kind, layer, shape, before)
         _check_bias(layer, (shape[:1], in_lava))
+    else:
+        in_lava = (math.prod(shape),)
+        connections = _connections(index, kind, layer, *in_lava, before and math.prod(before))
+        if not _is_complex(layer):
+            _check_bias(layer, ((), (1,), in_lava))
     if "neuron" not in layer:  # netx has an integrator for dense layers, no neuron for the input
-        if kind == "conv":
+        if kernels:
             raise SpandexError("neuron is missing")
-        return NetworkLayer(index, kind, shape, synapses=synapses)
+        return NetworkLayer(index, kind, shape, connections=connections, bias=_bias(kind, layer))
     _check_neuron(layer, in_lava)
-    bias = _whole(layer, "bias") if kind == "dense" and "bias" in layer else None
-    return NetworkLayer(index, kind, shape, neuron_of(layer), threshold_of(layer), synapses, bias)
+    return NetworkLayer(
+        index,
+        kind,
+        shape,
+        neuron_of(layer),
+        threshold_of(layer),
+        connections,
+        kernels,
+        _bias(kind, layer),
+        _decays(layer),
+    )
+
+
+def _bias(kind: str, layer: h5py.Group) -> np.ndarray | None:
+    return _whole(layer, "bias") if kind != "input" and "bias" in layer else None
+
+
+def _connections(
+    index: int, kind: str, layer: h5py.Group, outputs: int, inputs: int | None
+) -> tuple[DeployedLayer, ...]:
+    if _is_complex(layer):
+        if kind != "dense" or "RF" not in (neuron_of(layer) or ""):
+            raise SpandexError("complex weights without resonate-and-fire neurons, on which netx fails")
+        return _complex(index, layer, outputs, inputs)
+    if kind == "dense_rec":
+        return _recurrent(index, layer, outputs, inputs)
+    return (_synapses(index, layer, outputs, inputs),)
+
+
+def _kernels(kind: str, layer: h5py.Group, shape: Shape, before: Shape | None) -> Kernels | None:
+    """The kernels on an input of a shape; None where it is not known."""
+    if len(shape) != 3:
+        raise SpandexError(f"neurons of shape {shape}, where channels, height and width belong")
+    weights = _weights(layer)
+    _check_range(weights, 255)
+    if "delay" in layer and np.any(_whole(layer, "delay")):
+        raise SpandexError("delays, which netx leaves out of a convolution")
+    stride, padding, dilation = (_pair(layer, key) for key in ("stride", "padding", "dilation"))
+    groups = shape[0] if kind == "pool" else _whole(layer, "groups").item()
+    if weights.ndim == 5 and weights.shape[4] == 1:
+        weights = weights[..., 0]
+    if kind == "pool":
+        weights = np.broadcast_to(weights, (shape[0], *weights.shape[1:]))
+    if weights.ndim != 4 or len(weights) != shape[0] or min(groups, *stride, *dilation) < 1 or min(padding) < 0:
+        raise SpandexError(
+            f"weights of shape {weights.shape} with stride {stride}, padding {padding}, dilation {dilation} and "
+            f"{groups} groups do not make neurons of shape {shape}"
+        )
+    kernel = weights.shape[:1:-1]
+    for name, values in {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}.items():
+        if max(values) > MOST_IN_8_BITS:
+            raise SpandexError(f"{name} {max(values)}; Lava's convolution takes at most {MOST_IN_8_BITS}")
+    if kind == "conv" and groups > MOST_IN_8_BITS:
+        raise SpandexError(f"{groups} groups; beyond {MOST_IN_8_BITS} Lava's convolution gives zeros")
+    if before is None:
+        return None
+    if len(before) != 3:
+        return None  # refused for its order
+    inputs = before[::-1]
+    made = tuple(
+        (inputs[k] + 2 * padding[k] - dilation[k] * (kernel[k] - 1) - 1) // stride[k] + 1 for k in range(2)
+    )
+    if (*made, shape[0]) != shape[::-1] or weights.shape[1] * groups != inputs[2] or shape[0] % groups:
+        raise SpandexError(
+            f"weights of shape {weights.shape} in {groups} groups make {'x'.join(map(str, made))} neurons from an input "
+            f"of shape {'x'.join(map(str, before))}, not {'x'.join(map(str, shape))}"
+        )
+    return Kernels(weights.transpose(0, 3, 2, 1), stride, padding, dilation, groups, inputs, shape[::-1])
+
+
+def _pair(layer: h5py.Group, key: str) -> tuple[int, int]:
+    """Along x and y; lava-dl writes y and x, or one number for both."""
+    values = np.atleast_1d(_whole(layer, key))
+    if values.shape not in ((1,), (2,)):
+        raise SpandexError(f"{key} of shape {values.shape}")
+    return tuple(np.broadcast_to(values[::-1], 2).tolist())
+
+
+def _decays(layer: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:
+    kind = neuron_of(layer)
+    if kind in INTEGRATORS:
+        return _whole(layer, "neuron/iDecay"), _whole(layer, "neuron/vDecay")
+    if kind in RESONATORS:
+        return numbers(layer, "neuron/cosDecay"), numbers(layer, "neuron/sinDecay")
+    return None
 
 
 def _check_order(kind: str, before: Shape | None) -> None:
     """Check that netx can connect a layer to what it gets."""
     if before is None or kind == "input":
         return
-    if (len(before) == 3) != (kind in ("flatten", "conv")):
+    if (len(before) == 3) != (kind in ("flatten", "conv", "pool")):
         found = "x".join(map(str, before))
         raise SpandexError(f"type {kind!r} behind a layer of shape {found}, which netx cannot connect")
 
@@ -276,27 +390,33 @@ def _is_complex(layer: h5py.Group) -> bool:
     return "weight" in layer and isinstance(layer["weight"], h5py.Group)
 
 
-def _check_complex(layer: h5py.Group, outputs: int, inputs: int | None) -> None:
+def _complex(index: int, layer: h5py.Group, outputs: int, inputs: int | None) -> tuple[DeployedLayer, DeployedLayer]:
+    parts = []
     for key in ("weight/real", "weight/imag"):
         weights = _matrix(layer, key, outputs, inputs)
         if not weights.any():
             raise SpandexError(f"{key} is zero, on which netx fails")
-        held_weights(weights)
-    if "delay" in layer and np.any(_whole(layer, "delay")):
-        raise SpandexError("delays, which netx leaves out of a layer with complex weights")
-    if "bias" in layer and np.any(_whole(layer, "bias")):
-        raise SpandexError("bias, which netx leaves out of a layer with complex weights")
+        parts.append(_undelayed(index, *held_weights(weights)))
+    for key in ("delay", "bias"):
+        if key in layer and np.any(_whole(layer, key)):
+            raise SpandexError(f"{key}{'s' * (key == 'delay')}, which netx leaves out of a layer with complex weights")
+    return tuple(parts)
 
 
-def _check_recurrent(layer: h5py.Group, outputs: int, inputs: int | None) -> None:
+def _recurrent(index: int, layer: h5py.Group, outputs: int, inputs: int | None) -> tuple[DeployedLayer, DeployedLayer]:
     weights = np.hstack([_matrix(layer, "weight", outputs, inputs), _matrix(layer, "weight_rec", outputs, outputs)])
     if not weights.any():
         raise SpandexError("all weights are zero, on which netx fails")
-    held_weights(weights, recurrent=outputs)
+    held, exponent, bits = held_weights(weights, recurrent=outputs)
     if "delay" in layer:
         raise SpandexError("delays in a recurrent layer, with which netx leaves out the exponent of its weights")
     if neuron_of(layer) == "SDNN":
         raise SpandexError("sigma-delta neurons in a recurrent layer, whose messages netx takes for the input's")
+    return tuple(_undelayed(index, part, exponent, bits) for part in np.hsplit(held, [-outputs]))
+
+
+def _undelayed(index: int, weights: np.ndarray, exponent: int, bits: int) -> DeployedLayer:
+    return DeployedLayer(index, weights, np.broadcast_to(0, weights.shape), exponent, bits)
 
 
 def _synapses(index: int, layer: h5py.Group, outputs: int, inputs: int | None) -> DeployedLayer:
@@ -424,6 +544,9 @@ def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
         for key in ("vThMant", "iDecay", "vDecay"):
             if (found := _whole(layer, f"neuron/{key}").shape) not in ((), (1,), shape):
                 raise SpandexError(f"neuron/{key} of shape {found} does not fit neurons of shape {shape}")
+        for decay in map(np.ravel, _decays(layer)):
+            if np.any(outside := (decay < 0) | (decay > STATE_SCALE)):
+                raise SpandexError(f"decay {decay[outside][0]} is not between 0 and {STATE_SCALE}")
     elif kind == "SDNN":
         if "sigma_output" in neuron:
             return

@@ -56,9 +56,8 @@ def _run_events(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.nd
     """The outputs, and a line for each layer on what left its range."""
     data = _load(inputs)
     executor = Executor(net, **options)
-    first = executor.layers[0].connections
     with _named(inputs):
-        result = executor.run(_numbers(data, spikes=first is not None and not first.graded))
+        result = executor.run(_numbers(data, executor.takes_spikes))
     for layer in result.activity:
         if layer.sums_beyond_32_bits:
             warnings.warn(

@@ -38,13 +38,20 @@ def recurrent(weight, weight_rec, neuron, **more):
 
 
 def resonant(real, imaginary, neuron, **more):
-    return {"type": "dense", "shape": [len(real)], "weight/real": real, "weight/imag": imaginary, "neuron": neuron} | more
+    return {
+        "type": "dense",
+        "shape": [len(real)],
+        "weight/real": real,
+        "weight/imag": imaginary,
+        "neuron": neuron,
+    } | more
 
 
 def convolution(weight, inputs, neuron, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, **more):
     """Of an input (x, y, channels); weight (channels out, channels of a group, rows, columns); pairs along y and x."""
     size = [
-        (inputs[1 - k] + 2 * padding[k] - dilation[k] * (weight.shape[2 + k] - 1) - 1) // stride[k] + 1 for k in range(2)
+        (inputs[1 - k] + 2 * padding[k] - dilation[k] * (weight.shape[2 + k] - 1) - 1) // stride[k] + 1
+        for k in range(2)
     ]
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return {"type": "conv", "shape": [len(weight), *size], "weight": weight, "neuron": neuron} | geometry | more

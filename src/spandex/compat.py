@@ -7,8 +7,8 @@ An import hook mends what they rely on and is gone, while or right after their m
 - ``int()`` in ``lava.lib.dl.netx.hdf5`` takes arrays of one element, which NumPy 2 refuses.
 - Integers that netx reads from a file get 64 bits. NumPy 2 keeps the 8 or 16 bits of a stored threshold, which then
   overflows where Lava shifts it.
-- Lava's convolution takes its kernel, stride, padding and dilation, which are stored in 8 bits, in 64: NumPy 2 adds them
-  in 8 bits to sizes of more than 127, and fails.
+- Lava's convolution takes its kernel, stride, padding and dilation, stored in 8 bits, in 64: NumPy 2 adds them in 8
+  bits to sizes of more than 127, and fails.
 - ``ReshapePort`` calls ``np.reshape`` by its name of today for the shape.
 
 NumPy is imported with Lava, since commands that need neither start sooner without it.

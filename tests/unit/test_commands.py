@@ -73,7 +73,7 @@ def examples(command):
     return [line for line in lines if line.startswith("spandex ") and "|" not in line]
 
 
-@pytest.mark.parametrize(("command", "count"), [("info", 2), ("run", 3), ("denoise", 2), ("evaluate", 3)])
+@pytest.mark.parametrize(("command", "count"), [("info", 2), ("run", 4), ("denoise", 2), ("evaluate", 3)])
 def test_examples_of_the_help_run_as_typed(folder, command, count):
     typed = examples(command)
     assert len(typed) == count
@@ -420,7 +420,7 @@ def test_benchmarks_are_those_of_the_current_directory(folder):
     ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped by SIGTERM")], ids=["INT", "TERM"]
 )
 def test_a_signal_is_one_line(folder, network, monkeypatch, number, said):
-    monkeypatch.setattr("spandex.deploy.executor.Executor.run", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr("spandex.deploy.executor.Executor.run", lambda *_, **__: signal.raise_signal(number))
     line = refusal("run", network, "--input", "X.npy", "--output", "Y.npy", status=130)
     assert line == f"spandex run: {said}"
     assert not Path("Y.npy").exists()

@@ -4,6 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
+from network_files import INTEGRATOR, SIGMA_DELTA, convolution, image, write_layers
+from spandex.deploy import Executor
 from spandex.errors import SpandexError
 from spandex.metrics import network_size
 from spandex.steps.info import describe, info
@@ -62,6 +64,7 @@ def test_json_holds_the_numbers_of_a_small_network(path, tmp_path, capsys):
         "weight_exponent": -5,
         "size_weight_bits": 8,
         "size_delay_bits": 6,
+        "unrolled": 3,
         "sparse": True,
         "netx": None,
         "executor": None,
@@ -83,8 +86,24 @@ def test_table_has_a_row_for_each_layer_and_the_totals(path, capsys):
     lines = printed(capsys, path, sparsity_map="2:sparse").splitlines()
     assert lines[0].split()[:4] == ["layer", "type", "neuron", "shape"]
     assert lines[1].split()[:3] == ["0", "input", "SDNN"]
-    assert lines[2].split() == ["1", "dense", "SDNN", "2", "3", "6", "3", "50.0%", "3", "62", "3", "-5", "dense", "19"]
-    assert lines[3].split() == ["2", "dense", "SDNN", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "sparse", "19"]
+    assert lines[2].split() == [
+        "1",
+        "dense",
+        "SDNN",
+        "2",
+        "3",
+        "6",
+        "3",
+        "50.0%",
+        "3",
+        "62",
+        "3",
+        "-5",
+        "3",
+        "dense",
+        "19",
+    ]
+    assert lines[3].split() == ["2", "dense", "SDNN", "2", "2", "3", "25.0%", "0", "0", "1", "-6", "3", "sparse", "19"]
     assert lines[5] == "6 non-zero weights + 3 non-zero delays = 9 parameters, 0.01 KB, deployed sparsity 40.0%"
 
 
@@ -114,28 +133,47 @@ def test_map_that_does_not_fit_names_the_file(path, sparsity_map):
         info(path, sparsity_map=sparsity_map)
 
 
-@pytest.mark.filterwarnings("ignore:.*clamped")
-def test_convolutions_are_shown_and_left_out_of_the_totals(path, capsys):
-    with h5py.File(path, "r+") as file:
-        del file["layer/0/shape"]
-        file["layer/0/shape"] = [1, 3, 3]
-        file["layer/1/type"][:] = b"conv"
-        del file["layer/1/weight"], file["layer/1/delay"], file["layer/1/shape"]
-        file["layer/1/weight"] = np.ones((2, 1, 3, 3))
-        file["layer/1/shape"] = [2, 1, 1]
-        file["layer/1/weight"][0, 0, 0] = 0
-        file.move("layer/2", "layer/3")
-        file["layer/2/type"] = np.array([b"flatten"])
+def test_kernels_are_counted_once_and_as_the_synapses_that_they_unroll_to(tmp_path, capsys):
+    weight = np.ones((2, 1, 3, 3), int)
+    weight[0, 0, 0] = 0
+    first = convolution(weight, (5, 4, 1), SIGMA_DELTA, padding=(1, 1), stride=(1, 2))
+    pool = {**convolution(np.full((1, 1, 2, 1), 64), (3, 4, 1), SIGMA_DELTA, stride=(2, 1)), "type": "pool"}
+    pool["shape"][0] = 2
+    path = write_layers(tmp_path / "network.net", image(5, 4, 1), first, pool)
     found = describe(path)
-    assert found["uncounted_layers"] == [1]
-    assert found["nonzero_weights"] == found["layers"][3]["nonzero_weights"] == 3
-    layer = found["layers"][1]
-    assert (layer["shape"], layer["weights"], layer["zero_weights"]) == ([2, 1, 1], 18, 3)
-    assert (layer["netx"], layer["executor"], layer["deployed_sparsity"]) == (None, "convolution", None)
+    _, shown, pooled = found["layers"]
+    assert (shown["shape"], shown["weights"], shown["zero_weights"]) == ([2, 4, 3], 18, 3)
+    # rows of the kernel meet 3, 4 and 3 rows of outputs, its columns 2, 3 and 2 columns
+    assert shown["unrolled"] == (3 + 4 + 3) * (2 + 3 + 2) + (4 + 3) * (2 + 3 + 2)
+    assert (pooled["nonzero_weights"], pooled["unrolled"]) == (2, 2 * 2 * 2 * 3)
+    assert (found["nonzero_weights"], found["uncounted_layers"]) == (15 + 2, [])
+    assert (shown["netx"], pooled["executor"]) == (None, None)
     info(path)
-    out = capsys.readouterr().out
-    assert "the totals leave out layer 1\n" in out
-    assert "layer 1: convolution; run by stock netx (spandex run --backend lava), not the executor\n" in out
+    assert (
+        "layer 2: type 'pool', which netx cannot build; run by the executor, not stock netx\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_convolution_without_input_says_the_smallest_that_fits(tmp_path, capsys):
+    layer = convolution(np.ones((2, 3, 3, 5), int), (9, 6, 3), INTEGRATOR, stride=(2, 1))
+    path = write_layers(tmp_path / "network.net", layer)
+    info(path)
+    assert "the smallest x,y,channels is 9,5,3: spandex run needs --input-shape\n" in capsys.readouterr().out
+    with pytest.raises(SpandexError, match=r"network\.net: layer 0: .* is 9,5,3; spandex run takes --input-shape"):
+        Executor(path)
+    for shape, fits in (
+        ((9, 6, 3), True),
+        ((9, 7, 3), False),
+        ((9, 5, 3), True),
+        ((10, 5, 3), False),
+        ((9, 5, 2), False),
+    ):
+        if fits:
+            assert Executor(path, input_shape=shape).layers[0].shape == (5, 2, 2)
+        else:
+            with pytest.raises(SpandexError, match="make no 2x2x5 neurons from an input of shape"):
+                Executor(path, input_shape=shape)
 
 
 def put(path, **content):
@@ -159,7 +197,11 @@ def put(path, **content):
             "type 'lstm', which lava-dl does not know",
         ),
         ({"type": np.array([b"a\nb\x1b[2J"])}, {"type": "a\nb\x1b[2J"}, r"type 'a\nb\x1b[2J', which lava-dl"),
-        ({"type": np.array([b"pool"])}, {"type": "pool", "weights": 6}, "type 'pool', which netx cannot build"),
+        (
+            {"type": np.array([b"average"])},
+            {"type": "average", "weights": 6},
+            "type 'average', which netx cannot build",
+        ),
         ({"type": None}, {"type": None, "weights": 6, "neuron": "SDNN"}, "type is missing"),
         ({"type": np.array([b"\xff"])}, {"type": None, "weights": 6}, "cannot be read ('ascii' codec can't decode"),
         ({"weight": np.full((2, 3), 0.5)}, {"zero_weights": 0, "max_delay": 70}, "6 weights are not whole numbers"),

@@ -190,7 +190,7 @@ RUN = "run bad.net --input X.npy --output Y.npy"
 LAYERS = [
     Case(RUN, f"bad.net: layer {index}: {message}", {"bad.net": layer(index, key, value)})
     for index, key, value, message in (
-        (1, "type", np.array([b"pool"]), "type 'pool', which netx cannot build"),
+        (1, "type", np.array([b"average"]), "type 'average', which netx cannot build"),
         (1, "type", np.array([b"lstm"]), "type 'lstm', which lava-dl does not know; netx would leave the layer out"),
         (1, "neuron/gradedSpike", True, "neuron/gradedSpike of SDNN neurons; Lava's send 1 or nothing"),
         (1, "neuron/type", "ALIF", "neuron type 'ALIF'; netx runs SDNN"),

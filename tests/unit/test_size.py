@@ -71,12 +71,3 @@ def test_foreign_files_and_layers_are_named(tmp_path):
     text.write_text("no HDF5")
     with pytest.raises(SpandexError, match=r"text\.net: not a whole HDF5 file"):
         network_size(text)
-
-
-def test_convolution_is_named(tmp_path):
-    path = write_network(tmp_path / "conv.net", {"weight": np.ones((2, 2, 3, 3))}, kind="conv")
-    with h5py.File(path, "r+") as file:
-        file["layer/1/neuron/type"] = "SDNN"
-        file["layer/1/neuron/vThMant"] = 6
-    with pytest.raises(SpandexError, match=r"conv\.net: layer 1: convolution"):
-        network_size(path)

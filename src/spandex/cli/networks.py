@@ -23,6 +23,11 @@ class Backend(StrEnum):
     TORCH = "torch"
 
 
+class Reading(StrEnum):
+    SPIKES = "spikes"
+    VOLTAGE = "voltage"
+
+
 class ExactBackend(StrEnum):
     EVENTS = "events"
     LAVA = "lava"
@@ -88,10 +93,27 @@ def run(
     backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = ExactBackend.EVENTS,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = DENSITY_THRESHOLD,
+    read: Annotated[Reading, typer.Option(help="What to write of the last layer at every step.")] = Reading.SPIKES,
+    layers: Annotated[
+        Path | None, typer.Option(help="NumPy archive to write: of every layer its spikes, and its state at the end.")
+    ] = None,
     input_message_bits: Annotated[
         int | None,
         typer.Option(min=0, max=32, help="Of what arrives at a network without an input layer; 0 for spikes."),
     ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,CHANNELS", help="Of what arrives, where no input layer tells it."),
+    ] = None,
+    num_layers: Annotated[int | None, typer.Option(min=1, help="Read so many layers of the file.")] = None,
+    skip_layers: Annotated[int, typer.Option(min=0, help="Of these, leave out so many at the beginning.")] = 0,
+    reset_interval: Annotated[
+        int | None, typer.Option(min=1, help="Steps after which integrators start again from zero.")
+    ] = None,
+    reset_offset: Annotated[int, typer.Option(min=0, help="Step of the first reset of the first layer.")] = 0,
+    spike_exp: Annotated[
+        int, typer.Option(min=0, max=12, help="Bits behind the point in messages of sigma-delta neurons.")
+    ] = 6,
 ) -> None:
     """Run a network in Lava's fixed-point arithmetic; the layers' latency stays in the output.
 
@@ -100,10 +122,25 @@ def run(
       spandex run network.net --input X.npy --output Y.npy
       spandex run network.net --input X.npy --output Y.npy --backend lava
       spandex run network.net --input X.npy --output Y.npy --sparsity-map 1,1,0
+      spandex run network.net --input X.npy --output Y.npy --layers layers.npz
     """
+    from spandex.deploy.layers import NetxOptions
     from spandex.steps import run as steps
 
-    steps.run(network, inputs, output, backend.value, sparsity_map, density_threshold, input_message_bits)
+    options = NetxOptions(
+        num_layers, skip_layers, _shape(input_shape), input_message_bits, reset_interval, reset_offset, spike_exp
+    )
+    steps.run(network, inputs, output, backend.value, sparsity_map, density_threshold, options, read.value, layers)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of x,y,channels."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"{text!r} is not X,Y,CHANNELS, such as 34,34,2", param_hint="--input-shape")
+    return tuple(map(int, parts))
 
 
 @own

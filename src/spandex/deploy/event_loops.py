@@ -1,4 +1,4 @@
-"""Compiled loops of the exact executor: one for each model of neurons, one for each kind of synapses, and their pairing.
+"""Compiled loops of the exact executor: one for each model of neurons, one for each kind of synapses, their pairing.
 
 All arithmetic is that of Lava's fixed-point models, modulo 2**32. What leaves that width, or the 24 bits of Loihi 2's
 neurons, is counted; that nothing does, as in the usual step, is known from the least and the greatest value. Events
@@ -159,8 +159,8 @@ class Synapses(NamedTuple):
 class Convolution(NamedTuple):
     """Kernels of one layer: what never changes. Arrays of neurons are in the order x, y, channel.
 
-    A column x of the input, with the padding q stride + r, meets the kernel's columns r, r + stride, ... for the outputs
-    q, q - 1, ...; likewise a row y. Columns and rows that a kernel lacks, also between dilated ones, are zero.
+    A column x of the input, with the padding q stride + r, meets the kernel's columns r, r + stride, ... for outputs q,
+    q - 1, ...; likewise a row y. Columns and rows that a kernel lacks, also between dilated ones, are zero.
 
     Attributes:
         weights: int16 (input channels, columns' r, outputs back from q, rows' r, outputs up to q, output channels of a
@@ -340,8 +340,9 @@ def _integrate(neurons, state, row, step, spikes, beyond):
 
 
 def _resonate(neurons, state, row, step, spikes, beyond):
-    """re' = clip(rtz(cosine re) - rtz(sine im) + 64 real input), im' = clip(rtz(sine re) + rtz(cosine im) + 64 imaginary
-    input), to -2**23 + 1 to 2**23 - 1. RF sends a spike where re' >= threshold, im' >= 0 and im < 0, RF_IZ where
+    """re' = clip(rtz(cosine re) - rtz(sine im) + 64 real input, -2**23 + 1, 2**23 - 1)
+    im' = clip(rtz(sine re) + rtz(cosine im) + 64 imaginary input, likewise)
+    RF sends a spike where re' >= threshold, im' >= 0 and im < 0, RF_IZ where
     im' >= threshold; then re' = 0, im' = threshold - 1.
     """
     real, imaginary = state.real, state.imaginary

@@ -190,7 +190,8 @@ class Executor:
             _RunningLayer(*parts, rooms[number % 2], steps)
             for number, parts in enumerate(zip(self.layers, self._arranged, state.layers, strict=True))
         ]
-        spikes = [np.empty((steps, layer.size), np.int32) for layer in (self.layers if record else self.layers[-1:])]
+        read = self.layers if record else self.layers[-1:]
+        spikes = [np.empty((steps, layer.size), np.int32) for layer in read]
         wholes = [*[None] * (len(self.layers) - len(spikes)), *spikes]
         voltages = running[-1].watch(steps) if voltage else None
         for start in range(0, steps, room):
@@ -202,7 +203,7 @@ class Executor:
                 signal = layer.run(signal, chunk, state.step + start)
                 if whole is not None:
                     layer.copy_spikes(whole[chunk])
-        shaped = [whole.T.reshape(*layer.shape, steps) for whole, layer in zip(spikes, self.layers[-len(spikes) :], strict=True)]
+        shaped = [whole.T.reshape(*layer.shape, steps) for whole, layer in zip(spikes, read, strict=True)]
         return Run(
             outputs=shaped[-1],
             state=State(tuple(layer.state() for layer in running), state.step + steps),
@@ -262,9 +263,7 @@ class _RunningLayer:
         steps = chunk.stop - chunk.start
         watched = self._neurons[1], self._trace[chunk]
         if not self.has_synapses:
-            run_input(
-                arriving.spikes, first_step, self._constants, self._neurons, self._events, *watched, self._beyond
-            )
+            run_input(arriving.spikes, first_step, self._constants, self._neurons, self._events, *watched, self._beyond)
             return self._events
         if not self._graded:
             arriving = arriving._replace(spikes=(arriving.spikes != 0).astype(np.int32))

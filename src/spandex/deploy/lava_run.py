@@ -19,19 +19,19 @@ def run_in_lava(network: Network, inputs: np.ndarray) -> np.ndarray:
 
     Args:
         network: built within ``processes_forgotten``; it can be run once.
-        inputs: int32 (inputs, steps); the shape of the input layer, flattened, and steps.
+        inputs: int32 (inputs, steps) or (x, y, channels, steps).
 
     Returns:
-        int32 (outputs, steps).
+        int32 (*shape of the last layer, steps).
 
     Raises:
         SpandexError: inputs of another size, or a Lava process failed.
     """
     entry = network.in_layer.neuron.a_in if isinstance(network.in_layer, Input) else network.in_layer.inp
     size, steps = int(np.prod(entry.shape)), inputs.shape[-1]
-    if inputs.ndim != 2 or len(inputs) != size:
+    if inputs.ndim not in (2, 4) or int(np.prod(inputs.shape[:-1])) != size:
         raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({size}, steps)")
-    outputs = np.zeros((int(np.prod(network.out.shape)), steps), np.int32)
+    outputs = np.zeros((*map(int, network.out.shape), steps), np.int32)
     if not steps:
         return outputs
     source = RingBuffer(data=inputs.reshape(*entry.shape, steps))
@@ -42,5 +42,5 @@ def run_in_lava(network: Network, inputs: np.ndarray) -> np.ndarray:
     with execution(source, Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)) as run:
         run.steps(steps)
         for step in range(steps):
-            outputs[:, step] = extractor.receive().ravel()
+            outputs[..., step] = extractor.receive()
     return outputs

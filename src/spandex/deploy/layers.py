@@ -25,11 +25,11 @@ from spandex.networks.hdf5 import (
     INTEGRATORS,
     MAX_DELAY,
     RESONATORS,
-    STATE_SCALE,
     DeployedLayer,
     Kernels,
     NetworkLayer,
     Shape,
+    missing_input_shape,
     network_layers,
     without_message_bits,
 )
@@ -52,7 +52,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class NetxOptions:
-    """What stock netx takes beside a file, and what changes the result.
+    """What stock netx takes beside a file and what changes the result.
 
     Attributes:
         num_layers: of the file's layers that are read; None for all.
@@ -70,6 +70,9 @@ class NetxOptions:
     reset_interval: int | None = None
     reset_offset: int = 0
     spike_exp: int = 6
+
+
+DEFAULTS = NetxOptions()
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def file_layers(
     path: str | os.PathLike,
     sparsity_map: SparsityMap = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
-    options: NetxOptions = NetxOptions(),
+    options: NetxOptions = DEFAULTS,
 ) -> list[Layer]:
     """The layers of a network file as netx builds them, without Lava.
 
@@ -161,7 +164,7 @@ def file_layers(
     kept = [layer for layer in found if layer.index >= options.skip_layers]
     if not any(_has_neurons(layer) for layer in kept):
         raise SpandexError(f"{path}: no layer is left of {len(found)}")
-    check_message_bits(path, found, options)
+    check_input(path, found, options)
     synapses = {layer.index: layer.synapses for layer in kept if layer.synapses}
     sparse = chosen_layers(path, sparsity_map, synapses, density_threshold)
     layers: list[Layer] = []
@@ -172,8 +175,6 @@ def file_layers(
             order = _flat_order(layers[-1].shape) if layers else None
         elif _has_neurons(layer):
             if layer in kept:
-                if layer.type in ("conv", "pool") and layer.kernels is None:
-                    raise SpandexError(f"{path}: layer {index}: {missing_shape(layer)}")
                 reset_offset = options.reset_offset + 1 + len(layers)
                 neurons = _neurons(layer, options, reset_offset)
                 connections = _connections(layer, graded, sparse.get(index, False), order)
@@ -184,22 +185,16 @@ def file_layers(
     return layers
 
 
-def check_message_bits(path: str | os.PathLike, found: Sequence[NetworkLayer], options: NetxOptions) -> None:
-    """Raise SpandexError if sigma-delta neurons get messages of unknown width."""
+def check_input(path: str | os.PathLike, found: Sequence[NetworkLayer], options: NetxOptions) -> None:
+    """Raise SpandexError if sigma-delta neurons get messages of unknown width, or a convolution an unknown shape."""
+    if missing := missing_input_shape(found):
+        raise SpandexError(f"{path}: {missing}; spandex run takes --input-shape")
     if options.input_message_bits is None and (index := without_message_bits(found)) is not None:
         raise SpandexError(
             f"{path}: layer {index}: sigma-delta neurons without an input layer, so the file does not say how "
             "many bits the messages to it have; spandex run takes --input-message-bits, which is 16 behind "
             "sigma-delta neurons"
         )
-
-
-def missing_shape(layer: NetworkLayer) -> str:
-    """What a convolution lacks where no input layer tells the shape of its input."""
-    return (
-        f"a {layer.type} layer without an input layer, whose shape has to be told (--input-shape X,Y,CHANNELS); "
-        f"its neurons have the shape {','.join(map(str, layer.shape[::-1]))}"
-    )
 
 
 def _has_neurons(layer: NetworkLayer) -> bool:

@@ -108,10 +108,10 @@ def unscaled(synapses: Synapses | Convolution) -> Synapses | Convolution:
 def _convolution(kernels: Kernels) -> Convolution:
     """Kernels with explicit zeros between dilated columns and rows, and up to a multiple of the stride."""
     channels_out, columns, rows, channels = kernels.weights.shape
-    steps = [-(-(d * (size - 1) + 1) // s) for d, s, size in zip(kernels.dilation, kernels.stride, (columns, rows), strict=True)]
-    (stride_x, stride_y), (reach_x, reach_y) = kernels.stride, steps
+    (stride_x, stride_y), (dilation_x, dilation_y) = kernels.stride, kernels.dilation
+    reach_x = (dilation_x * (columns - 1)) // stride_x + 1
+    reach_y = (dilation_y * (rows - 1)) // stride_y + 1
     whole = np.zeros((channels_out, reach_x * stride_x, reach_y * stride_y, channels), np.int16)
-    (dilation_x, dilation_y) = kernels.dilation
     whole[:, : dilation_x * columns : dilation_x, : dilation_y * rows : dilation_y] = kernels.weights
     # (group, channel of the group out, back in x, column's phase, back in y, row's phase, channel of the group in)
     parts = whole.reshape(kernels.groups, -1, reach_x, stride_x, reach_y, stride_y, channels)

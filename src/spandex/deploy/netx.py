@@ -14,9 +14,10 @@ from lava.lib.dl.netx.utils import NetDict
 from lava.magma.core.decorator import implements
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from spandex.deploy.layers import NetxOptions, check_input
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
 from spandex.errors import SpandexError, one_line
-from spandex.networks.hdf5 import DeployedLayer, network_layers, without_message_bits
+from spandex.networks.hdf5 import DeployedLayer, network_layers
 from spandex.params.section import DENSITY_THRESHOLD
 
 
@@ -33,8 +34,7 @@ class Network(hdf5.Network):
             order; a dict {number of the layer in the file: bool}, where layers not named stay dense; or
             ``"auto"``: sparse where the fraction of deployed non-zero weights is at most ``density_threshold``.
         density_threshold: for ``"auto"``.
-        options: the other options of the stock network (num_layers, skip_layers, input_message_bits, input_shape,
-            reset_interval, reset_offset, spike_exp). What arrives at a network without an input layer are spikes if
+        options: those of ``NetxOptions``. What arrives at a network without an input layer are spikes if
             input_message_bits is None, which is refused for sigma-delta neurons.
 
     Attributes:
@@ -59,18 +59,15 @@ class Network(hdf5.Network):
     ):
         if "sparse_fc_layer" in options:
             raise SpandexError("use sparsity_map in place of sparse_fc_layer")
-        first, count = options.get("skip_layers", 0), options.get("num_layers")
-        layers = network_layers(path, count)
-        if options.get("input_message_bits") is None:
-            options["input_message_bits"] = 0  # spikes
-            if (index := without_message_bits(layers)) is not None:
-                raise SpandexError(
-                    f"{path}: layer {index}: sigma-delta neurons without an input layer, so the file does not say how "
-                    "many bits the messages to it have; spandex run takes --input-message-bits, which is 16 behind "
-                    "sigma-delta neurons"
-                )
+        chosen = NetxOptions(**options)
+        layers = network_layers(path, chosen.num_layers, chosen.input_shape)
+        check_input(path, layers, chosen)
+        for layer in layers:
+            if layer.type == "pool":
+                raise SpandexError(f"{path}: layer {layer.index}: type 'pool', which netx cannot build")
+        options["input_message_bits"] = chosen.input_message_bits or 0  # spikes
         self.dense_layers = {layer.index: layer.synapses for layer in layers if layer.synapses}
-        generated = {index: synapses for index, synapses in self.dense_layers.items() if index >= first}
+        generated = {index: synapses for index, synapses in self.dense_layers.items() if index >= chosen.skip_layers}
         self.sparse_layers = chosen_layers(path, sparsity_map, generated, density_threshold)
         try:
             super().__init__(os.fspath(path), **options)

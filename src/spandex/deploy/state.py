@@ -90,4 +90,5 @@ def _read(archive: Mapping[str, np.ndarray], number: int, expected: LayerState) 
         return value
 
     neurons = {name: read(name, value) for name, value in expected.neurons._asdict().items()}
-    return LayerState(type(expected.neurons)(**neurons), None if expected.pending is None else read("pending", expected.pending))
+    pending = None if expected.pending is None else read("pending", expected.pending)
+    return LayerState(type(expected.neurons)(**neurons), pending)

@@ -11,6 +11,7 @@ import numpy as np
 
 from spandex.errors import SpandexError
 from spandex.networks.hdf5 import (
+    MOST_IN_8_BITS,
     UNREADABLE,
     NetworkLayer,
     Shape,
@@ -26,6 +27,7 @@ from spandex.networks.hdf5 import (
 
 CONNECTED = ("dense", "dense_rec")  # whose weights netx takes as a matrix
 WEIGHTS = ("weight", "weight/real", "weight/imag", "weight_rec")
+UNBUILT_POOL = "type 'pool', which netx cannot build"
 T = TypeVar("T")
 
 
@@ -89,8 +91,9 @@ def _survey(index: int, layer: h5py.Group, before: Shape | None) -> SurveyedLaye
         deployed = read_layer(index, layer, before)
     except SpandexError as error:
         netx = str(error)
-    if before is None and deployed is not None and deployed.type == "conv":
-        netx = "a convolution without an input layer, whose shape netx has to be told (input_shape)"
+    executor = netx
+    if deployed is not None and deployed.type == "pool":
+        netx = UNBUILT_POOL if deployed.shape[0] <= MOST_IN_8_BITS else f"{UNBUILT_POOL}, nor Lava as a convolution"
     kind = _or_none(lambda: text(layer["type"]))
     shape = _or_none(lambda: declared_shape(layer))
     weights = [] if kind == "input" else [found for key in WEIGHTS if (found := _array(layer, key)) is not None]
@@ -109,17 +112,8 @@ def _survey(index: int, layer: h5py.Group, before: Shape | None) -> SurveyedLaye
         longest_delay=_plain(delays.max(initial=0)),
         deployed=deployed,
         netx=netx,
-        executor=netx or _beyond_executor(deployed),
+        executor=executor,
     )
-
-
-def _beyond_executor(layer: NetworkLayer) -> str | None:
-    """What the executor lacks to run a layer that Lava runs."""
-    if layer.uncounted or layer.neuron == "SDNN":
-        return layer.uncounted
-    if layer.neuron is None:
-        return layer.synapses and "netx's integrators in the place of neurons"
-    return f"{layer.neuron} neurons"
 
 
 def _delays(layer: h5py.Group, deployed: NetworkLayer | None) -> np.ndarray:

@@ -7,8 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-from spandex.errors import SpandexError
-
 TOTALS = ("nonzero_weights", "nonzero_delays", "parameters", "size_kb", "deployed_sparsity")  # of ``NetworkSize``
 
 
@@ -22,11 +20,11 @@ class Synapses(Protocol):
 
 @dataclass(frozen=True)
 class LayerSize:
-    """One dense layer after conversion.
+    """One layer after conversion.
 
     Attributes:
         name: its number in the file.
-        neurons, inputs: shape of the weights.
+        neurons, inputs: shape of the weights; of a convolution, its kernels and the weights of one.
         nonzero_weights: synapses that remain.
         nonzero_delays: of these, the ones with a delay of a step or more.
         weight_bits, delay_bits: bits of one such weight and of one such delay.
@@ -99,15 +97,11 @@ def network_size(path: str | os.PathLike) -> NetworkSize:
     """``deployed_size`` of a lava-dl HDF5 network.
 
     Raises:
-        SpandexError: the file is no network that Lava runs, or has weights that are not of dense layers.
+        SpandexError: the file is no network that Lava runs.
     """
     from spandex.networks.hdf5 import network_layers  # deploy itself measures, so it cannot be imported first
 
-    layers = network_layers(path)
-    for layer in layers:
-        if layer.uncounted:
-            raise SpandexError(f"{path}: layer {layer.index}: {layer.uncounted}; only dense layers can be counted")
-    return deployed_size([layer.synapses for layer in layers if layer.synapses is not None])
+    return deployed_size([held for layer in network_layers(path) if (held := layer.held) is not None])
 
 
 def _layer_size(layer: Synapses) -> LayerSize:

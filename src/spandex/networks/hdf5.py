@@ -84,7 +84,7 @@ class Kernels:
         weights: integers (output channels, columns, rows, input channels of a group), as the file has them.
         stride, padding, dilation: of the kernels.
         groups: that channels are in.
-        inputs, outputs: x, y, channels.
+        inputs, outputs: x, y, channels; None for inputs of unknown shape.
     """
 
     weights: np.ndarray
@@ -92,8 +92,18 @@ class Kernels:
     padding: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
-    inputs: tuple[int, int, int]
+    inputs: tuple[int, int, int] | None
     outputs: tuple[int, int, int]
+
+    @property
+    def smallest_inputs(self) -> tuple[int, int, int]:
+        """The smallest input that makes these outputs."""
+        _, *sizes, channels = self.weights.shape
+        x, y = (
+            (self.outputs[k] - 1) * self.stride[k] + self.dilation[k] * (sizes[k] - 1) + 1 - 2 * self.padding[k]
+            for k in range(2)
+        )
+        return x, y, channels * self.groups
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class NetworkLayer:
         neuron: lava-dl's name of the neuron, such as ``"SDNN"``; None where the layer has none.
         threshold: in the units of the weights, one for all neurons or one each; None where nothing is compared to it.
         connections: of a fully connected layer; with recurrence its own come second, complex weights are two.
-        kernels: of a convolution or a pool whose input has a known shape.
+        kernels: of a convolution or a pool.
         bias: in the units of the weights, one for all neurons, one each, or one a channel; None without.
         decays: of integrators, of their current and voltage, or of resonators, cosine and sine; in units of 2**-12.
     """
@@ -133,12 +143,32 @@ class NetworkLayer:
         return self.connections[0] if len(self.connections) == 1 else None
 
     @property
-    def uncounted(self) -> str | None:
-        """What the layer's weights are, if it has any that ``synapses`` does not hold."""
-        if self.synapses is not None or self.type in ("input", "flatten"):
+    def held(self) -> DeployedLayer | None:
+        """All weights as one matrix: beside recurrent ones, real above imaginary ones, or a row a kernel."""
+        if self.kernels is not None:
+            weights = self.kernels.weights[: 1 if self.type == "pool" else None]
+            return _undelayed(self.index, weights.reshape(len(weights), -1), 0, 8)
+        if len(self.connections) < 2:
+            return self.synapses
+        first, second = self.connections
+        together = np.hstack if self.type == "dense_rec" else np.vstack
+        exponent = max(first.weight_exponent, second.weight_exponent)
+        bits = max(first.num_weight_bits, second.num_weight_bits)
+        return _undelayed(self.index, together([first.weights, second.weights]), exponent, bits)
+
+    @property
+    def unrolled(self) -> int | None:
+        """Number of non-zero synapses between neurons, which kernels share; None without any, or where not known."""
+        kernels, met = self.kernels, []
+        if kernels is None:
+            return self.held and self.held.nonzero_weights
+        if kernels.inputs is None:
             return None
-        kinds = {"conv": "convolution", "pool": "pooling", "dense_rec": "recurrent"}
-        return kinds.get(self.type, f"{self.neuron} neurons with complex weights")
+        for axis in range(2):  # for each column or row of a kernel, the outputs for which it lies on the input
+            at = np.arange(kernels.outputs[axis]) * kernels.stride[axis] - kernels.padding[axis]
+            place = at + np.arange(kernels.weights.shape[1 + axis])[:, np.newaxis] * kernels.dilation[axis]
+            met.append(((place >= 0) & (place < kernels.inputs[axis])).sum(axis=1))
+        return int((np.count_nonzero(kernels.weights, axis=(0, 3)) * np.outer(*met)).sum())
 
 
 def network_layers(
@@ -220,6 +250,15 @@ def without_message_bits(layers: Sequence[NetworkLayer]) -> int | None:
     return None
 
 
+def missing_input_shape(layers: Sequence[NetworkLayer]) -> str | None:
+    """What is known of the input of a convolution whose shape no input layer tells; None if there is none."""
+    for layer in layers:
+        if layer.kernels is not None and layer.kernels.inputs is None:
+            smallest = ",".join(str(max(size, 1)) for size in layer.kernels.smallest_inputs)
+            return f"layer {layer.index}: the file has no shape of its input; the smallest x,y,channels is {smallest}"
+    return None
+
+
 def shape_behind(kind: str | None, shape: Shape | None, before: Shape | None) -> Shape | None:
     """Shape of what a layer sends, given that of what it gets; None where unknown."""
     if kind == "flatten":
@@ -253,6 +292,8 @@ def _read(index: int, layer: h5py.Group, before: Shape | None) -> NetworkLayer:
         raise SpandexError("shape is missing")
     if kind == "input" and index:
         raise SpandexError("an input layer behind others, which netx connects to nothing")
+    if _is_complex(layer) and (kind != "dense" or "RF" not in (neuron_of(layer) or "")):
+        raise SpandexError("complex weights without resonate-and-fire neurons, on which netx fails")
     connections, kernels = (), None
     in_lava = () if shape is None else shape[::-1]  # the neurons' shape
     if kind == "input":
@@ -293,16 +334,14 @@ def _connections(
     index: int, kind: str, layer: h5py.Group, outputs: int, inputs: int | None
 ) -> tuple[DeployedLayer, ...]:
     if _is_complex(layer):
-        if kind != "dense" or "RF" not in (neuron_of(layer) or ""):
-            raise SpandexError("complex weights without resonate-and-fire neurons, on which netx fails")
         return _complex(index, layer, outputs, inputs)
     if kind == "dense_rec":
         return _recurrent(index, layer, outputs, inputs)
     return (_synapses(index, layer, outputs, inputs),)
 
 
-def _kernels(kind: str, layer: h5py.Group, shape: Shape, before: Shape | None) -> Kernels | None:
-    """The kernels on an input of a shape; None where it is not known."""
+def _kernels(kind: str, layer: h5py.Group, shape: Shape, before: Shape | None) -> Kernels:
+    """The kernels on an input of a shape (None: unknown)."""
     if len(shape) != 3:
         raise SpandexError(f"neurons of shape {shape}, where channels, height and width belong")
     weights = _weights(layer)
@@ -326,20 +365,17 @@ def _kernels(kind: str, layer: h5py.Group, shape: Shape, before: Shape | None) -
             raise SpandexError(f"{name} {max(values)}; Lava's convolution takes at most {MOST_IN_8_BITS}")
     if kind == "conv" and groups > MOST_IN_8_BITS:
         raise SpandexError(f"{groups} groups; beyond {MOST_IN_8_BITS} Lava's convolution gives zeros")
-    if before is None:
-        return None
-    if len(before) != 3:
-        return None  # refused for its order
-    inputs = before[::-1]
-    made = tuple(
-        (inputs[k] + 2 * padding[k] - dilation[k] * (kernel[k] - 1) - 1) // stride[k] + 1 for k in range(2)
-    )
-    if (*made, shape[0]) != shape[::-1] or weights.shape[1] * groups != inputs[2] or shape[0] % groups:
+    inputs = before[::-1] if before is not None and len(before) == 3 else None  # any other order is refused
+    kernels = Kernels(weights.transpose(0, 3, 2, 1), stride, padding, dilation, groups, inputs, shape[::-1])
+    smallest = kernels.smallest_inputs
+    beyond = inputs and [inputs[k] - smallest[k] for k in range(3)]
+    if shape[0] % groups or (beyond and (beyond[2] or any(not 0 <= beyond[k] < stride[k] for k in range(2)))):
         raise SpandexError(
-            f"weights of shape {weights.shape} in {groups} groups make {'x'.join(map(str, made))} neurons from an input "
-            f"of shape {'x'.join(map(str, before))}, not {'x'.join(map(str, shape))}"
+            f"weights of shape {weights.shape} in {groups} groups with stride {stride}, padding {padding} and dilation "
+            f"{dilation} make no {'x'.join(map(str, shape))} neurons"
+            + (f" from an input of shape {'x'.join(map(str, before))}" if inputs else "")
         )
-    return Kernels(weights.transpose(0, 3, 2, 1), stride, padding, dilation, groups, inputs, shape[::-1])
+    return kernels
 
 
 def _pair(layer: h5py.Group, key: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from spandex.deploy.survey import SurveyedLayer, survey
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, refuse_overwriting
 from spandex.metrics.size import LayerSize, deployed_size
-from spandex.networks.hdf5 import DeployedLayer, without_message_bits
+from spandex.networks.hdf5 import DeployedLayer, missing_input_shape, without_message_bits
 from spandex.params.section import DENSITY_THRESHOLD
 
 COLUMNS = {  # heading of the table: what describe() calls it
@@ -29,6 +29,7 @@ COLUMNS = {  # heading of the table: what describe() calls it
     "longest": "max_delay",
     "bits": "weight_bits",
     "exponent": "weight_exponent",
+    "unrolled": "unrolled",
     "synapses": "sparse",
     "sum bits": "largest_sum_bits",
 }
@@ -82,14 +83,15 @@ def describe(network: Path, sparsity_map: str = "auto", density_threshold: float
     deployed = [layer.deployed for layer in layers if layer.deployed is not None]
     understood = [layer.deployed for layer in itertools.takewhile(lambda layer: layer.deployed is not None, layers)]
     connected = [layer.synapses for layer in deployed if layer.synapses is not None]
+    held = [part for layer in deployed if (part := layer.held) is not None]
     densities = {synapses.index: synapses.density for synapses in connected}
     try:
         sparse = resolve_sparsity_map(parse_sparsity_map(sparsity_map), densities, density_threshold)
     except SpandexError as error:
         raise SpandexError(f"{network}: {error}") from None
     warn_of_clamped_delays(network, connected)
-    size = deployed_size(connected)
-    sizes = dict(zip(densities, size.layers, strict=True))
+    size = deployed_size(held)
+    sizes = dict(zip((part.index for part in held), size.layers, strict=True))
     return {
         "network": str(network),
         "nonzero_weights": size.nonzero_weights,
@@ -101,10 +103,11 @@ def describe(network: Path, sparsity_map: str = "auto", density_threshold: float
         "clamped_delays": sum(synapses.clamped_delays for synapses in connected),
         "uncounted_layers": [layer.index for layer in layers if layer.weights and layer.index not in sizes],
         "input_message_bits_missing": without_message_bits(understood) is not None,
+        "input_shape_missing": missing_input_shape(understood),
         "layers": [
             _layer(layer, sizes.get(layer.index), sparse.get(layer.index))
             | _largest_sum(
-                layer.deployed and layer.deployed.synapses,
+                layer.deployed and layer.deployed.held,
                 [before.neuron for before in layers[: layer.index] if before.neuron],
             )
             for layer in layers
@@ -113,7 +116,7 @@ def describe(network: Path, sparsity_map: str = "auto", density_threshold: float
 
 
 def _layer(layer: SurveyedLayer, size: LayerSize | None, sparse: bool | None) -> dict[str, Any]:
-    synapses = layer.deployed and layer.deployed.synapses
+    synapses = layer.deployed and layer.deployed.held
     return {
         "index": layer.index,
         "type": layer.type,
@@ -132,6 +135,7 @@ def _layer(layer: SurveyedLayer, size: LayerSize | None, sparse: bool | None) ->
         "weight_exponent": synapses and synapses.weight_exponent,
         "size_weight_bits": size and size.weight_bits,
         "size_delay_bits": size and size.delay_bits,
+        "unrolled": layer.deployed and layer.deployed.unrolled,
         "sparse": sparse,
         "netx": layer.netx,
         "executor": layer.executor,
@@ -139,7 +143,7 @@ def _layer(layer: SurveyedLayer, size: LayerSize | None, sparse: bool | None) ->
 
 
 def _largest_sum(synapses: DeployedLayer | None, senders: list[str]) -> dict[str, int | bool | None]:
-    """What neurons of the last of these types can make of the synapses' weights."""
+    """What neurons of the last of these types can make of the weights."""
     if synapses is None:
         return dict.fromkeys(("largest_sum", "largest_sum_bits", "fits_24_bits", "fits_32_bits"))
     message = 1 << MESSAGE_BITS.get(senders[-1] if senders else "", 1) - 1
@@ -182,18 +186,16 @@ def _text(found: dict[str, Any]) -> list[str]:
 
 
 def _what_runs(found: dict[str, Any]) -> list[str]:
-    """A line for each thing that the executor, or stock netx too, lacks for some layers."""
+    """A line for each thing that stock netx, or the executor too, lacks for some layers."""
     lines = []
-    lacking = [layer for layer in found["layers"] if layer["executor"]]
+    lacking = [layer for layer in found["layers"] if layer["netx"]]
     for (reason, netx), group in itertools.groupby(lacking, lambda layer: (layer["executor"], layer["netx"])):
-        runs = (
-            "neither the executor nor stock netx"
-            if netx
-            else "stock netx (spandex run --backend lava), not the executor"
-        )
-        lines.append(f"{_numbered([layer['index'] for layer in group])}: {reason}; run by {runs}")
+        runs = "the executor, not stock netx" if reason is None else "neither the executor nor stock netx"
+        lines.append(f"{_numbered([layer['index'] for layer in group])}: {netx}; run by {runs}")
     if found["input_message_bits_missing"]:
         lines.append("sigma-delta neurons without an input layer: spandex run needs --input-message-bits")
+    if found["input_shape_missing"]:
+        lines.append(f"{found['input_shape_missing']}: spandex run needs --input-shape")
     return lines
 
 

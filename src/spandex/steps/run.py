@@ -1,14 +1,16 @@
 """A network on recorded inputs."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from spandex.deploy.executor import Executor, LayerActivity, whole_numbers
+from spandex.deploy.layers import DEFAULTS, NetxOptions
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, one_line
 from spandex.files import atomic_path, refuse_overwriting
@@ -22,9 +24,13 @@ def run(
     backend: str = "events",
     sparsity_map: str = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
-    input_message_bits: int | None = None,
+    options: NetxOptions = DEFAULTS,
+    read: str = "spikes",
+    layers: Path | None = None,
 ) -> None:
     """Run ``net`` on a NumPy file of whole numbers (inputs, steps) and write int32 (outputs, steps).
+
+    Images have x, y and channels in the place of inputs or outputs.
 
     Args:
         net: HDF5 network.
@@ -32,32 +38,54 @@ def run(
         backend: ``"events"``, the executor, which also tells what left its range, or ``"lava"``; both give the same.
         sparsity_map: as typed, see ``parse_sparsity_map``.
         density_threshold: largest density that ``auto`` makes sparse.
-        input_message_bits: of what arrives at a network without an input layer; 0 for spikes, see ``Network``.
+        options: of the network.
+        read: of the last layer, ``"spikes"`` or ``"voltage"``.
+        layers: NumPy archive to write, of what each layer sent (LAYER.spikes) and its state after the last step.
 
     Raises:
         SpandexError: a file cannot be used.
     """
-    refuse_overwriting([output], [net, inputs])
-    options = {
+    written = [output] if layers is None else [output, layers]
+    refuse_overwriting(written, [net, inputs])
+    everything = {
         "sparsity_map": parse_sparsity_map(sparsity_map),
         "density_threshold": density_threshold,
-        "input_message_bits": input_message_bits,
+        **asdict(options),
     }
-    outputs, told = (_run_events if backend == "events" else _run_lava)(net, options, inputs)
+    if backend == "events":
+        outputs, told = _run_events(net, everything, inputs, read == "voltage", layers)
+    elif read == "voltage" or layers is not None:
+        raise SpandexError("voltages and layers are read with the backend events")
+    else:
+        outputs, told = _run_lava(net, everything, inputs), []
+    _write(output, lambda file: np.save(file, np.ascontiguousarray(outputs)))
+    *shape, steps = outputs.shape
+    print("\n".join([f"{output}: {'x'.join(map(str, shape))} outputs, {steps} steps", *told]))
+
+
+def _write(path: Path, save: Callable[[BinaryIO], None]) -> None:
     try:
-        with atomic_path(output) as temporary, temporary.open("wb") as file:
-            np.save(file, np.ascontiguousarray(outputs))
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            save(file)
     except OSError as error:
-        raise SpandexError(f"{output}: cannot be written ({error.strerror or error})") from None
-    print("\n".join([f"{output}: {outputs.shape[0]} outputs, {outputs.shape[1]} steps", *told]))
+        raise SpandexError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _run_events(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndarray, list[str]]:
+def _run_events(
+    net: Path, options: dict[str, Any], inputs: Path, voltage: bool, layers: Path | None
+) -> tuple[np.ndarray, list[str]]:
     """The outputs, and a line for each layer on what left its range."""
     data = _load(inputs)
     executor = Executor(net, **options)
     with _named(inputs):
-        result = executor.run(_numbers(data, executor.takes_spikes))
+        result = executor.run(_numbers(data, executor.takes_spikes), record=layers is not None, voltage=voltage)
+    if layers is not None:
+        parts = {
+            f"{layer.name}.{name}": part
+            for layer, spikes, state in zip(executor.layers, result.spikes, result.state.layers, strict=True)
+            for name, part in {"spikes": spikes, **state.neurons._asdict()}.items()
+        }
+        _write(layers, lambda file: np.savez(file, **parts))
     for layer in result.activity:
         if layer.sums_beyond_32_bits:
             warnings.warn(
@@ -65,10 +93,10 @@ def _run_events(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.nd
                 "delays differ there",
                 stacklevel=2,
             )
-    return result.outputs, [_beyond(layer) for layer in result.activity]
+    return result.voltage if voltage else result.outputs, [_beyond(layer) for layer in result.activity]
 
 
-def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndarray, list[str]]:
+def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> np.ndarray:
     """The outputs; Lava does not tell what left its range."""
     from lava.lib.dl.netx.blocks.process import Input
 
@@ -81,7 +109,7 @@ def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndar
         network = Network(net, **options)
         spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
         with _named(inputs):
-            return run_in_lava(network, _numbers(data, spikes)), []
+            return run_in_lava(network, _numbers(data, spikes))
 
 
 @contextmanager

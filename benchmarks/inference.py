@@ -3,6 +3,9 @@
 The network is the published one with half its weights; every side gets the same encoded audio, and what Lava sends is
 held to what the executor sends. Lava is timed over steps alone, without compiling and starting; it has an operating
 system process for every layer's synapses and neurons, and all cores. The executor's figure is for one core.
+
+Then other kinds of layers, lava-dl's own trained networks where the mirror has them: processor time a step of stock
+Lava and of the executor, and the memory that the executor holds.
 """
 
 import os
@@ -15,11 +18,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 
 import spandex  # noqa: F401  before Lava: it lets Lava import on Python 3.11 and later
 
 # isort: split
 from lava.lib.dl.netx import hdf5
+from lava.lib.dl.netx.blocks.process import Input
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io import sink, source
 from numba import njit
@@ -34,13 +39,13 @@ from spandex.deploy import Executor
 from spandex.deploy.codec import encode, framing
 from spandex.deploy.event_loops import collect
 from spandex.deploy.execution import execution, processes_forgotten
-from spandex.deploy.executor import CHUNK_STEPS, _no_events, _RunningLayer
+from spandex.deploy.executor import MOST_CHUNK_STEPS, _no_events, _RunningLayer
 from spandex.deploy.lava_models import FAST_MODELS
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
 from spandex.files import write_json
 from spandex.files.results import ResultLog
-from spandex.networks.hdf5 import MAX_DELAY
+from spandex.networks.hdf5 import MAX_DELAY, network_layers
 from spandex.params import mirror_in_use
 from spandex.steps.bench import benchmark_parser
 
@@ -55,6 +60,15 @@ TARGETS = {
     "ratio_lava_dense": 40,
     "clips_per_10_min": TEST_SET_CLIPS,
 }
+KINDS = {  # of networks of others: steps in stock Lava, and how much less processor time the executor should take
+    "oxford": (400, 350),
+    "mnist": (400, 350),
+    "recurrent": (400, 500),
+    "resonators": (400, 500),
+    "pilotnet_sdnn": (12, 200),
+    "pilotnet_lif": (12, 150),
+}
+MOST_MEMORY = 1.5  # of what the executor holds, over weights of 16 bits and states
 
 
 def measure(
@@ -119,8 +133,87 @@ def measure(
             "ratio_general": rates["executor_general"] / rates["stock_general"],
             "clips_per_10_min": _clips_per_10_min(network, folder),
             "limit": _limit(sparse, inputs[0], repeats),
+            "memory": _memory(sparse, network),
+            "kinds": _kinds(mirror, folder, repeats),
         }
     return figures
+
+
+def _kinds(mirror: str | None, folder: Path, repeats: int) -> dict[str, dict[str, float]]:
+    """Networks with other layers: us a step of processor time of both sides, their ratio, and memory."""
+    random = np.random.default_rng(1)
+    found = {name: Path(mirror or "", "lavadl", name, "network.net") for name in KINDS}
+    found["recurrent"] = _integrators(folder / "recurrent.net", random)
+    found["resonators"] = _resonators(folder / "resonators.net", random)
+    figures = {}
+    for name, path in found.items():
+        if not path.is_file():
+            continue
+        executor, steps = Executor(path), KINDS[name][0]
+        entry = executor.input_shape
+        if executor.takes_spikes:
+            inputs = (random.random((*entry, steps)) < 0.1).astype(np.int32)
+        else:  # a picture that changes slowly, in the units of the network's input
+            still = random.integers(0, 255, (*entry, 1))
+            inputs = (still + random.integers(-9, 9, (*entry, steps))) * (64 if "sdnn" in name else 4)
+        stock, outputs = _run_lava(path, False, {}, inputs, WARM_UP_STEPS // 5, processor_time=True)
+        if (differing := np.count_nonzero(outputs != executor.run(inputs).outputs)) != 0:
+            raise SpandexError(f"{name}: {differing} of {outputs.size} outputs are not those of the executor")
+        ours = _best(lambda: executor.run(inputs), repeats, time.process_time) / steps
+        figures[name] = {
+            "stock_us": 1e6 / stock,
+            "executor_us": 1e6 * ours,
+            "ratio": 1 / (stock * ours),
+            "events_per_step": float(executor.run(inputs).events.sum() / steps),
+            "memory": _memory(executor, path),
+        }
+    return figures
+
+
+def _integrators(path: Path, random: np.random.Generator) -> Path:
+    """256 integrators that listen to each other, and 32 behind them."""
+    neuron = {"type": b"CUBA", "iDecay": 1000, "vDecay": 300, "vThMant": 900}
+    with h5py.File(path, "w") as file:
+        for number, (kind, shape) in enumerate({b"dense_rec": (256, 200), b"dense": (32, 256)}.items()):
+            layer = file.create_group(f"layer/{number}")
+            layer["type"], layer["shape"] = np.array([kind]), [shape[0]]
+            layer["weight"] = 2 * random.integers(-60, 61, shape)
+            if number == 0:
+                layer["weight_rec"] = 2 * random.integers(-30, 31, (256, 256))
+            for key, value in neuron.items():
+                layer[f"neuron/{key}"] = value
+    return path
+
+
+def _resonators(path: Path, random: np.random.Generator) -> Path:
+    """Two layers of 256 resonators."""
+    neuron = {"type": b"RF_PHASE", "sinDecay": 700, "cosDecay": 3900, "vThMant": 300}
+    with h5py.File(path, "w") as file:
+        for number, inputs in enumerate((200, 256)):
+            layer = file.create_group(f"layer/{number}")
+            layer["type"], layer["shape"] = np.array([b"dense"]), [256]
+            layer["weight/real"], layer["weight/imag"] = 2 * random.integers(-60, 61, (2, 256, inputs))
+            for key, value in neuron.items():
+                layer[f"neuron/{key}"] = value
+    return path
+
+
+def _memory(executor: Executor, path: Path) -> dict[str, float]:
+    """Bytes that the executor holds during a run, and how many times the weights as int16 and the states that is."""
+    weights = sum(2 * layer.held.weights.size for layer in network_layers(path) if layer.held is not None)
+    states = sum(
+        sum(map(_array_bytes, layer.neurons)) + _array_bytes(layer.pending) for layer in executor.initial_state().layers
+    )
+    events = executor._chunk_steps * sum(executor._rooms) * 2 * np.dtype(np.int32).itemsize
+    held = _array_bytes(executor._arranged) + states + events
+    return {"bytes": held, "ratio": held / (weights + states)}
+
+
+def _array_bytes(held: Any) -> int:
+    """Of all arrays within tuples."""
+    if isinstance(held, np.ndarray):
+        return held.size * held.itemsize
+    return sum(map(_array_bytes, held)) if isinstance(held, list | tuple) else 0
 
 
 def _network(path: Path | None, mirror: str | None, folder: Path) -> tuple[Path, str]:
@@ -172,24 +265,40 @@ def _with_delay_per_synapse(path: Path, copy: Path) -> Path:
     return copy
 
 
-def _run_lava(path: Path, sparse: bool, models: dict, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-    """Steps per second after the warm-up, and the outputs int32 (outputs, steps) of all steps."""
-    steps = inputs.shape[1]
+def _run_lava(
+    path: Path,
+    sparse: bool,
+    models: dict,
+    inputs: np.ndarray,
+    warm_up: int = WARM_UP_STEPS,
+    processor_time: bool = False,
+) -> tuple[float, np.ndarray]:
+    """Steps per second, of all processes' time if asked for, after the warm-up; int32 (outputs, steps) of all steps."""
+    steps = inputs.shape[-1]
+    clock = _processor_s if processor_time else time.perf_counter
     with processes_forgotten(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # netx's remark on delays above its limit
         network = hdf5.Network(str(path), sparse_fc_layer=sparse)
         network.net_config.f.close()
         sender = source.RingBuffer(data=inputs)
-        sender.s_out.connect(network.in_layer.neuron.a_in)
+        entry = network.in_layer
+        sender.s_out.connect(entry.neuron.a_in if isinstance(entry, Input) else entry.inp)
         receiver = sink.RingBuffer(shape=network.out.shape, buffer=steps)
         network.out.connect(receiver.a_in)
         config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
         with execution(sender, config) as lava:
-            lava.steps(WARM_UP_STEPS)
-            start = time.perf_counter()
-            lava.steps(steps - WARM_UP_STEPS)
-            seconds = time.perf_counter() - start
-            return (steps - WARM_UP_STEPS) / seconds, receiver.data.get()
+            lava.steps(warm_up)
+            start = clock()
+            lava.steps(steps - warm_up)
+            seconds = clock() - start
+            return (steps - warm_up) / seconds, receiver.data.get()
+
+
+def _processor_s() -> float:
+    """Of this process and of those that it started, which still run."""
+    process = psutil.Process()
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def _check_equal(side: str, outputs: np.ndarray, expected: np.ndarray) -> None:
@@ -256,7 +365,7 @@ def _limit(executor: Executor, inputs: np.ndarray, repeats: int) -> dict[str, An
     parts["rest"] = max(0.0, whole - sum(parts.values()))
     total = sum(parts.values())
     counts = executor.run(inputs).activity
-    columns = [arranged.synapses.columns for arranged in executor._arranged if arranged.synapses is not None]
+    columns = [arranged.synapses[0].columns for arranged in executor._arranged if arranged.synapses]
     products = sum(
         counted.events * matrix.shape[1] for counted, matrix in zip(counts[1:], columns, strict=True) if matrix.size
     )
@@ -284,22 +393,23 @@ def _time_parts(executor: Executor, inputs: np.ndarray) -> dict[str, float]:
     steps = np.ascontiguousarray(inputs.T)
     busy, idle = (
         [
-            _RunningLayer(*parts, CHUNK_STEPS)
-            for parts in zip(executor.layers, executor._arranged, executor.initial_state().layers, strict=True)
+            _RunningLayer(layer, *parts, np.empty((2, MOST_CHUNK_STEPS * layer.size), np.int32), len(steps))
+            for layer, *parts in zip(executor.layers, executor._arranged, executor.initial_state().layers, strict=True)
         ]
         for _ in range(2)
     )
     parts = dict.fromkeys(("sums", "neurons", "events"), 0.0)
-    for start in range(0, len(steps), CHUNK_STEPS):
-        signal = _no_events(steps[start : start + CHUNK_STEPS])
+    for start in range(0, len(steps), MOST_CHUNK_STEPS):
+        signal = _no_events(steps[start : start + MOST_CHUNK_STEPS])
         count = len(signal.spikes)
+        chunk = slice(start, start + count)
         for layer, same_layer in zip(busy, idle, strict=True):
             begin = time.perf_counter()
-            sent = layer.run(signal, count)
+            sent = layer.run(signal, chunk, start)
             all_parts = time.perf_counter()
             without_events = signal._replace(starts=np.zeros_like(signal.starts))
             begin_idle = time.perf_counter()
-            same_layer.run(without_events, count)
+            same_layer.run(without_events, chunk, start)
             without_sums = time.perf_counter() - begin_idle
             begin_collect = time.perf_counter()
             collect(sent, count)
@@ -345,14 +455,14 @@ def _peak_read(size: int, repeats: int) -> float:
     return values.nbytes * rounds / _best(lambda: _read(values, rounds), 2 * repeats)
 
 
-def _best(job: Callable[[], object], repeats: int) -> float:
+def _best(job: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of the fastest of ``repeats`` after one to warm up: other load on the machine only adds time."""
     job()
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         job()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return min(seconds)
 
 
@@ -373,9 +483,19 @@ def _report(figures: dict[str, Any]) -> str:
         f"({100 * rate['sums'] / rate['peak']:.0f} %), reading {bandwidth['sums']:.0f} of {bandwidth['peak']:.0f} GB/s "
         f"({100 * bandwidth['sums'] / bandwidth['peak']:.0f} %)",
         f"with sums at that peak: {limit['steps_per_s_at_peak']:.0f} steps/s",
+        _memory_line(figures["memory"]),
+        *(
+            f"{name:>13} {kind['executor_us']:8.1f} us a step, stock Lava {kind['stock_us']:9.0f}: "
+            f"{kind['ratio']:.0f} times (target {KINDS[name][1]}); {_memory_line(kind['memory'])}"
+            for name, kind in figures["kinds"].items()
+        ),
         f"{figures['cores']} cores, load {figures['load_before']:.1f} before; every output of Lava is the executor's",
     ]
     return "\n".join(lines)
+
+
+def _memory_line(memory: dict[str, float]) -> str:
+    return f"{memory['bytes'] / 2**20:.1f} MB, {memory['ratio']:.2f} times weights and states (at most {MOST_MEMORY})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

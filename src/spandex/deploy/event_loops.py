@@ -18,6 +18,7 @@ INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
 ABOVE_24_BITS = 32 - CHIP_BITS
 STATE_LIMIT = 2 ** (CHIP_BITS - 1)  # of integrators and resonators
 INPUT_SHIFT = 6  # bits by which their input is moved up
+MOST_INPUT = 8 * STATE_LIMIT  # of resonators, beyond which any state is clipped
 
 # rows and columns of what is counted as out of range
 SUMS, STATES = 0, 1
@@ -346,26 +347,28 @@ def _resonate(neurons, state, row, step, spikes, beyond):
     im' >= threshold; then re' = 0, im' = threshold - 1.
     """
     real, imaginary = state.real, state.imaginary
-    inputs = row.reshape(2, spikes.size)
-    limit = np.int64(STATE_LIMIT - 1)
+    to_real, to_imaginary = row[: spikes.size], row[spikes.size :]
+    if _may_wrap(row):
+        _count_inputs(to_real, real, 0.0, beyond)
+        _count_inputs(to_imaginary, imaginary, 0.0, beyond)
+    limit, most = np.int32(STATE_LIMIT - 1), np.int32(MOST_INPUT)
+    left = np.int32(0)
     for i in range(spikes.size):
         re, im = np.float64(real[i]), np.float64(imaginary[i])
-        a = np.int64(np.int32(inputs[0, i] << INPUT_SHIFT))
-        b = np.int64(np.int32(inputs[1, i] << INPUT_SHIFT))
-        new_re = np.int64(neurons.cosine * re) - np.int64(neurons.sine * im) + a
-        new_im = np.int64(neurons.sine * re) + np.int64(neurons.cosine * im) + b
-        beyond[STATES, IN_24_BITS] += (abs(new_re) > limit) | (abs(new_im) > limit)
-        for k in range(2):
-            beyond[SUMS, IN_24_BITS] += _beyond_24_bits(inputs[k, i])
-            beyond[STATES, IN_32_BITS] += np.int32(inputs[k, i] << INPUT_SHIFT) >> INPUT_SHIFT != inputs[k, i]
-        new_re, new_im = max(min(new_re, limit), -limit), max(min(new_im, limit), -limit)
+        a, b = np.int32(to_real[i] << INPUT_SHIFT), np.int32(to_imaginary[i] << INPUT_SHIFT)
+        a, b = max(min(a, most), -most), max(min(b, most), -most)  # what is clipped anyway fits 32 bits
+        new_re = np.int32(np.int32(neurons.cosine * re) - np.int32(neurons.sine * im) + a)
+        new_im = np.int32(np.int32(neurons.sine * re) + np.int32(neurons.cosine * im) + b)
+        left = np.int32(left + ((abs(new_re) > limit) | (abs(new_im) > limit)))
+        new_re, new_im = np.int32(max(min(new_re, limit), -limit)), np.int32(max(min(new_im, limit), -limit))
         if neurons.izhikevich:
-            spike = new_im >= neurons.threshold
-            if spike:
-                new_re, new_im = np.int64(0), np.int64(neurons.threshold - 1)
+            spike = np.int32(new_im >= neurons.threshold)
+            new_re = np.int32(new_re * (1 - spike))
+            new_im = np.int32(neurons.threshold - 1) if spike else new_im
         else:
-            spike = (new_re >= neurons.threshold) & (new_im >= 0) & (im < 0)
+            spike = np.int32((new_re >= neurons.threshold) & (new_im >= 0) & (im < 0))
         real[i], imaginary[i], spikes[i] = new_re, new_im, spike
+    beyond[STATES, IN_24_BITS] += left
 
 
 def _of(values, i):
@@ -387,7 +390,7 @@ def _may_wrap(row):
 
 @njit
 def _count_inputs(row, current, kept, beyond):
-    """Count integrators' inputs beyond 24 bits, and the currents that they move out of 32."""
+    """Count inputs beyond 24 bits, and the states that they move out of 32."""
     for i in range(row.size):
         total = np.int64(current[i] * _of(kept, i)) + np.int64(np.int32(row[i] << INPUT_SHIFT))
         beyond[SUMS, IN_24_BITS] += _beyond_24_bits(row[i])

@@ -137,7 +137,8 @@ class Executor:
         self._initial_state = initial_state(layers)
         self._arranged = arrange(layers)
         first = layers[0]
-        self.inputs = first.connections[0].inputs if first.connections else first.size
+        self.input_shape = first.connections[0].input_shape if first.connections else first.shape
+        self.inputs = math.prod(self.input_shape)
         self.takes_spikes = bool(first.connections) and not first.connections[0].graded
         self.layers = [replace(layer, connections=()) for layer in layers]  # their weights are in the arranged ones
         # a layer writes its events over those of the layer before the one whose events it reads
@@ -232,8 +233,9 @@ class _RunningLayer:
     def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: np.ndarray, steps: int):
         self._layer = layer
         self._order, self._constants, self._synapses, self._recurrent, self._graded = arranged
-        self._place = np.argsort(self._order)  # where each neuron of the layer stands
-        self._neurons = type(state.neurons)(*(part[self._order] for part in state.neurons))
+        reordered = isinstance(self._order, np.ndarray)
+        self._place = np.argsort(self._order) if reordered else self._order  # where each neuron of the layer stands
+        self._neurons = type(state.neurons)(*(np.array(part[self._order]) for part in state.neurons))
         chunk_steps = room.shape[1] // layer.size
         spikes = room[0, : chunk_steps * layer.size].reshape(chunk_steps, layer.size)
         self._events = Events(spikes, np.zeros(chunk_steps + 1, np.int64), room[1])
@@ -241,10 +243,9 @@ class _RunningLayer:
         self._beyond = np.zeros((2, 2), np.int64)
         self._trace = np.empty((0, 0), np.int32)
         if self.has_synapses:
-            self._in_order = self._order if state.pending.shape[1] == layer.size else slice(None)
             rows = 1 << (len(state.pending) - 1).bit_length()
             self._pending, self._position = np.zeros((rows, state.pending.shape[1]), np.int32), 0
-            self._pending[: len(state.pending)] = state.pending[:, self._in_order]
+            self._pending[: len(state.pending)] = state.pending[:, self._order]
             self._delays = len(state.pending)
 
     @property
@@ -287,14 +288,14 @@ class _RunningLayer:
 
     def copy_spikes(self, into: np.ndarray) -> None:
         """Copy a chunk's spikes into (steps, neurons) in the layer's own order."""
-        np.take(self._events.spikes[: len(into)], self._place, axis=1, out=into)
+        into[:] = self._events.spikes[: len(into), self._place]
 
     def state(self) -> LayerState:
-        neurons = type(self._neurons)(*(part[self._place] for part in self._neurons))
+        neurons = type(self._neurons)(*(np.array(part[self._place]) for part in self._neurons))
         if not self.has_synapses:
             return LayerState(neurons, None)
-        places = self._place if self._pending.shape[1] == self._layer.size else slice(None)
-        return LayerState(neurons, np.roll(self._pending, -self._position, axis=0)[: self._delays, places])
+        pending = np.roll(self._pending, -self._position, axis=0)
+        return LayerState(neurons, pending[: self._delays, self._place])
 
     def activity(self, steps: int) -> LayerActivity:
         return LayerActivity(

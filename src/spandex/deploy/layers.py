@@ -100,8 +100,8 @@ class Connections:
     imaginary: bool = False
 
     @property
-    def inputs(self) -> int:
-        return self.weights.shape[1]
+    def input_shape(self) -> Shape:
+        return self.weights.shape[1:]
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class KernelConnections:
     recurrent = False
 
     @property
-    def inputs(self) -> int:
-        return math.prod(self.kernels.inputs)
+    def input_shape(self) -> Shape:
+        return self.kernels.inputs
 
 
 @dataclass(frozen=True)

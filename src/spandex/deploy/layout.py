@@ -18,14 +18,14 @@ class ArrangedLayer(NamedTuple):
     Neurons with the same delay stand side by side, so that a step's sums go to few places in memory.
 
     Attributes:
-        order: (neurons,), which neuron of the layer stands at each place.
+        order: (neurons,), which neuron of the layer stands at each place; all in their own as a slice.
         neurons: constants, in that order.
         synapses: to the neurons in that order, from those of the layer before in its order, or from the layer itself.
         recurrent: for each, whether they are from the layer itself.
         graded: whether spikes that arrive have a value; if not, each counts as 1.
     """
 
-    order: np.ndarray
+    order: np.ndarray | slice
     neurons: Neurons
     synapses: tuple[Synapses, ...] | tuple[Convolution]
     recurrent: tuple[bool, ...]
@@ -36,7 +36,7 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
     """All layers of a network; the last keeps its order."""
     arranged: list[ArrangedLayer] = []
     for layer in layers:
-        order = np.arange(layer.size)
+        order = slice(None)
         neurons = layer.neurons
         if isinstance(neurons, SigmaDelta) and layer is not layers[-1] and layer.connections[0].longest_delay:
             delays = delay_of_each_neuron(layer.connections[0])
@@ -45,8 +45,7 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
                 neurons = neurons._replace(bias=neurons.bias[order])
         synapses = []
         for connections in layer.connections:
-            same = connections.recurrent or not arranged
-            inputs = np.arange(connections.inputs) if same else arranged[-1].order
+            inputs = slice(None) if connections.recurrent or not arranged else arranged[-1].order
             if isinstance(connections, KernelConnections):
                 synapses.append(_convolution(connections.kernels))
             else:
@@ -64,24 +63,24 @@ def delay_of_each_neuron(connections: Connections) -> np.ndarray | None:
     return longest if np.all((connections.delays == longest[:, np.newaxis]) | ~exists) else None
 
 
-def _synapses(connections: Connections, order: np.ndarray, inputs: np.ndarray, layer: Layer) -> Synapses:
+def _synapses(connections: Connections, order: np.ndarray | slice, inputs: np.ndarray | slice, layer: Layer) -> Synapses:
     neuron_delays = delay_of_each_neuron(connections)
-    weights = connections.weights[np.ix_(order, inputs)].T  # (inputs, neurons): those of an input side by side
+    weights = connections.weights[order][:, inputs].T  # (inputs, neurons): those of an input side by side
     exists = weights != 0
     target = np.nonzero(exists)[1]
     if neuron_delays is not None:
         slots, ends = target, np.flatnonzero(np.diff(neuron_delays[order])) + 1
-        blocks = np.concatenate([[0], ends, [len(order)]])
+        blocks = np.concatenate([[0], ends, [layer.size]])
         firsts, delays = blocks[:-1], neuron_delays[order][blocks[:-1]]
     else:
-        delays, place = np.unique(connections.delays[np.ix_(order, inputs)].T[exists], return_inverse=True)
-        slots = place * len(order) + target
-        blocks, firsts = np.arange(len(delays) + 1) * len(order), np.zeros(len(delays), int)
+        delays, place = np.unique(connections.delays[order][:, inputs].T[exists], return_inverse=True)
+        slots = place * layer.size + target
+        blocks, firsts = np.arange(len(delays) + 1) * layer.size, np.zeros(len(delays), int)
     listed = neuron_delays is None or exists.mean() < LISTED_BELOW
     fan_out = exists.sum(axis=1, dtype=np.int64)
     return Synapses(
         columns=np.ascontiguousarray(weights[:0] if listed else weights, np.int16),
-        starts=np.concatenate([[0], fan_out.cumsum()]),
+        starts=np.concatenate([[0], fan_out.cumsum()]) if listed else fan_out[:0],
         slots=(slots if listed else slots[:0]).astype(np.int32),
         weights=(weights[exists] if listed else slots[:0]).astype(np.int16),
         fan_out=fan_out,

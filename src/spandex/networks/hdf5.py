@@ -580,9 +580,7 @@ def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
         for key in ("vThMant", "iDecay", "vDecay"):
             if (found := _whole(layer, f"neuron/{key}").shape) not in ((), (1,), shape):
                 raise SpandexError(f"neuron/{key} of shape {found} does not fit neurons of shape {shape}")
-        for decay in map(np.ravel, _decays(layer)):
-            if np.any(outside := (decay < 0) | (decay > STATE_SCALE)):
-                raise SpandexError(f"decay {decay[outside][0]} is not between 0 and {STATE_SCALE}")
+        _check_decays(layer, 0)
     elif kind == "SDNN":
         if "sigma_output" in neuron:
             return
@@ -599,10 +597,17 @@ def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
         for key in ("vThMant", "sinDecay", "cosDecay"):
             if (found := numbers(layer, f"neuron/{key}")).size != 1:
                 raise SpandexError(f"{found.size} values of neuron/{key}; Lava's {kind} neurons of a layer share one")
+        _check_decays(layer, -STATE_SCALE)
     elif "RF" in kind:
         raise SpandexError(f"neuron type {kind!r}, which netx would run as RF neurons without adaptation")
     else:
         raise SpandexError(f"neuron type {kind!r}; netx runs SDNN, {', '.join((*INTEGRATORS, *RESONATORS))}")
+
+
+def _check_decays(layer: h5py.Group, smallest: int) -> None:
+    for decay in map(np.ravel, _decays(layer)):
+        if np.any(outside := (decay < smallest) | (decay > STATE_SCALE)):
+            raise SpandexError(f"decay {decay[outside][0]} is not between {smallest} and {STATE_SCALE}")
 
 
 def _check_state(values: np.ndarray, name: str) -> None:

@@ -64,7 +64,7 @@ class Integrators(NamedTuple):
     """Leaky integrate-and-fire neurons: Lava's LIF and LIFReset. What all share is a number, else (neurons,).
 
     Attributes:
-        bias: int32, in the scale of the voltage.
+        bias: int32, in the scale of the voltage; for the first neurons, and again for as many after them.
         threshold: int32, likewise; what exceeds it sends a spike.
         current_kept, voltage_kept: float64, the fraction that a step keeps, a multiple of 2**-12.
         reset_interval, reset_phase: current and voltage are 0 before the steps, counted from 1, whose number leaves
@@ -223,16 +223,31 @@ def collect(events, steps):
 
 @njit(nogil=True, cache=True)
 def run_layer(
-    arriving, steps, first_step, synapses, neurons, state, pending, position, events, operations, watched, trace, beyond
+    arriving,
+    senders,
+    steps,
+    first_step,
+    synapses,
+    neurons,
+    state,
+    pending,
+    position,
+    events,
+    arrived,
+    operations,
+    watched,
+    trace,
+    beyond,
 ):
     """A layer's neurons and synapses on the events that arrive in some steps; fills ``events``.
 
     Args:
         arriving: events for each of the synapses; for recurrent ones, ``events`` itself.
+        senders: number of these that are not the same again.
         first_step: number of the first of these steps, from 0.
         pending: int32 (a power of two above the longest delay, inputs of the neurons), a ring: its row ``position + k``
             is the neurons' input in k steps.
-        operations: int64 (steps,), to which the numbers of synaptic operations are added.
+        arrived, operations: int64 (steps,), to which the numbers of events and of synaptic operations are added.
         watched, trace: an array of the state, and int32 (steps, neurons) into which it is copied after every step;
             (0, 0) for none.
         beyond: int64 (2, 2), to which the numbers of sums and of states (rows) are added that did not fit 24 and 32
@@ -255,6 +270,7 @@ def run_layer(
         for k in range(len(synapses)):
             spikes = arriving[k].spikes[t]
             sources = arriving[k].indices[arriving[k].starts[t] : arriving[k].starts[t + 1]]
+            arrived[t] += sources.size if k < senders else 0
             operations[t] += _deliver(synapses[k], sources, spikes, pending, position, sums, wide_sums, beyond)
     return position
 
@@ -325,18 +341,20 @@ def _integrate(neurons, state, row, step, spikes, beyond):
         _count_inputs(row, current, neurons.current_kept, beyond)
     limit = np.int32(STATE_LIMIT)
     left = np.int32(0)
-    for i in range(spikes.size):
-        u = np.int32(np.int32(current[i] * _of(neurons.current_kept, i)) + np.int32(row[i] << INPUT_SHIFT))
-        wrapped = (u > limit) | (u <= -limit)
-        u = np.int32(u - np.int32(2 * limit)) if u > limit else u
-        u = np.int32(u + np.int32(2 * limit)) if u <= -limit else u
-        v = np.int32(np.int32(voltage[i] * _of(neurons.voltage_kept, i)) + u + _of(neurons.bias, i))
-        clipped = (v >= limit) | (v <= -limit)
-        v = max(min(v, np.int32(limit - 1)), np.int32(1 - limit))
-        spike = np.int32(v > _of(neurons.threshold, i))
-        current[i], voltage[i] = u, np.int32(0) if spike else v
-        spikes[i] = spike
-        left = np.int32(left + (wrapped | clipped))
+    size = _count(neurons.bias, spikes.size)
+    for start in range(0, spikes.size, size):
+        for i in range(start, start + size):
+            u = np.int32(np.int32(current[i] * _of(neurons.current_kept, i)) + np.int32(row[i] << INPUT_SHIFT))
+            wrapped = (u > limit) | (u <= -limit)
+            u = np.int32(u - np.int32(2 * limit)) if u > limit else u
+            u = np.int32(u + np.int32(2 * limit)) if u <= -limit else u
+            v = np.int32(np.int32(voltage[i] * _of(neurons.voltage_kept, i)) + u + _of(neurons.bias, i - start))
+            clipped = (v >= limit) | (v <= -limit)
+            v = max(min(v, np.int32(limit - 1)), np.int32(1 - limit))
+            spike = np.int32(v > _of(neurons.threshold, i))
+            current[i], voltage[i] = u, np.int32(0) if spike else v
+            spikes[i] = spike
+            left = np.int32(left + (wrapped | clipped))
     beyond[STATES, IN_24_BITS] += left
 
 
@@ -378,6 +396,19 @@ def _of(values, i):
 @overload(_of, inline="always")
 def _of_one(values, i):
     return (lambda values, i: values[i]) if isinstance(values, types.Array) else (lambda values, i: values)
+
+
+def _count(values, all_neurons):
+    """Number of neurons that have these values."""
+
+
+@overload(_count, inline="always")
+def _count_one(values, all_neurons):
+    return (
+        (lambda values, all_neurons: values.size)
+        if isinstance(values, types.Array)
+        else (lambda values, all_neurons: all_neurons)
+    )
 
 
 @njit(inline="always")

@@ -12,7 +12,7 @@ import numpy as np
 from spandex.data.threads import map_in_order
 from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, IntegratorState, collect, run_input, run_layer
 from spandex.deploy.layers import Layer, NetxOptions, file_layers
-from spandex.deploy.layout import ArrangedLayer, arrange, unscaled
+from spandex.deploy.layout import ArrangedLayer, arrange, array_bytes, unscaled
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
 from spandex.errors import SpandexError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lava.magma.core.process.process import AbstractProcess
 
 MOST_CHUNK_STEPS = 64  # that a layer runs before the next one does; its events stay in the cache
-CHUNK_BYTES = 1 << 20  # at most of events, unless those of a step need more
+CHUNK_SHARE = 0.3  # of events, at most of what weights and states take, unless those of a step need more
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,19 @@ class Executor:
         # a layer writes its events over those of the layer before the one whose events it reads
         self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
         events_bytes = sum(self._rooms) * 2 * np.dtype(np.int32).itemsize
-        self._chunk_steps = min(max(CHUNK_BYTES // events_bytes, 1), MOST_CHUNK_STEPS)
+        held_bytes = array_bytes((self._arranged, self._initial_state.arrays()))
+        self._chunk_steps = min(max(int(CHUNK_SHARE * held_bytes / events_bytes), 1), MOST_CHUNK_STEPS)
 
     def unscaled(self) -> Self:
         """The same network with fully connected weights as in its file: not moved up to 8 bits, nor sums down again."""
         executor = copy.copy(self)
         executor._arranged = [layer._replace(synapses=tuple(map(unscaled, layer.synapses))) for layer in self._arranged]
         return executor
+
+    def held_bytes(self) -> int:
+        """Of all arrays during a run: weights, constants, states, and events of a chunk of steps."""
+        room = self._chunk_steps * sum(self._rooms) * 2 * np.dtype(np.int32).itemsize
+        return array_bytes((self._arranged, self._initial_state.arrays())) + room
 
     @property
     def outputs(self) -> int:
@@ -183,6 +189,8 @@ class Executor:
             SpandexError: inputs of another shape, or not whole numbers within 32 bits; no voltage.
         """
         inputs = _time_major(inputs, self.inputs)
+        if self.takes_spikes:
+            inputs = (inputs != 0).astype(np.int32)
         steps = len(inputs)
         state = state or self._initial_state
         room = max(min(steps, self._chunk_steps), 1)
@@ -232,7 +240,7 @@ class _RunningLayer:
 
     def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: np.ndarray, steps: int):
         self._layer = layer
-        self._order, self._constants, self._synapses, self._recurrent, self._graded = arranged
+        self._order, self._constants, self._synapses, self._recurrent, self._as_ones = arranged
         reordered = isinstance(self._order, np.ndarray)
         self._place = np.argsort(self._order) if reordered else self._order  # where each neuron of the layer stands
         self._neurons = type(state.neurons)(*(np.array(part[self._order]) for part in state.neurons))
@@ -266,10 +274,11 @@ class _RunningLayer:
         if not self.has_synapses:
             run_input(arriving.spikes, first_step, self._constants, self._neurons, self._events, *watched, self._beyond)
             return self._events
-        if not self._graded:
+        if self._as_ones:
             arriving = arriving._replace(spikes=(arriving.spikes != 0).astype(np.int32))
         self._position = run_layer(
             tuple(self._events if recurrent else arriving for recurrent in self._recurrent),
+            1 + any(self._recurrent),
             steps,
             first_step,
             self._synapses,
@@ -278,12 +287,11 @@ class _RunningLayer:
             self._pending,
             self._position,
             self._events,
+            self.events[chunk],
             self.synops[chunk],
             *watched,
             self._beyond,
         )
-        for sent in (arriving, self._events) if any(self._recurrent) else (arriving,):
-            self.events[chunk] += np.diff(sent.starts[: steps + 1])
         return self._events
 
     def copy_spikes(self, into: np.ndarray) -> None:

@@ -270,13 +270,13 @@ def _integrators(layer: NetworkLayer, reset_interval: int | None, reset_offset: 
         of_threshold, current_kept, voltage_kept = (values.item() for values in shared)
     else:
         of_threshold, current_kept, voltage_kept = (_of_each_neuron(values, layer) for values in shared)
-    bias = np.int32(0)
-    if layer.bias is not None:
+    bias = 0
+    if layer.bias is not None and layer.bias.any():
         bias = _of_each_neuron(layer.bias.astype(np.int16).astype(np.int32) << BIAS_SHIFT, layer)
+        if layer.bias.shape == layer.shape[:1] and layer.kernels is not None:  # that of a channel
+            bias = bias[: len(bias) // layer.shape[2]]
     interval = reset_interval or 0
-    return Integrators(
-        bias if bias.ndim else 0, of_threshold, current_kept, voltage_kept, interval, reset_offset % max(interval, 1)
-    )
+    return Integrators(bias, of_threshold, current_kept, voltage_kept, interval, reset_offset % max(interval, 1))
 
 
 def _resonators(layer: NetworkLayer) -> Resonators:

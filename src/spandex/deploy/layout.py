@@ -1,11 +1,11 @@
 """Layers in fixed point, arranged for the executor's loops."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from spandex.deploy.event_loops import Convolution, SigmaDelta, Synapses
+from spandex.deploy.event_loops import Convolution, Delta, SigmaDelta, Synapses
 from spandex.deploy.layers import Connections, KernelConnections, Layer, Neurons
 from spandex.networks.hdf5 import Kernels
 
@@ -22,14 +22,14 @@ class ArrangedLayer(NamedTuple):
         neurons: constants, in that order.
         synapses: to the neurons in that order, from those of the layer before in its order, or from the layer itself.
         recurrent: for each, whether they are from the layer itself.
-        graded: whether spikes that arrive have a value; if not, each counts as 1.
+        as_ones: whether spikes that arrive have a value, but each counts as 1.
     """
 
     order: np.ndarray | slice
     neurons: Neurons
     synapses: tuple[Synapses, ...] | tuple[Convolution]
     recurrent: tuple[bool, ...]
-    graded: bool
+    as_ones: bool
 
 
 def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
@@ -51,8 +51,9 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
             else:
                 synapses.append(_synapses(connections, order, inputs, layer))
         recurrent = tuple(connections.recurrent for connections in layer.connections)
-        graded = any(connections.graded for connections in layer.connections)
-        arranged.append(ArrangedLayer(order, neurons, tuple(synapses), recurrent, graded))
+        valued = arranged and isinstance(arranged[-1].neurons, Delta | SigmaDelta)
+        as_ones = bool(valued) and not all(connections.graded for connections in layer.connections)
+        arranged.append(ArrangedLayer(order, neurons, tuple(synapses), recurrent, as_ones))
     return arranged
 
 
@@ -63,7 +64,9 @@ def delay_of_each_neuron(connections: Connections) -> np.ndarray | None:
     return longest if np.all((connections.delays == longest[:, np.newaxis]) | ~exists) else None
 
 
-def _synapses(connections: Connections, order: np.ndarray | slice, inputs: np.ndarray | slice, layer: Layer) -> Synapses:
+def _synapses(
+    connections: Connections, order: np.ndarray | slice, inputs: np.ndarray | slice, layer: Layer
+) -> Synapses:
     neuron_delays = delay_of_each_neuron(connections)
     weights = connections.weights[order][:, inputs].T  # (inputs, neurons): those of an input side by side
     exists = weights != 0
@@ -93,6 +96,15 @@ def _synapses(connections: Connections, order: np.ndarray | slice, inputs: np.nd
         wraps_late=connections.wraps_late,
         alone=neuron_delays is not None and not any(one.recurrent for one in layer.connections),
     )
+
+
+def array_bytes(held: Any) -> int:
+    """Of all arrays within tuples, lists and dictionaries."""
+    if isinstance(held, np.ndarray):
+        return held.size * held.itemsize
+    if isinstance(held, dict):
+        held = list(held.values())
+    return sum(map(array_bytes, held)) if isinstance(held, list | tuple) else 0
 
 
 def unscaled(synapses: Synapses | Convolution) -> Synapses | Convolution:

@@ -40,15 +40,19 @@ class State:
     layers: tuple[LayerState, ...]
     step: int = 0
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write as NumPy archive."""
-        arrays = {"step": np.array(self.step)}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By number of the layer and name."""
+        arrays = {}
         for number, layer in enumerate(self.layers):
             arrays |= {f"{number}.{name}": value for name, value in layer.neurons._asdict().items()}
             if layer.pending is not None:
                 arrays[f"{number}.pending"] = layer.pending
+        return arrays
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write as NumPy archive."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, step=self.step, **self.arrays())
 
 
 def initial_state(layers: Sequence[Layer]) -> State:

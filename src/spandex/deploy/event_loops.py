@@ -161,18 +161,17 @@ class Convolution(NamedTuple):
     """Kernels of one layer: what never changes. Arrays of neurons are in the order x, y, channel.
 
     A column x of the input, with the padding q stride + r, meets the kernel's columns r, r + stride, ... for outputs q,
-    q - 1, ...; likewise a row y. Columns and rows that a kernel lacks, also between dilated ones, are zero.
+    q - 1, ...; likewise a row y. What the neurons of one place and group of channels add to the outputs that they reach
+    is a patch of these. Columns and rows that a kernel lacks, also between dilated ones, are zero.
 
     Attributes:
-        weights: int16 (input channels, columns' r, outputs back from q, rows' r, outputs up to q, output channels of a
-            group), flat: what a neuron adds to neighbouring outputs lies side by side.
-        nonzero: int32 (input channels, columns' r, outputs back from q, rows' r, 1 + outputs up to q), flat: weights
-            before such an output that are not zero.
+        weights: int16 (groups, columns' r, rows' r, input channels of a group, patch); a patch is (outputs back from q
+            along x, outputs up to q along y, output channels of a group), flat.
+        nonzero: int32 (groups, columns' r, rows' r, 1 + outputs back, 1 + outputs up, input channels of a group): how
+            many weights before these outputs are not zero.
         columns, rows: int64 (columns or rows of the input, 4): r, q, and the outputs that they reach, from and to.
-        channels, together: of the input, and output channels that one of these reaches.
         rows_out, channels_out: of the output.
-        strides, reaches: r and outputs that there are, along x and y.
-        groups: that channels are in.
+        reach_y: outputs of a patch along y.
         largest: largest sum of the absolute weights of an output.
     """
 
@@ -180,13 +179,9 @@ class Convolution(NamedTuple):
     nonzero: np.ndarray
     columns: np.ndarray
     rows: np.ndarray
-    channels: int
-    together: int
     rows_out: int
     channels_out: int
-    strides: tuple[int, int]
-    reaches: tuple[int, int]
-    groups: int
+    reach_y: int
     largest: int
 
 
@@ -301,7 +296,7 @@ def _room(synapses):
 @overload(_room)
 def _room_by_kind(synapses):
     if synapses.dtype.instance_class is Convolution:
-        return lambda synapses: 0
+        return lambda synapses: synapses[0].weights.shape[4]
     return lambda synapses: max([part.blocks[-1] for part in synapses])
 
 
@@ -343,17 +338,18 @@ def _integrate(neurons, state, row, step, spikes, beyond):
     left = np.int32(0)
     size = _count(neurons.bias, spikes.size)
     for start in range(0, spikes.size, size):
-        for i in range(start, start + size):
-            u = np.int32(np.int32(current[i] * _of(neurons.current_kept, i)) + np.int32(row[i] << INPUT_SHIFT))
+        part = slice(start, start + size)
+        us, vs, inputs, sent = current[part], voltage[part], row[part], spikes[part]
+        for i in range(size):
+            u = np.int32(np.int32(us[i] * _of(neurons.current_kept, i)) + np.int32(inputs[i] << INPUT_SHIFT))
             wrapped = (u > limit) | (u <= -limit)
             u = np.int32(u - np.int32(2 * limit)) if u > limit else u
             u = np.int32(u + np.int32(2 * limit)) if u <= -limit else u
-            v = np.int32(np.int32(voltage[i] * _of(neurons.voltage_kept, i)) + u + _of(neurons.bias, i - start))
+            v = np.int32(np.int32(vs[i] * _of(neurons.voltage_kept, i)) + u + _of(neurons.bias, i))
             clipped = (v >= limit) | (v <= -limit)
             v = max(min(v, np.int32(limit - 1)), np.int32(1 - limit))
             spike = np.int32(v > _of(neurons.threshold, i))
-            current[i], voltage[i] = u, np.int32(0) if spike else v
-            spikes[i] = spike
+            us[i], vs[i], sent[i] = u, np.int32(0) if spike else v, spike
             left = np.int32(left + (wrapped | clipped))
     beyond[STATES, IN_24_BITS] += left
 
@@ -532,7 +528,7 @@ def _add_weights(synapses, sources, spikes, pending, position, sums, wide_sums, 
     if reach <= INT32_MAX >> synapses.left:
         narrow = sums[:slots]
         if synapses.columns.size:
-            _add_columns(sources, spikes, synapses.columns, narrow)
+            _add_columns(sources, 0, spikes, synapses.columns, narrow)
         else:
             _add_listed(sources, spikes, synapses, narrow)
         _push(narrow, synapses, pending, position, beyond)
@@ -546,14 +542,14 @@ def _add_weights(synapses, sources, spikes, pending, position, sums, wide_sums, 
 
 def _convolve(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
     """input of a neuron = the low 24 bits of the sum of weights times spikes; Lava sums exactly, in float64."""
-    row = pending[position]
+    row, sums, wide_sums = pending[position], sums[: synapses.weights.shape[4]], wide_sums[: synapses.weights.shape[4]]
     largest = 0
     for source in sources:
         largest = max(largest, abs(np.int64(spikes[source])))
     if largest * synapses.largest <= INT24_MAX:  # no sum can be larger
-        return _add_patches(sources, spikes, synapses, row)
+        return _add_patches(sources, spikes, synapses, sums, row)
     wide = np.zeros(row.size, np.int64)
-    operations = _add_patches(sources, spikes, synapses, wide)
+    operations = _add_patches(sources, spikes, synapses, wide_sums, wide)
     for i in range(row.size):
         fits = INT32_MIN <= wide[i] <= INT32_MAX
         total = np.int32(wide[i]) if fits else np.int32(INT32_MIN)  # to what the processor turns such a float64
@@ -564,70 +560,74 @@ def _convolve(synapses, sources, spikes, pending, position, sums, wide_sums, bey
 
 
 @njit(error_model="numpy")  # spares a test for zero in every division
-def _add_patches(sources, spikes, synapses, sums):
-    """Add what each event sends to the outputs around it; the number of operations."""
-    columns, rows, weights, nonzero = synapses.columns, synapses.rows, synapses.weights, synapses.nonzero
-    height, channels = np.uint32(rows.shape[0]), np.uint32(synapses.channels)
-    (stride_x, stride_y), (reach_x, reach_y) = synapses.strides, synapses.reaches
-    groups, together, channels_out = synapses.groups, synapses.together, synapses.channels_out
+def _add_patches(sources, spikes, synapses, patch, outputs):
+    """Add what the events of each place and group send to the outputs around it; the number of operations.
+
+    Args:
+        patch: zero before and after, of the type of the outputs.
+    """
+    columns, rows, reach_y = synapses.columns, synapses.rows, synapses.reach_y
+    groups, channels = np.uint32(synapses.weights.shape[0]), np.uint32(synapses.weights.shape[3])
+    height, together = np.uint32(rows.shape[0]), synapses.channels_out // synapses.weights.shape[0]
     operations = 0
     e = 0
-    while e < sources.size:  # the events of one place at a time, which reach the same outputs
-        place = np.uint32(sources[e]) // channels
-        origin = np.int64(place * channels)
+    while e < sources.size:
+        place_and_group = np.uint32(sources[e]) // channels
+        first = np.int64(place_and_group * channels)
         end = e + 1
-        while end < sources.size and sources[end] < origin + synapses.channels:
+        while end < sources.size and sources[end] < first + synapses.weights.shape[3]:
             end += 1
+        place = place_and_group // groups
+        group = place_and_group - place * groups
         x = place // height
         y = place - x * height
         phase_x, nearest_x, first_x, end_x = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
         phase_y, nearest_y, first_y, end_y = rows[y, 0], rows[y, 1], rows[y, 2], rows[y, 3]
-        begin = first_y - nearest_y + reach_y - 1  # of the outputs up to q, the first that exists
-        reached = end_y - first_y
+        _add_columns(sources[e:end], first, spikes, synapses.weights[group, phase_x, phase_y], patch)
+
+        furthest_y = nearest_y - reach_y + 1
+        low_x, high_x = nearest_x - end_x + 1, nearest_x - first_x + 1
+        low_y, high_y = first_y - furthest_y, end_y - furthest_y
+        nonzero = synapses.nonzero[group, phase_x, phase_y]
+        for k in range(e, end):
+            c = sources[k] - first
+            operations += nonzero[high_x, high_y, c] - nonzero[low_x, high_y, c]
+            operations += nonzero[low_x, low_y, c] - nonzero[high_x, low_y, c]
+        rows_at_once = max(end_y - first_y, 1) if groups == 1 else 1  # then they lie side by side
         for column in range(first_x, end_x):
-            output = (column * synapses.rows_out + first_y) * channels_out
-            for k in range(e, end):
-                channel = sources[k] - origin
-                line = ((channel * stride_x + phase_x) * reach_x + nearest_x - column) * stride_y + phase_y
-                count = line * (reach_y + 1) + begin
-                operations += nonzero[count + reached] - nonzero[count]
-                weight = (line * reach_y + begin) * together
-                spike = spikes[sources[k]]
-                if groups == 1:
-                    _add_scaled(weights, weight, spike, sums, output, reached * together)
-                else:
-                    first = output + channel * groups // synapses.channels * together
-                    for row in range(reached):
-                        place_out = first + row * channels_out
-                        _add_scaled(weights, weight + row * together, spike, sums, place_out, together)
+            for row in range(first_y, end_y, rows_at_once):
+                start = (column * synapses.rows_out + row) * synapses.channels_out + np.int64(group) * together
+                output = outputs[start : start + rows_at_once * together]
+                part = patch[((nearest_x - column) * reach_y + row - furthest_y) * together :]
+                for i in range(output.size):
+                    output[i] += part[i]
+        patch[:] = 0
         e = end
     return operations
 
 
 @njit(inline="always")
-def _add_scaled(weights, weight, spike, sums, output, length):
-    """Add weights from one place on, times a spike, to sums from another."""
-    part, target = weights[weight : weight + length], sums[output : output + length]
-    for r in range(part.size):
-        target[r] += np.int32(part[r]) * spike
+def _add_columns(sources, first, spikes, columns, sums):
+    """Add weight times spike to the sums; four columns a pass load and store every sum a fourth as often.
+
+    The last pass takes a column again, times 0, where there are fewer.
+
+    Args:
+        first: the source of the first column.
+    """
+    for e in range(0, sources.size, 4):
+        i, j, k, m = sources[e], _after(sources, e + 1), _after(sources, e + 2), _after(sources, e + 3)
+        u, v, w, x = columns[i - first], columns[j - first], columns[k - first], columns[m - first]
+        left = sources.size - e
+        a, b, c, d = spikes[i], spikes[j] if left > 1 else 0, spikes[k] if left > 2 else 0, spikes[m] if left > 3 else 0
+        for r in range(sums.size):
+            sums[r] += (np.int32(u[r]) * a + np.int32(v[r]) * b) + (np.int32(w[r]) * c + np.int32(x[r]) * d)
 
 
 @njit(inline="always")
-def _add_columns(sources, spikes, columns, sums):
-    """Add weight times spike to the sums; four columns a pass load and store every sum a fourth as often."""
-    e = 0
-    while e + 4 <= sources.size:
-        i, j, k, m = sources[e], sources[e + 1], sources[e + 2], sources[e + 3]
-        u, v, w, x = columns[i], columns[j], columns[k], columns[m]
-        a, b, c, d = spikes[i], spikes[j], spikes[k], spikes[m]
-        for r in range(sums.size):
-            sums[r] += (np.int32(u[r]) * a + np.int32(v[r]) * b) + (np.int32(w[r]) * c + np.int32(x[r]) * d)
-        e += 4
-    while e < sources.size:
-        u, a = columns[sources[e]], spikes[sources[e]]
-        for r in range(sums.size):
-            sums[r] += np.int32(u[r]) * a
-        e += 1
+def _after(sources, e):
+    """The source at a place, or the last one."""
+    return sources[min(e, sources.size - 1)]
 
 
 @njit(inline="always")

@@ -126,20 +126,16 @@ def _convolution(kernels: Kernels) -> Convolution:
     whole[:, : dilation_x * columns : dilation_x, : dilation_y * rows : dilation_y] = kernels.weights
     # (group, channel of the group out, back in x, column's phase, back in y, row's phase, channel of the group in)
     parts = whole.reshape(kernels.groups, -1, reach_x, stride_x, reach_y, stride_y, channels)
-    laid_out = parts.transpose(0, 6, 3, 2, 5, 4, 1)[..., ::-1, :]  # rows further back come first: outputs ascend
-    nonzero = np.count_nonzero(laid_out, axis=-1).cumsum(axis=-1, dtype=np.int32)
+    laid_out = parts.transpose(0, 3, 5, 6, 2, 4, 1)[..., ::-1, :]  # rows further back come first: outputs ascend
+    nonzero = np.count_nonzero(laid_out, axis=-1).cumsum(axis=-1).cumsum(axis=-2, dtype=np.int32)
     return Convolution(
-        weights=np.ascontiguousarray(laid_out).ravel(),
-        nonzero=np.pad(nonzero, [(0, 0)] * 5 + [(1, 0)]).ravel(),
+        weights=np.ascontiguousarray(laid_out).reshape(*laid_out.shape[:4], -1),
+        nonzero=np.ascontiguousarray(np.moveaxis(np.pad(nonzero, [(0, 0)] * 4 + [(1, 0)] * 2), 3, 5)),
         columns=_reached(kernels, 0, reach_x),
         rows=_reached(kernels, 1, reach_y),
-        channels=kernels.inputs[2],
-        together=channels_out // kernels.groups,
         rows_out=kernels.outputs[1],
         channels_out=channels_out,
-        strides=(stride_x, stride_y),
-        reaches=(reach_x, reach_y),
-        groups=kernels.groups,
+        reach_y=reach_y,
         largest=int(np.abs(kernels.weights).sum(axis=(1, 2, 3)).max()),
     )
 

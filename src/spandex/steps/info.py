@@ -65,10 +65,11 @@ def describe(network: Path, sparsity_map: str = "auto", density_threshold: float
         density_threshold: largest density that ``auto`` makes sparse.
 
     Returns:
-        nonzero_weights, nonzero_delays, parameters, size_kb (1024 bytes), deployed_sparsity (0 to 1) of all fully
-        connected layers together that Lava runs; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers
+        nonzero_weights, nonzero_delays, parameters, size_kb (1024 bytes), deployed_sparsity (0 to 1) of all layers
+        together that can be read; sparsity_map {layer: sparse}, clamped_delays, uncounted_layers
         (numbers of those with weights that the totals leave out), input_message_bits_missing (whether
-        ``spandex run`` has to be told them), and layers. A layer has what ``SurveyedLayer`` has, but for its deployed,
+        ``spandex run`` has to be told them), input_shape_missing (what is known of it where it has to be told), and
+        layers. A layer has what ``SurveyedLayer`` has, but for its deployed,
         neurons, zero_weights, max_delay in place of longest_delay, and, None unless it is one of the totals,
         deployed_sparsity, weight_bits and weight_exponent of Lava's synapse,
         size_weight_bits and size_delay_bits that a non-zero weight or delay counts for in size_kb, sparse, and the
@@ -182,6 +183,11 @@ def _text(found: dict[str, Any]) -> list[str]:
             )
     if found["uncounted_layers"]:
         lines.append(f"the totals leave out {_numbered(found['uncounted_layers'])}")
+    first = found["layers"][0]["shape"]
+    if first is not None and len(first) == 3 and found["layers"][0]["type"] == "input":
+        channels, height, width = first
+        order = f"(x * {height} + y) * {channels} + channel"
+        lines.append(f"inputs: images of {width}x{height}x{channels} (x, y, channel), in the order {order}")
     return lines + _what_runs(found)
 
 

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from network_files import INTEGRATOR, convolution, image, write_layers
 from spandex.deploy import Executor, Network
 from spandex.deploy.survey import survey
 from spandex.errors import SpandexError
@@ -362,6 +363,42 @@ def test_input_layer_without_neurons_tells_no_message_bits(path):
     replace(path, "0/neuron", None)
     with pytest.raises(SpandexError, match=r"layer 1: sigma-delta neurons without an input layer"):
         Network(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"stride": (128, 1)}, "stride 128; Lava's convolution takes at most 127"),
+        ({"dilation": (1, 200)}, "dilation 200; Lava's convolution takes at most 127"),
+        ({"padding": (-1, 0)}, r"weights of shape \(4, 3, 3, 2\) with stride .* do not make neurons of shape"),
+        ({"stride": (0, 1)}, "do not make neurons"),
+        ({"stride": (1, 2, 3)}, r"stride of shape \(3,\)"),
+        ({"stride": 1.5}, "stride 1.5 is not a whole number"),
+        ({"groups": 128}, "128 groups; beyond 127 Lava's convolution gives zeros"),
+        ({"groups": 3}, "in 3 groups .* make no 4x5x7 neurons from an input of shape 3x7x8"),
+        ({"groups": None}, "groups is missing"),
+        ({"shape": [4, 7, 5]}, "make no 4x7x5 neurons"),
+        ({"shape": [4, 35]}, "neurons of shape .*, where channels, height and width belong"),
+        ({"weight": np.full((4, 3, 3, 2), 256)}, "72 weights lie outside 8 bits, such as 256"),
+        ({"weight": np.ones((4, 3, 6))}, "do not make neurons"),
+        ({"delay": [1, 2, 3, 4]}, "delays, which netx leaves out of a convolution"),
+        ({"neuron": None}, "neuron is missing"),
+        ({"neuron": INTEGRATOR | {"iDecay": 5000}}, "decay 5000 is not between 0 and 4096"),
+        (
+            {"weight": np.ones((2000, 3, 19, 19)), "dilation": (127, 127)},
+            "kernels of 31,3[0-9]{2},[0-9]{3},000 weights",
+        ),
+    ],
+)
+def test_kernels_that_nothing_runs_are_refused_with_the_value(tmp_path, changed, message):
+    layer = convolution(np.ones((4, 3, 3, 2), int), (8, 7, 3), INTEGRATOR)
+    layer = {key: value for key, value in (layer | changed).items() if value is not None}
+    if len(layer["weight"]) != 4:
+        layer["shape"] = [len(layer["weight"]), 5, 7]
+    path = write_layers(tmp_path / "network.net", image(8, 7, 3), layer)
+    for read in (Network, Executor):
+        with pytest.raises(SpandexError, match=rf"network\.net: layer 1: .*{message}"):
+            read(path)
 
 
 def test_layers_left_out_may_be_of_any_type(path):

@@ -25,6 +25,7 @@ UNBUILT_LAYERS = ("unpool", "convT", "average", "concat", "dense_comp")  # that 
 MOST_IN_8_BITS = 127  # Lava's convolution holds strides, padding, dilation, groups and kernel sizes in 8 bits
 INTEGRATORS = ("LOIHI", "CUBA")  # both run as Lava's LIF
 RESONATORS = ("RF_PHASE", "RF_IZHIKEVICH")  # with complex weights
+MOST_SPREAD = 2**27  # weights of a layer's kernels, with the zeros between dilated ones
 MOST_NEURONS = 2**22  # of a layer: four times what a Loihi 2 chip has
 STATE_SCALE = 1 << 12  # thresholds and biases of sigma-delta neurons are multiplied by it (netx's spike_exp, state_exp)
 # what h5py raises for a damaged file, or Python for an entry of another kind
@@ -365,6 +366,11 @@ def _kernels(kind: str, layer: h5py.Group, shape: Shape, before: Shape | None) -
             raise SpandexError(f"{name} {max(values)}; Lava's convolution takes at most {MOST_IN_8_BITS}")
     if kind == "conv" and groups > MOST_IN_8_BITS:
         raise SpandexError(f"{groups} groups; beyond {MOST_IN_8_BITS} Lava's convolution gives zeros")
+    spread = len(weights) * weights.shape[1] * math.prod(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    if spread > MOST_SPREAD:
+        raise SpandexError(
+            f"kernels of {spread:,} weights with what dilation {dilation} puts between them; at most {MOST_SPREAD:,}"
+        )
     inputs = before[::-1] if before is not None and len(before) == 3 else None  # any other order is refused
     kernels = Kernels(weights.transpose(0, 3, 2, 1), stride, padding, dilation, groups, inputs, shape[::-1])
     smallest = kernels.smallest_inputs

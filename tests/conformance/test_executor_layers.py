@@ -340,3 +340,21 @@ def test_published_networks_of_lava_dl(mirror, name, steps):
         inputs = ((random.random((*shape, steps)) < 0.5) & exciting[:, np.newaxis]).astype(int)
     run = assert_as_stock(path, inputs)
     assert all(spikes.any() for spikes in run.spikes[: len(run.spikes) // 2])
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "complex"])
+def test_recurrent_and_complex_layers_run_alike_with_sparse_and_dense_synapses(tmp_path, kind):
+    random = np.random.default_rng(11)
+    own, other = weights(random, (9, 7)), weights(random, (9, 9 if kind == "recurrent" else 7))
+    first = recurrent(own, other, INTEGRATOR) if kind == "recurrent" else resonant(own, other, RESONATOR)
+    path = write_layers(tmp_path / "network.net", first, dense(weights(random, (3, 9)), INTEGRATOR))
+    inputs = spikes(random, 7).astype(np.int32)
+    expected = Executor(path).run(inputs).outputs
+    for sparse in ([True, False], [False, True]):
+        with processes_forgotten():
+            network = Network(path, sparse)
+            assert network.sparse_layers == dict(enumerate(sparse))
+            names = ("real_synapse", "imag_synapse") if kind == "complex" else ("synapse", "synapse_rec")
+            kinds = {type(getattr(network.layers[0], name)).__name__ for name in names}
+            assert kinds == {"Sparse" if sparse[0] else "Dense"}
+            np.testing.assert_array_equal(run_in_lava(network, inputs), expected)

@@ -279,10 +279,10 @@ def make_recurrent(path):
 
 
 @pytest.mark.parametrize("make", [make_complex, make_recurrent])
-def test_layers_that_are_no_plain_matrix_are_built_dense_and_counted(path, make):
+def test_layers_that_are_no_plain_matrix_are_mapped_and_counted(path, make):
     make(path)
     network = Network(path, True)
-    assert network.sparse_layers == {2: True}
+    assert network.sparse_layers == {1: True, 2: True}
     assert [type(layer).__name__ for layer in network.layers[2:]] == ["Dense"]
     assert [layer.index for layer in deployed_weights(path)] == [2]
     more = np.count_nonzero(WEIGHTS) if make is make_complex else 36

@@ -165,7 +165,7 @@ def file_layers(
     if not any(_has_neurons(layer) for layer in kept):
         raise SpandexError(f"{path}: no layer is left of {len(found)}")
     check_input(path, found, options)
-    synapses = {layer.index: layer.synapses for layer in kept if layer.synapses}
+    synapses = {layer.index: layer.connected for layer in kept if layer.connected}
     sparse = chosen_layers(path, sparsity_map, synapses, density_threshold)
     layers: list[Layer] = []
     graded = bool(options.input_message_bits)

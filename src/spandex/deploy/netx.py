@@ -38,8 +38,8 @@ class Network(hdf5.Network):
             input_message_bits is None, which is refused for sigma-delta neurons.
 
     Attributes:
-        dense_layers: {number of the layer in the file: ``DeployedLayer``}, of the fully connected layers; recurrent
-            ones and those with complex weights are not among them and stay dense.
+        dense_layers: {number of the layer in the file: ``DeployedLayer``}, of the fully connected layers but for
+            recurrent ones and those with complex weights.
         sparse_layers: {number of the layer in the file: sparse}, of those that are not skipped.
         net_config: the stock network's view of the file; closed once the layers exist.
 
@@ -67,7 +67,7 @@ class Network(hdf5.Network):
                 raise SpandexError(f"{path}: layer {layer.index}: type 'pool', which netx cannot build")
         options["input_message_bits"] = chosen.input_message_bits or 0  # spikes
         self.dense_layers = {layer.index: layer.synapses for layer in layers if layer.synapses}
-        generated = {index: synapses for index, synapses in self.dense_layers.items() if index >= chosen.skip_layers}
+        generated = {layer.index: layer.connected for layer in layers[chosen.skip_layers :] if layer.connected}
         self.sparse_layers = chosen_layers(path, sparsity_map, generated, density_threshold)
         try:
             super().__init__(os.fspath(path), **options)
@@ -79,10 +79,11 @@ class Network(hdf5.Network):
 
     def create_dense(self, layer_config: NetDict, **options: Any) -> tuple[Dense, str]:
         """The stock block of a fully connected layer, with the synapse that the sparsity map asks for."""
-        synapses = self.dense_layers.get(int(layer_config.f.name.rsplit("/", 1)[-1]))
+        index = int(layer_config.f.name.rsplit("/", 1)[-1])
+        options["sparse_synapse"] = self.sparse_layers.get(index, False)  # netx builds skipped layers too
+        synapses = self.dense_layers.get(index)
         if synapses is None:
             return hdf5.Network.create_dense(layer_config, **options)
-        options["sparse_synapse"] = self.sparse_layers.get(synapses.index, False)  # netx builds skipped layers too
         with np.errstate(divide="ignore"):  # stock netx divides by the largest weight of one sign, which may be 0
             block, description = hdf5.Network.create_dense(_Layer(layer_config, synapses), **options)
         if not synapses.nonzero_weights:

@@ -144,6 +144,11 @@ class NetworkLayer:
         return self.connections[0] if len(self.connections) == 1 else None
 
     @property
+    def connected(self) -> DeployedLayer | None:
+        """All weights of a fully connected layer, recurrent and complex ones too, which may be sparse in Lava."""
+        return self.held if self.connections else None
+
+    @property
     def held(self) -> DeployedLayer | None:
         """All weights as one matrix: beside recurrent ones, real above imaginary ones, or a row a kernel."""
         if self.kernels is not None:

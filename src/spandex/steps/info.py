@@ -85,7 +85,7 @@ def describe(network: Path, sparsity_map: str = "auto", density_threshold: float
     understood = [layer.deployed for layer in itertools.takewhile(lambda layer: layer.deployed is not None, layers)]
     connected = [layer.synapses for layer in deployed if layer.synapses is not None]
     held = [part for layer in deployed if (part := layer.held) is not None]
-    densities = {synapses.index: synapses.density for synapses in connected}
+    densities = {layer.index: part.density for layer in deployed if (part := layer.connected)}
     try:
         sparse = resolve_sparsity_map(parse_sparsity_map(sparsity_map), densities, density_threshold)
     except SpandexError as error:

@@ -77,6 +77,17 @@ def test_site_loads_nothing_from_elsewhere(site):
     assert {address for address in found if "w3.org" not in address} == set()
 
 
+def test_site_searches_without_a_network_or_a_server(site, browser):
+    page = browser.new_context(offline=True).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((site / "howto/denoise.html").as_uri())
+    page.get_by_role("textbox", name="Search").press_sequentially("betweenness")
+    page.locator(".md-search-result__link", has_text="Lyapunov").first.click()
+    page.wait_for_url("**/explanation/lyapunov_pruning.html*")
+    assert all(address.startswith("file:") for address in asked)
+
+
 def test_site_lists_every_command_with_its_options(site):
     page = (site / "reference/cli.html").read_text()
     for name, command in get_command(app).commands.items():

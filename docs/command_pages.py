@@ -7,7 +7,7 @@ from typer.main import get_command
 
 from spandex.cli.commands import app
 
-HEAD = "# All commands and options\n\nAs `spandex COMMAND --help` tells them.\n"
+HEAD = "# All commands and options\n\n*Which commands and options are there?*\n\nAs `spandex COMMAND --help` tells them.\n"
 
 
 def on_files(files: Files, *, config: Any) -> Files:

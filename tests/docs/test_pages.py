@@ -18,7 +18,7 @@ from spandex.data import read_manifest
 from toy_project import TOY, commit, copied, new_project, params_of, servers, write_params
 
 FRESH = {"docs/tutorial/index.md"}  # pages that start from a clone; the others have a finished build
-LONG = {"docs/tutorial/index.md", "docs/howto/reruns.md"}  # many builds
+LONG = {"docs/tutorial/index.md", "docs/howto/reruns.md", "docs/howto/share.md"}  # many builds
 UNREACHABLE = "http://127.0.0.1:9"
 OTHERS = {
     "mini": {key: TOY[key] for key in ("train", "sparsify", "deploy")} | {"data": {"clips": TOY["data"]["clips"]}},

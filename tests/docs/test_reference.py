@@ -70,6 +70,12 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
+def test_every_page_begins_with_the_question_that_it_answers(site):
+    beginning = re.compile(r"<h1[^>]*>[^\n]*</h1>\s*<p><em>[^<]+\?</em></p>")
+    pages = [page for page in site.rglob("*.html") if page.name != "404.html"]
+    assert [page.name for page in pages if not beginning.search(page.read_text())] == []
+
+
 def test_site_loads_nothing_from_elsewhere(site):
     start = r"(?:<(?:script|img|iframe)[^>]*\bsrc|<link[^>]*\bhref|@import|url\()"
     loads = re.compile(start + r"""\s*=?\s*["'(]?((?:https?:)?//[^"')> ]+)""")

@@ -26,12 +26,25 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import soundfile
 from typer.testing import CliRunner
 
 import mutations
 from faulty_server import FaultyServer
 from inputs import write_corpus, write_inputs
+from network_files import (
+    INTEGRATOR,
+    RESONATOR,
+    convolution,
+    dense,
+    image,
+    recurrent,
+    resonant,
+    shape_of,
+    weights,
+    write_layers,
+)
 from spandex.cli.commands import app
 from spandex.data.download import Retry
 from spandex.params import load
@@ -91,6 +104,18 @@ SUBJECTS = (
             f"{EVALUATE} --float",
         ),
         ("out", *SCORES),
+    ),
+    Subject(
+        "kinds.net",
+        (_hdf5, _hdf5, _hdf5, mutations.bytes_),
+        (
+            "info kinds.net",
+            *(("run kinds.net --input images.npy --output out",) * 2),
+            "run kinds.net --input images.npy --output out --read voltage --reset-interval 3 --spike-exp 2",
+            "run kinds.net --input images.npy --output out --num-layers 3 --input-shape 5,4,2",
+            "evaluate kinds.net --no-mos --noisy noisy --clean clean --json out",
+            "denoise noisy/1.wav out --network kinds.net",
+        ),
     ),
     Subject(
         "network.pt",
@@ -341,7 +366,26 @@ def write_template(folder: Path) -> None:
         for file in (folder / name).iterdir():
             soundfile.write(folder / form / name / f"{file.stem}.{form}", *soundfile.read(file))
     write_corpus(folder / "corpus")
+    _write_kinds(folder)
     _build(folder)
+
+
+def _write_kinds(folder: Path) -> None:
+    """A network with a convolution, a pool, recurrent, delayed and resonating layers, and images for it."""
+    random = np.random.default_rng(1)
+    first = convolution(
+        weights(random, (4, 1, 2, 2)), (5, 4, 2), INTEGRATOR, groups=2, padding=(1, 0), bias=[1, 2, 3, 4]
+    )
+    pool = {**convolution(np.full((1, 1, 2, 1), 64), shape_of(first), INTEGRATOR, stride=(2, 1)), "type": "pool"}
+    pool["shape"][0] = 4
+    flat = int(np.prod(shape_of(pool)))
+    layers = [
+        recurrent(weights(random, (6, flat)), weights(random, (6, 6)), INTEGRATOR),
+        resonant(weights(random, (5, 6)), weights(random, (5, 6)), RESONATOR),
+        dense(weights(random, (3, 5)), INTEGRATOR, delay=random.integers(0, 9, (3, 5))),
+    ]
+    write_layers(folder / "kinds.net", image(5, 4, 2, INTEGRATOR), first, pool, {"type": "flatten"}, *layers)
+    np.save(folder / "images.npy", random.integers(0, 90, (5, 4, 2, 20)))
 
 
 def impatient() -> None:

@@ -1,6 +1,7 @@
 """Streams, states, counts and refusals of the executor; that it equals Lava is for tests/conformance."""
 
 import h5py
+import lava.lib.dl.slayer
 import numpy as np
 import pytest
 import torch
@@ -51,6 +52,27 @@ def test_pieces_of_a_clip_give_the_whole(path, inputs, lengths):
     assert list(activity) == list(whole.activity)
     for mine, expected in zip(_arrays(state), _arrays(whole.state), strict=True):
         np.testing.assert_array_equal(mine, expected)
+
+
+def test_network_of_blocks_runs_as_its_export_does(tmp_path):
+    torch.manual_seed(1)
+    cuba = lava.lib.dl.slayer.block.cuba
+    neuron = {"threshold": 0.2, "current_decay": 0.5, "voltage_decay": 0.3}
+    network = torch.nn.Module()
+    network.blocks = torch.nn.ModuleList(
+        [cuba.Conv(neuron, 2, 3, 3, weight_scale=2), cuba.Flatten(), cuba.Dense(neuron, 24, 5, weight_scale=2)]
+    )
+    spikes = (np.random.default_rng(0).random((4, 6, 2, 30)) < 0.5).astype(int)
+    with torch.no_grad():  # which tells the blocks their shapes
+        signal = torch.from_numpy(spikes.transpose(2, 1, 0, 3)[np.newaxis]).float()
+        for block in network.blocks:
+            signal = block(signal)
+    export_hdf5(network, tmp_path / "network.net")
+    outputs = Executor(network, input_shape=(4, 6, 2)).run(spikes).outputs
+    np.testing.assert_array_equal(
+        outputs, Executor(tmp_path / "network.net", input_shape=(4, 6, 2)).run(spikes).outputs
+    )
+    assert outputs.any()
 
 
 def _arrays(state):

@@ -5,6 +5,8 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,6 +21,7 @@ from spandex.errors import SpandexError
 from spandex.params.section import DENSITY_THRESHOLD
 
 if TYPE_CHECKING:
+    import torch
     from lava.lib.dl.netx import hdf5
     from lava.magma.core.process.process import AbstractProcess
 
@@ -97,8 +100,9 @@ class Executor:
     Dense and DelayDense; the two differ only once a sum leaves 32 bits (``LayerActivity.sums_beyond_32_bits``).
 
     Args:
-        network: HDF5 network as lava-dl exports it, or a netx network, which is run as it has been built.
-        sparsity_map, density_threshold: see ``Network``; of no effect on a network that is built already.
+        network: HDF5 network as lava-dl exports it, a network of lava-dl blocks (``network.blocks``), which is run as
+            its export would be, or a netx network, which is run as it has been built.
+        sparsity_map, density_threshold: see ``Network``; of no effect on a netx network.
         options: those of ``NetxOptions``; likewise.
 
     Raises:
@@ -107,13 +111,21 @@ class Executor:
 
     def __init__(
         self,
-        network: "str | os.PathLike | hdf5.Network",
+        network: "str | os.PathLike | torch.nn.Module | hdf5.Network",
         sparsity_map: SparsityMap = "auto",
         density_threshold: float = DENSITY_THRESHOLD,
         **options: Any,
     ):
+        chosen = sparsity_map, density_threshold, NetxOptions(**options)
         if isinstance(network, str | os.PathLike):
-            self._prepare(file_layers(network, sparsity_map, density_threshold, NetxOptions(**options)))
+            self._prepare(file_layers(network, *chosen))
+        elif hasattr(network, "blocks"):
+            from spandex.networks import export_hdf5
+
+            with TemporaryDirectory() as folder:
+                path = Path(folder, "network.net")
+                export_hdf5(network, path)
+                self._prepare(file_layers(path, *chosen))
         else:
             from spandex.deploy.fixed_point import fixed_point_layers
 

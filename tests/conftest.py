@@ -51,18 +51,6 @@ def mirror(named_mirror) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on the path")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield running
-        running.close()
-
-
 @pytest.fixture(scope="session")
 def toy_build(tmp_path_factory) -> Path:
     """A toy that make has built and git has committed, one for all tests and their processes: copy it to change it.

@@ -106,7 +106,8 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # a file's tests share what they built
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# files in their order: by number of tests, a long file with a single one would begin last and run alone
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(PYTEST) -m "not slow"

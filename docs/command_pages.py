@@ -7,7 +7,8 @@ from typer.main import get_command
 
 from spandex.cli.commands import app
 
-HEAD = "# All commands and options\n\n*Which commands and options are there?*\n\nAs `spandex COMMAND --help` tells them.\n"
+QUESTION = "*Which commands and options are there?*"
+HEAD = f"# All commands and options\n\n{QUESTION}\n\nAs `spandex COMMAND --help` tells them.\n"
 
 
 def on_files(files: Files, *, config: Any) -> Files:

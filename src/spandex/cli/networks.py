@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from spandex.checkout import resolved_mirror
 from spandex.cli.application import RENAMED, Panel, command, params_of
 from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
 
@@ -26,6 +27,11 @@ class Backend(StrEnum):
 class Reading(StrEnum):
     SPIKES = "spikes"
     VOLTAGE = "voltage"
+
+
+class Encoding(StrEnum):
+    RATE = "rate"
+    CURRENT = "current"
 
 
 class ExactBackend(StrEnum):
@@ -180,15 +186,28 @@ def denoise(
     steps.denoise(inputs, output, network, backend.value, sparsity_map, density_threshold, workers)
 
 
+OF_CLIPS = ("noisy", "clean", "mos", "with_float", "float_network", "inputs", "hop", "shard", "pipeline")
+OF_SAMPLES = ("sample_steps", "encode", "read")
+
+
 @own
 def evaluate(
     context: typer.Context,
-    noisy: Annotated[Path, typer.Option(help="Folder of noisy clips.")],
-    clean: Annotated[Path, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")],
-    output: Annotated[Path, JSON_OPTION],
     networks: Annotated[
         list[Path] | None, typer.Argument(metavar="NETWORK", help="Networks (HDF5), or NAME=NETWORK; any number.")
     ] = None,
+    noisy: Annotated[Path | None, typer.Option(help="Folder of noisy clips.")] = None,
+    clean: Annotated[
+        Path | None, typer.Option(help="Folder of their clean speech, paired by fileid_N or by name.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|NAME",
+            help="For classifiers, in the place of clips: NumPy archive of samples x and labels y; or mnist, cifar10.",
+        ),
+    ] = None,
+    output: Json = None,
     name: Annotated[list[str] | None, typer.Option(help="Name of each network, in order.")] = None,
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
     with_float: Annotated[bool, typer.Option("--float", help="Judge the float networks beside the deployed.")] = False,
@@ -198,6 +217,14 @@ def evaluate(
     inputs: Annotated[
         Path | None, typer.Option(help="JSON of an evaluation on the same clips: scores of noisy and clean audio.")
     ] = None,
+    sample_steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="For which each sample of --data is shown.")
+    ] = None,
+    encode: Annotated[
+        Encoding | None,
+        typer.Option(help="Spikes at a rate or an input layer's current; what the network takes if not given."),
+    ] = None,
+    read: Annotated[Reading, typer.Option(help="What of the last layer is summed up for --data.")] = Reading.SPIKES,
     workers: Workers = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     sparsity_map: SparsityMap = "auto",
@@ -210,20 +237,46 @@ def evaluate(
         bool, typer.Option("--pipeline", hidden=True, help="Record params.yaml as the origin.")
     ] = False,
 ) -> None:
-    """Quality and cost of deployed networks on folders of clips, with 95 % intervals. Goes on where it was stopped.
+    """Quality and cost of deployed networks, with 95 % intervals: on folders of clips, where a run that was stopped
+    goes on, or of classifiers on labelled samples.
 
     \b
     Examples:
       spandex evaluate a.net --noisy noisy --clean clean --json a.json
       spandex evaluate a.net b.net --noisy noisy --clean clean --json b.json
       spandex evaluate dense=a.net --noisy noisy --clean clean --json -
+      spandex evaluate classifier.net --data images.npz --steps 32
     """
     from spandex.data.shards import Shard
+
+    names, files = _named(networks or [], name)
+    if data is not None:
+        _refuse(context, OF_CLIPS, "for clips, not for --data")
+        from spandex.companions.images import SETS
+        from spandex.steps.classify import classify
+
+        with _json_file(output) as file:
+            classify(
+                files,
+                data,
+                file,
+                names=names,
+                steps=sample_steps,
+                encode=encode and encode.value,
+                read=read.value,
+                workers=workers,
+                mirror=resolved_mirror(params_of(context).mirror) if data in SETS else None,
+                sparsity_map=sparsity_map,
+                density_threshold=density_threshold,
+            )
+        return
     from spandex.steps import evaluate as steps
 
+    _refuse(context, OF_SAMPLES, "for --data, not for clips")
+    if noisy is None or clean is None or output is None:
+        raise typer.BadParameter("--noisy, --clean and --json are needed, or --data")
     if shard and output == STANDARD_OUTPUT:
         raise typer.BadParameter("--shard needs the --json PATH of the command without it")
-    names, files = _named(networks or [], name)
     with _json_file(output) as file:
         steps.evaluate(
             files,
@@ -282,6 +335,13 @@ def _json_file(path: Path | None) -> Iterator[Path | None]:
         finally:
             if file.is_file():
                 print(file.read_text(encoding="utf-8"), end="")
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
+    """Refuse the first of these parameters that is typed."""
+    for parameter in context.command.params:
+        if parameter.name in names and context.get_parameter_source(parameter.name).name == "COMMANDLINE":
+            raise typer.BadParameter(f"{'/'.join([*parameter.opts, *parameter.secondary_opts])} is {reason}")
 
 
 def _named(networks: list[Path], names: list[str] | None) -> tuple[list[str] | None, list[Path]]:

@@ -341,11 +341,23 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     """
     if values.dtype == np.int32:
         return values
-    if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
+    if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
         raise SpandexError(f"inputs ({values.dtype}) are not whole numbers")
     if values.size and (values.min() < INT32_MIN or values.max() > INT32_MAX):
         raise SpandexError(f"inputs from {values.min()} to {values.max()} do not fit 32 bits")
     return values.astype(np.int32)
+
+
+def input_numbers(values: np.ndarray, spikes: bool) -> np.ndarray:
+    """Values as int32; only 0 and 1 where the network takes whatever is not 0 for a spike.
+
+    Raises:
+        SpandexError: as of ``whole_numbers``, or there are others.
+    """
+    values = whole_numbers(values)
+    if spikes and (graded := values[(values != 0) & (values != 1)]).size:
+        raise SpandexError(f"holds {graded[0]}, but without an input layer the network takes spikes, 0 and 1")
+    return values
 
 
 def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:

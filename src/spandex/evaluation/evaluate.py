@@ -16,7 +16,7 @@ from spandex.evaluation.causes import CAUSES, loss_by_cause
 from spandex.evaluation.pairs import Clip, Pair
 from spandex.evaluation.recordings import Recordings
 from spandex.evaluation.scores import Encoded, deployed_scores, float_scores, input_scores, recorded_scores
-from spandex.evaluation.subject import Subject
+from spandex.evaluation.subject import Subject, check_distinct
 from spandex.evaluation.summary import differences, summarise
 from spandex.files.results import ResultLog
 from spandex.metrics import Dnsmos
@@ -78,8 +78,7 @@ def evaluate(
     for name in names:
         if name in ("noisy", "clean"):
             raise SpandexError(f"a network is called {name!r}, as the clips themselves are; give it another name")
-        if names.count(name) > 1:
-            raise SpandexError(f"two networks are called {name!r}; give each a name of its own")
+    check_distinct(names)
     job = _Job(subjects, dnsmos, log, known or {}, frame, judge_inputs)
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in ("noisy", "clean", *names)}
     used: list[Pair] = []

@@ -1,6 +1,7 @@
 """A network that is evaluated: as deployed, and, where asked for, as trained."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 from spandex.deploy.codec import framing
 from spandex.deploy.executor import Executor
 from spandex.deploy.sparsity_map import SparsityMap
+from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.kernels import accelerate
 from spandex.metrics import NetworkSize, network_size
@@ -79,6 +81,17 @@ def load_subject(
             load_state(network, float_path)
             digest += f" {sha256(float_path)}"
         accelerate(network.eval())
-    default = path.parent.name if path.stem == "network" and path.parent.name else path.stem
     weights = "quantised" if float_path is None else "float"
-    return Subject(name or default, digest, executor, n_fft, hop, network_size(path), network, weights)
+    return Subject(name or network_name(path), digest, executor, n_fft, hop, network_size(path), network, weights)
+
+
+def network_name(path: Path) -> str:
+    """What a network is called that is given no name: as its file, or as its folder where that is network.net."""
+    return path.parent.name if path.stem == "network" and path.parent.name else path.stem
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Raise SpandexError if two networks have one name."""
+    for name in names:
+        if names.count(name) > 1:
+            raise SpandexError(f"two networks are called {name!r}; give each a name of its own")

@@ -11,6 +11,7 @@ from spandex.metrics.bootstrap import confidence_intervals, paired_differences
 
 CONFIDENCE = 0.95
 COMPARED = (
+    "accuracy",
     "si_snr_db",
     "si_snri_db",
     "mos_ovrl_improvement",
@@ -23,7 +24,7 @@ COMPARED = (
     *(
         f"{weights}_{count}"
         for weights in ("float", "deployed")
-        for count in ("synops_per_step", "power_proxy_ops_per_s", "pdp_proxy_ops")
+        for count in ("synops_per_step", "power_proxy_ops_per_s", "power_proxy_ops_per_step", "pdp_proxy_ops")
     ),
 )
 

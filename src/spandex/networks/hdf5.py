@@ -256,6 +256,13 @@ def without_message_bits(layers: Sequence[NetworkLayer]) -> int | None:
     return None
 
 
+def input_transform(path: str | os.PathLike) -> tuple[int, int]:
+    """Weight and bias that make what the neurons of an input layer take of a value, as netx reads them."""
+    with layer_groups(path) as (layer, *_):
+        defaults = {"weight": 64, "bias": 0}
+        return tuple(_whole(layer, key).item() if key in layer else value for key, value in defaults.items())
+
+
 def missing_input_shape(layers: Sequence[NetworkLayer]) -> str | None:
     """What is known of the input of a convolution whose shape no input layer tells; None if there is none."""
     for layer in layers:

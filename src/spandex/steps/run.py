@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from spandex.deploy.executor import Executor, LayerActivity, whole_numbers
+from spandex.deploy.executor import Executor, LayerActivity, input_numbers
 from spandex.deploy.layers import DEFAULTS, NetxOptions
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, one_line
@@ -78,7 +78,7 @@ def _run_events(
     data = _load(inputs)
     executor = Executor(net, **options)
     with _named(inputs):
-        result = executor.run(_numbers(data, executor.takes_spikes), record=layers is not None, voltage=voltage)
+        result = executor.run(input_numbers(data, executor.takes_spikes), record=layers is not None, voltage=voltage)
     if layers is not None:
         parts = {
             f"{layer.name}.{name}": part
@@ -109,7 +109,7 @@ def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> np.ndarray:
         network = Network(net, **options)
         spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
         with _named(inputs):
-            return run_in_lava(network, _numbers(data, spikes))
+            return run_in_lava(network, input_numbers(data, spikes))
 
 
 @contextmanager
@@ -119,14 +119,6 @@ def _named(inputs: Path) -> Iterator[None]:
         yield
     except SpandexError as error:
         raise SpandexError(f"{inputs}: {error}") from None
-
-
-def _numbers(data: np.ndarray, spikes: bool) -> np.ndarray:
-    """Whole numbers; only 0 and 1 where Lava takes whatever is not 0 for a spike."""
-    data = whole_numbers(data)
-    if spikes and (graded := data[(data != 0) & (data != 1)]).size:
-        raise SpandexError(f"holds {graded[0]}, but without an input layer the network takes spikes, 0 and 1")
-    return data
 
 
 def _beyond(layer: LayerActivity) -> str:

@@ -1,0 +1,212 @@
+"""Accuracy and cost of networks that classify, on labelled samples."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from spandex.companions.images import SETS, load
+from spandex.deploy.executor import Executor, input_numbers
+from spandex.deploy.sparsity_map import parse_sparsity_map
+from spandex.errors import SpandexError, one_line, prefixed
+from spandex.evaluation.classify import encode_rate, latency_steps, sample_scores, summarise_samples
+from spandex.evaluation.subject import check_distinct, network_name
+from spandex.evaluation.summary import CONFIDENCE, differences
+from spandex.files import refuse_overwriting, write_json
+from spandex.metrics.size import TOTALS, network_size
+from spandex.networks.hdf5 import input_transform, missing_input_shape, network_layers
+from spandex.params.section import DENSITY_THRESHOLD
+from spandex.pipeline.provenance import produced_by
+
+
+class Samples(NamedTuple):
+    """Labelled samples, and how a network is shown them.
+
+    Attributes:
+        source: where they are from.
+        x: values from 0 to 1 (samples, inputs) or (samples, x, y, channels), or whole numbers with steps behind that.
+        y: classes, whole numbers from 0 (samples,).
+        shown_steps: for which values are shown.
+        encode: how: as spikes at a ``"rate"``, as a ``"current"``, or, if None, as the network takes it.
+    """
+
+    source: str
+    x: np.ndarray
+    y: np.ndarray
+    shown_steps: int | None
+    encode: str | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample at a step: (inputs,) or (x, y, channels)."""
+        return self.x.shape[1:4] if self.x.ndim > 3 else self.x.shape[1:2]
+
+    @property
+    def steps(self) -> int:
+        """Of a sample: its own, or those for which it is shown."""
+        return self.shown_steps or self.x.shape[-1]
+
+
+def classify(
+    networks: Sequence[Path],
+    data: str,
+    output: Path | None = None,
+    *,
+    names: Sequence[str | None] | None = None,
+    steps: int | None = None,
+    encode: str | None = None,
+    read: str = "spikes",
+    workers: int | None = None,
+    mirror: str | None = None,
+    sparsity_map: str = "auto",
+    density_threshold: float = DENSITY_THRESHOLD,
+) -> None:
+    """Judge networks on labelled samples, print a line for each, and write JSON.
+
+    Args:
+        networks: HDF5 networks.
+        data: NumPy archive of ``x`` and ``y``, see ``Samples``; or the name of an image set, for its test images.
+        output: JSON file; none if None.
+        names: of the networks; see ``load_subject``.
+        steps, encode: see ``Samples``; None for samples that have steps of their own.
+        read: of the last layer, ``"spikes"`` or ``"voltage"``.
+        workers: samples at once; one a core if None.
+        mirror: of image sets.
+        sparsity_map, density_threshold: see ``load_subject``; the map as typed.
+
+    Raises:
+        SpandexError: a file or an option cannot be used, or they do not fit each other.
+    """
+    if not networks or (names and len(names) != len(networks)):
+        raise SpandexError(f"{len(names or [])} names for {len(networks)} networks")
+    names = [name or network_name(path) for name, path in zip(names or [None] * len(networks), networks, strict=True)]
+    check_distinct(names)
+    files = [] if data in SETS else [Path(data)]
+    if output is not None:
+        refuse_overwriting([output], [*networks, *files])
+    samples = Samples(data, *(_read(files[0]) if files else _images(data, mirror)), steps, encode)
+    if samples.x.ndim % 2 == 0 and steps is None:
+        raise SpandexError(f"{data}: x of shape {samples.x.shape} has no steps; say how many by --steps")
+    if samples.x.ndim % 2 and (steps, encode) != (None, None):
+        raise SpandexError(f"{data}: x has {samples.x.shape[-1]} steps; --steps and --encode are for values")
+    options = {"sparsity_map": parse_sparsity_map(sparsity_map), "density_threshold": density_threshold}
+    summaries = {}
+    for name, path in zip(names, networks, strict=True):
+        summaries[name] = _judged(name, path, samples, read == "voltage", workers, options)
+        print(f"{name}: {_in_short(summaries[name])}")
+    compared = differences(summaries)
+    for summary in summaries.values():
+        summary["per_sample"] = summary.pop("per_clip")
+    if output is not None:
+        content = {
+            "samples": len(samples.y),
+            "confidence": CONFIDENCE,
+            "networks": summaries,
+            "differences": compared,
+            "settings": {"data": data, "steps": samples.steps, "encode": encode, "read": read, **options},
+            "produced_by": produced_by([*networks, *files]),
+        }
+        write_json(output, content)
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of an archive."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
+    except OSError as error:
+        raise SpandexError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # what NumPy raises depends on where the file is damaged
+        raise SpandexError(f"{path}: not a whole .npz file of numbers ({one_line(error)})") from None
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise SpandexError(f"{path}: holds no array {name}")
+    x, y = arrays["x"], arrays["y"]
+    if x.dtype.kind not in "biuf" or x.ndim not in (2, 3, 4, 5) or not x.size:
+        takes = "numbers (samples, inputs) or (samples, x, y, channels), with steps behind or without"
+        raise SpandexError(f"{path}: x is {x.dtype} of shape {x.shape}; it takes {takes}")
+    if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
+        raise SpandexError(f"{path}: y is {y.dtype} of shape {y.shape}; it takes a whole number for {len(x)} samples")
+    return x, y
+
+
+def _images(name: str, mirror: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Values and classes of the test images of a set."""
+    images = load(name, mirror, train=1, test=sys.maxsize, seed=0)
+    return images.test.transpose(0, 3, 2, 1) / np.float32(255), images.test_labels
+
+
+def _judged(
+    name: str, path: Path, samples: Samples, voltage: bool, workers: int | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Summary of a network's scores, with its latency and size."""
+    unknown = len(samples.shape) == 3 and missing_input_shape(network_layers(path))
+    executor = Executor(path, **options, input_shape=samples.shape if unknown else None)
+    _check(samples, path, executor, voltage)
+    transform = None if executor.takes_spikes else input_transform(path)
+    scores = sample_scores(executor, _inputs(samples, executor, transform), samples.y.tolist(), voltage, workers)
+    per_sample = list(tqdm(scores, name, len(samples.y), unit=" samples", disable=None))
+    size = network_size(path)
+    totals = {total: getattr(size, total) for total in TOTALS}
+    return {"latency_steps": latency_steps(executor)} | summarise_samples(per_sample, samples.steps) | totals
+
+
+def _check(samples: Samples, path: Path, executor: Executor, voltage: bool) -> None:
+    """Raise SpandexError if samples, network and options do not fit, before a sample is run."""
+    source, shape, takes = samples.source, samples.shape, executor.input_shape
+    if shape != takes and (len(takes) > 1 or np.prod(shape) != executor.inputs):
+        raise SpandexError(f"{source}: samples of shape {shape}; {path} takes {takes}")
+    if beyond := samples.y[(samples.y < 0) | (samples.y >= executor.outputs)].tolist():
+        raise SpandexError(f"{source}: y holds {beyond[0]}; {path} has {executor.outputs} outputs, from 0")
+    if samples.encode == "current" and executor.takes_spikes:
+        raise SpandexError(f"{path}: has no input layer that takes a current; encode at a rate")
+    with prefixed(f"{path}: "):
+        executor.run(np.zeros((executor.inputs, 0), np.int32), voltage=voltage)
+
+
+def _inputs(samples: Samples, executor: Executor, transform: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    """What the network gets of each sample, (*input shape, steps); a flat network images row by row, as in lava-dl.
+
+    Args:
+        samples, executor: which fit.
+        transform: of an input layer, see ``input_transform``; None where spikes arrive.
+    """
+    for number, sample in enumerate(samples.x):
+        with prefixed(f"{samples.source}: sample {number}: "):
+            if samples.shown_steps is None:
+                inputs = input_numbers(sample, executor.takes_spikes)
+            else:
+                inputs = _encoded(sample, samples, transform)
+        if len(executor.input_shape) < len(samples.shape):
+            inputs = inputs.transpose(2, 1, 0, 3).reshape(executor.inputs, -1)
+        yield inputs
+
+
+def _encoded(values: np.ndarray, samples: Samples, transform: tuple[int, int] | None) -> np.ndarray:
+    """Values of a sample, shown step by step."""
+    if beyond := values[~((values >= 0) & (values <= 1))].tolist():
+        raise SpandexError(f"holds {beyond[0]}; values are from 0 to 1")
+    if transform is None:
+        return encode_rate(values, samples.steps)
+    weight, bias = transform
+    shown = encode_rate(values, samples.steps) if samples.encode == "rate" else values[..., np.newaxis]
+    return np.broadcast_to(np.rint(weight * shown + bias).astype(np.int32), (*values.shape, samples.steps))
+
+
+def _in_short(scores: Mapping[str, Any]) -> str:
+    low, high = (100 * bound for bound in scores["intervals"]["accuracy"])
+    return ", ".join(
+        [
+            f"accuracy {100 * scores['accuracy']:.2f} % ({low:.2f} to {high:.2f})",
+            f"{scores['events_per_sample']:,.0f} events a sample",
+            f"{scores['deployed_synops_per_sample']:,.0f} SynOps a sample",
+            f"{scores['deployed_synops_per_step']:,.0f} a step",
+            f"power proxy {scores['deployed_power_proxy_ops_per_step']:,.0f} operations a step",
+            f"{scores['latency_steps']} steps late",
+            f"{scores['parameters']:,} parameters",
+            f"{scores['size_kb']:.1f} KB",
+        ]
+    )

@@ -341,7 +341,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     """
     if values.dtype == np.int32:
         return values
-    if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
+    if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
         raise SpandexError(f"inputs ({values.dtype}) are not whole numbers")
     if values.size and (values.min() < INT32_MIN or values.max() > INT32_MAX):
         raise SpandexError(f"inputs from {values.min()} to {values.max()} do not fit 32 bits")

@@ -130,7 +130,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise SpandexError(f"{path}: x is {x.dtype} of shape {x.shape}; it takes {takes}")
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
         raise SpandexError(f"{path}: y is {y.dtype} of shape {y.shape}; it takes a whole number for {len(x)} samples")
-    return x, y
+    return x.astype(np.uint8) if x.dtype == bool else x, y
 
 
 def _images(name: str, mirror: str | None) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
+from network_files import INTEGRATOR, dense, weights, write_layers
 from spandex.data import read_manifest
 from toy_project import TOY, commit, copied, new_project, params_of, servers, write_params
 
@@ -104,6 +105,8 @@ def place_readers_files(folder: Path) -> None:
     shutil.copy(clip, folder / "noisy.wav")
     samples, _ = soundfile.read(clip, dtype="int16")
     (folder / "noisy.raw").write_bytes(samples.tobytes())
+    write_layers(folder / "classifier.net", dense(weights(np.random.default_rng(2), (10, 784)), INTEGRATOR))
+    np.savez(folder / "images.npz", x=np.random.default_rng(3).random((5, 28, 28, 1)), y=np.arange(5))
     np.save(folder / "X.npy", np.random.default_rng(1).integers(-64, 64, (257, 50)))
     for number, entry in enumerate(read_manifest(data / "corpus/manifest.csv")):
         if entry.kind == "speech":

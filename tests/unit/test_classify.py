@@ -86,7 +86,7 @@ def test_classes_and_costs_are_those_of_the_executor_sample_by_sample(folder, ne
     power = found["deployed_synops_per_step"] + 10 * neurons
     assert found["deployed_power_proxy_ops_per_step"] == pytest.approx(power)
     assert found["latency_steps"] == 2 and found["deployed_synops_per_step"] > 0
-    assert f"accuracy {100 * right / SAMPLES:.2f} %" in printed and "2 steps late" in printed
+    assert f"accuracy {100 * right / SAMPLES:.2f} %" in printed and "latency 2 steps" in printed
 
 
 def test_the_interval_is_wilsons(folder):

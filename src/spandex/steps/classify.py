@@ -164,7 +164,7 @@ def _check(samples: Samples, path: Path, executor: Executor, voltage: bool) -> N
     if samples.encode == "current" and executor.takes_spikes:
         raise SpandexError(f"{path}: has no input layer that takes a current; encode at a rate")
     with prefixed(f"{path}: "):
-        executor.run(np.zeros((executor.inputs, 0), np.int32), voltage=voltage)
+        executor.run(np.zeros((executor.inputs, 0), np.int32), voltage=voltage)  # no step; whether there is a voltage
 
 
 def _inputs(samples: Samples, executor: Executor, transform: tuple[int, int] | None) -> Iterator[np.ndarray]:
@@ -205,7 +205,7 @@ def _in_short(scores: Mapping[str, Any]) -> str:
             f"{scores['deployed_synops_per_sample']:,.0f} SynOps a sample",
             f"{scores['deployed_synops_per_step']:,.0f} a step",
             f"power proxy {scores['deployed_power_proxy_ops_per_step']:,.0f} operations a step",
-            f"{scores['latency_steps']} steps late",
+            f"latency {scores['latency_steps']} steps",
             f"{scores['parameters']:,} parameters",
             f"{scores['size_kb']:.1f} KB",
         ]

@@ -3,6 +3,7 @@
 # make companions other papers' methods, on their experiments and on the denoiser; PAPER=activity for one, SEEDS=1
 # make ui         look at the runs in MLflow, on this machine alone
 # make docs       build the documentation into build/site
+# make readme     write what the finished build of PROFILE came to into README and docs
 # make test       set up, run the fast tests;  make test-all adds the slow ones
 # make test-pythons  unit and conformance tests on each of PYTHONS, and a toy build that must be the same on all
 # make test-docs  type what the pages with many builds show, the tutorial first: an hour
@@ -58,7 +59,7 @@ OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call versi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation companions ui docs setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
+.PHONY: rebuild ablation companions ui docs readme setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
 
 setup: $(READY)
 
@@ -104,6 +105,9 @@ ui: setup
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+readme: setup
+	$(BIN)/python tools/readme.py $(or $(PROFILE),synthetic)
 
 # a file's tests share what they built
 # files in their order: by number of tests, a long file with a single one would begin last and run alone

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from readme import take_pictures
 from report_build import TEAM, small_build, write_report
 
 LARGEST_BYTES = 15_000_000
@@ -117,6 +119,14 @@ def test_first_screen_has_sentence_labelled_figure_and_what_synthetic_audio_mean
                 or box["bottom"] <= other["top"] + 2
                 or other["bottom"] <= box["top"] + 2
             ), labels
+
+
+def test_pictures_for_the_docs_are_the_first_screen_and_the_labelled_figure(browser, report, tmp_path):
+    screen, figure = tmp_path / "page.png", tmp_path / "figure.png"
+    take_pictures(browser, report / "index.html", screen, figure)
+    assert Image.open(screen).size == (1280, 900) and screen.stat().st_size < 300_000
+    assert Image.open(screen).getpixel((5, 5)) > (240, 240, 240)  # light
+    assert 1000 < Image.open(figure).width < 1280
 
 
 def test_labels_stay_with_their_points_in_another_window(browser, report):

@@ -1,0 +1,72 @@
+"""Write what a finished build came to into README and docs: python tools/readme.py PROFILE.
+
+Between "<!-- results of PROFILE: COLUMNS -->" and "<!-- end of results -->" of a page stand the build's sentence, its
+own rows of the table and its figure; without COLUMNS all that have a value. They are made from docs/results/, where
+the build's files are copied to; docs/images/page.png shows the first screen of its page.
+"""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from spandex.files.text import read_csv
+from spandex.report.table import COLUMNS, Row, to_markdown
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS = REPOSITORY / "docs/results"
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "docs/results.md"]
+BLOCK = re.compile(r"(<!-- results of (\w+)(?:: ([\w ]+))? -->\n).*?(<!-- end of results -->)", re.DOTALL)
+FIGURE = "Quality over cost of the networks in the table: SI-SNR in dB over the power proxy as deployed in M-Ops/s"
+SCREEN = {"width": 1280, "height": 900}  # pixels
+
+
+def filled(page: Path) -> str:
+    """The text of a page, with its results as they are in docs/results/."""
+
+    def results(block: re.Match) -> str:
+        beginning, profile, columns, end = block.groups()
+        kept = RESULTS / profile
+        sentence = kept.with_suffix(".txt").read_text(encoding="utf-8")
+        figure = os.path.relpath(kept.with_suffix(".png"), page.parent)
+        return f"{beginning}{sentence}\n{table(kept.with_suffix('.csv'), columns)}\n![{FIGURE}]({figure})\n{end}"
+
+    return BLOCK.sub(results, page.read_text(encoding="utf-8"))
+
+
+def table(path: Path, asked: str | None) -> str:
+    """Our rows of a table.csv as Markdown, without their source."""
+    ours = [line for line in read_csv(path) if line["source"] == "this run"]
+    columns = [c for c in COLUMNS if (c.key in asked.split() if asked else any(line[c.key] for line in ours))]
+    rows = [Row("", line["model"], {c.key: float(line[c.key]) for c in columns if line[c.key]}) for line in ours]
+    return re.sub(r"^\| [^|]*", "", to_markdown(rows, columns), flags=re.MULTILINE)
+
+
+def take_pictures(browser: Browser, page: Path, screen: Path, figure: Path) -> None:
+    """Pictures of a report's page, in light colours: its first screen, and its chart of quality and cost."""
+    shown = browser.new_page(viewport=SCREEN, color_scheme="light")
+    shown.goto(page.as_uri())
+    shown.locator("#cost .annotation-text").last.wait_for()
+    shown.screenshot(path=screen)
+    shown.locator("#cost").screenshot(path=figure)
+
+
+def main(profile: str) -> None:
+    reports, kept = REPOSITORY / "reports" / profile, RESULTS / profile
+    RESULTS.mkdir(exist_ok=True)
+    shutil.copyfile(reports / "table.csv", kept.with_suffix(".csv"))
+    shutil.copyfile(reports / "headline.md", kept.with_suffix(".txt"))
+    shutil.copyfile(reports / "figures/figure1.png", RESULTS / f"{profile}_figure1.png")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        take_pictures(browser, reports / "index.html", REPOSITORY / "docs/images/page.png", kept.with_suffix(".png"))
+        browser.close()
+    for page in PAGES:
+        page.write_text(filled(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -40,8 +40,8 @@ def filled(page: Path) -> str:
 def table(path: Path, asked: str | None) -> str:
     """Our rows of a table.csv as Markdown, without their source."""
     ours = [line for line in read_csv(path) if line["source"] == "this run"]
-    columns = [c for c in COLUMNS if (c.key in asked.split() if asked else any(line[c.key] for line in ours))]
-    rows = [Row("", line["model"], {c.key: float(line[c.key]) for c in columns if line[c.key]}) for line in ours]
+    columns = [c for c in COLUMNS if (c.key in asked.split() if asked else any(line.get(c.key) for line in ours))]
+    rows = [Row("", line["model"], {c.key: float(line[c.key]) for c in columns if line.get(c.key)}) for line in ours]
     return re.sub(r"^\| [^|]*", "", to_markdown(rows, columns), flags=re.MULTILINE)
 
 

@@ -120,9 +120,9 @@ def test_named_python_wins_or_is_refused_with_the_reason(path):
         assert reason in done.stderr and "python3.13" not in done.stderr
 
 
-def test_without_any_the_message_brings_one_and_readme_says_the_same(path):
+def test_without_any_the_message_brings_one_and_the_tutorial_says_the_same(path):
     done = choose(path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("make: no Python that this can be installed with; found: none\n")
     assert f"\n  {BRINGS_ONE}\n" in done.stderr
-    assert f"\n{BRINGS_ONE}\n" in (REPOSITORY / "README.md").read_text()
+    assert f"\n{BRINGS_ONE}\n" in (REPOSITORY / "docs/tutorial/index.md").read_text()

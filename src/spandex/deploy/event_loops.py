@@ -610,24 +610,27 @@ def _add_patches(sources, spikes, synapses, patch, outputs):
 def _add_columns(sources, first, spikes, columns, sums):
     """Add weight times spike to the sums; four columns a pass load and store every sum a fourth as often.
 
-    The last pass takes a column again, times 0, where there are fewer.
-
     Args:
         first: the source of the first column.
     """
-    for e in range(0, sources.size, 4):
-        i, j, k, m = sources[e], _after(sources, e + 1), _after(sources, e + 2), _after(sources, e + 3)
+    e = 0
+    while e + 4 <= sources.size:
+        i, j, k, m = sources[e], sources[e + 1], sources[e + 2], sources[e + 3]
         u, v, w, x = columns[i - first], columns[j - first], columns[k - first], columns[m - first]
-        left = sources.size - e
-        a, b, c, d = spikes[i], spikes[j] if left > 1 else 0, spikes[k] if left > 2 else 0, spikes[m] if left > 3 else 0
+        a, b, c, d = spikes[i], spikes[j], spikes[k], spikes[m]
         for r in range(sums.size):
             sums[r] += (np.int32(u[r]) * a + np.int32(v[r]) * b) + (np.int32(w[r]) * c + np.int32(x[r]) * d)
-
-
-@njit(inline="always")
-def _after(sources, e):
-    """The source at a place, or the last one."""
-    return sources[min(e, sources.size - 1)]
+        e += 4
+    while e + 2 <= sources.size:
+        i, j = sources[e], sources[e + 1]
+        u, v, a, b = columns[i - first], columns[j - first], spikes[i], spikes[j]
+        for r in range(sums.size):
+            sums[r] += np.int32(u[r]) * a + np.int32(v[r]) * b
+        e += 2
+    if e < sources.size:
+        u, a = columns[sources[e] - first], spikes[sources[e]]
+        for r in range(sums.size):
+            sums[r] += np.int32(u[r]) * a
 
 
 @njit(inline="always")

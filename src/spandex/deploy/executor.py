@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lava.magma.core.process.process import AbstractProcess
 
 MOST_CHUNK_STEPS = 64  # that a layer runs before the next one does; its events stay in the cache
-CHUNK_SHARE = 0.3  # of events, at most of what weights and states take, unless those of a step need more
+CHUNK_SHARE = 0.38  # of events, at most of what weights and states take, unless those of a step need more
 
 
 @dataclass(frozen=True)

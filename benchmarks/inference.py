@@ -162,7 +162,7 @@ def _kind(name: str, path: Path, random: np.random.Generator, repeats: int) -> d
     run = executor.run(inputs)
     if differing := np.count_nonzero(outputs != run.outputs):
         raise SpandexError(f"{name}: {differing} of {outputs.size} outputs are not those of the executor")
-    ours = _best(lambda: executor.run(inputs), repeats, time.process_time) / steps
+    ours = _best(lambda: executor.run(inputs), 10 * repeats, time.process_time) / steps  # short, so the more often
     return {
         "stock_us": 1e6 / stock,
         "executor_us": 1e6 * ours,

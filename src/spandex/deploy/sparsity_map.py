@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.networks.hdf5 import MAX_DELAY, DeployedLayer
 
 SparsityMap = bool | str | Sequence[bool] | Mapping[int, bool]
@@ -94,10 +94,8 @@ def chosen_layers(
         SpandexError: see ``resolve_sparsity_map``; with the file's name.
     """
     densities = {index: layer.density for index, layer in layers.items()}
-    try:
+    with prefixed(f"{path}: "):
         chosen = resolve_sparsity_map(sparsity_map, densities, density_threshold)
-    except SpandexError as error:
-        raise SpandexError(f"{path}: {error}") from None
     warn_of_clamped_delays(path, list(layers.values()), stacklevel=5)  # past the metaclass that calls Lava's processes
     return chosen
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map, warn_of_clamped_delays
 from spandex.deploy.survey import SurveyedLayer, survey
-from spandex.errors import SpandexError
-from spandex.files import atomic_path, refuse_overwriting
-from spandex.metrics.size import LayerSize, deployed_size
+from spandex.errors import prefixed
+from spandex.files import refuse_overwriting, write_text
+from spandex.metrics.size import TOTALS, LayerSize, deployed_size
 from spandex.networks.hdf5 import DeployedLayer, missing_input_shape, without_message_bits
 from spandex.params.section import DENSITY_THRESHOLD
 
@@ -51,8 +51,7 @@ def info(
         refuse_overwriting([output], [network])
     found = describe(network, sparsity_map, density_threshold)
     if output is not None:
-        with atomic_path(output) as temporary:
-            temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write_text(output, json.dumps(found, indent=2) + "\n")
     print("\n".join(_text(found)))
 
 
@@ -86,20 +85,14 @@ def describe(network: Path, sparsity_map: str = "auto", density_threshold: float
     connected = [layer.synapses for layer in deployed if layer.synapses is not None]
     held = [part for layer in deployed if (part := layer.held) is not None]
     densities = {layer.index: part.density for layer in deployed if (part := layer.connected)}
-    try:
+    with prefixed(f"{network}: "):
         sparse = resolve_sparsity_map(parse_sparsity_map(sparsity_map), densities, density_threshold)
-    except SpandexError as error:
-        raise SpandexError(f"{network}: {error}") from None
     warn_of_clamped_delays(network, connected)
     size = deployed_size(held)
     sizes = dict(zip((part.index for part in held), size.layers, strict=True))
     return {
         "network": str(network),
-        "nonzero_weights": size.nonzero_weights,
-        "nonzero_delays": size.nonzero_delays,
-        "parameters": size.parameters,
-        "size_kb": size.size_kb,
-        "deployed_sparsity": size.deployed_sparsity,
+        **{total: getattr(size, total) for total in TOTALS},
         "sparsity_map": {str(index): chosen for index, chosen in sparse.items()},
         "clamped_delays": sum(synapses.clamped_delays for synapses in connected),
         "uncounted_layers": [layer.index for layer in layers if layer.weights and layer.index not in sizes],

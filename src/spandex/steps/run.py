@@ -1,8 +1,7 @@
 """A network on recorded inputs."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +11,7 @@ import numpy as np
 from spandex.deploy.executor import Executor, LayerActivity, input_numbers
 from spandex.deploy.layers import DEFAULTS, NetxOptions
 from spandex.deploy.sparsity_map import parse_sparsity_map
-from spandex.errors import SpandexError, one_line
+from spandex.errors import SpandexError, one_line, prefixed
 from spandex.files import atomic_path, refuse_overwriting
 from spandex.params.section import DENSITY_THRESHOLD
 
@@ -77,7 +76,7 @@ def _run_events(
     """The outputs, and a line for each layer on what left its range."""
     data = _load(inputs)
     executor = Executor(net, **options)
-    with _named(inputs):
+    with prefixed(f"{inputs}: "):
         result = executor.run(input_numbers(data, executor.takes_spikes), record=layers is not None, voltage=voltage)
     if layers is not None:
         parts = {
@@ -108,17 +107,8 @@ def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> np.ndarray:
     with processes_forgotten():
         network = Network(net, **options)
         spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
-        with _named(inputs):
+        with prefixed(f"{inputs}: "):
             return run_in_lava(network, input_numbers(data, spikes))
-
-
-@contextmanager
-def _named(inputs: Path) -> Iterator[None]:
-    """Errors within are about this file."""
-    try:
-        yield
-    except SpandexError as error:
-        raise SpandexError(f"{inputs}: {error}") from None
 
 
 def _beyond(layer: LayerActivity) -> str:

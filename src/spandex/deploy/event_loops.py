@@ -542,7 +542,7 @@ def _add_weights(synapses, sources, spikes, pending, position, sums, wide_sums, 
 
 def _convolve(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
     """input of a neuron = the low 24 bits of the sum of weights times spikes; Lava sums exactly, in float64."""
-    row, sums, wide_sums = pending[position], sums[: synapses.weights.shape[4]], wide_sums[: synapses.weights.shape[4]]
+    row = pending[position]
     largest = 0
     for source in sources:
         largest = max(largest, abs(np.int64(spikes[source])))

@@ -155,9 +155,10 @@ class Executor:
         self.layers = [replace(layer, connections=()) for layer in layers]  # their weights are in the arranged ones
         # a layer writes its events over those of the layer before the one whose events it reads
         self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
-        events_bytes = sum(self._rooms) * 2 * np.dtype(np.int32).itemsize
-        held_bytes = array_bytes((self._arranged, self._initial_state.arrays()))
-        self._chunk_steps = min(max(int(CHUNK_SHARE * held_bytes / events_bytes), 1), MOST_CHUNK_STEPS)
+        self._events_bytes = sum(self._rooms) * 2 * np.dtype(np.int32).itemsize  # of a step
+        self._held_bytes = array_bytes((self._arranged, self._initial_state.arrays()))
+        steps = int(CHUNK_SHARE * self._held_bytes / self._events_bytes)
+        self._chunk_steps = min(max(steps, 1), MOST_CHUNK_STEPS)
 
     def unscaled(self) -> Self:
         """The same network with fully connected weights as in its file: not moved up to 8 bits, nor sums down again."""
@@ -167,8 +168,7 @@ class Executor:
 
     def held_bytes(self) -> int:
         """Of all arrays during a run: weights, constants, states, and events of a chunk of steps."""
-        room = self._chunk_steps * sum(self._rooms) * 2 * np.dtype(np.int32).itemsize
-        return array_bytes((self._arranged, self._initial_state.arrays())) + room
+        return self._held_bytes + self._chunk_steps * self._events_bytes
 
     @property
     def outputs(self) -> int:
@@ -211,9 +211,10 @@ class Executor:
             _RunningLayer(*parts, rooms[number % 2], steps)
             for number, parts in enumerate(zip(self.layers, self._arranged, state.layers, strict=True))
         ]
-        read = self.layers if record else self.layers[-1:]
-        spikes = [np.empty((steps, layer.size), np.int32) for layer in read]
-        wholes = [*[None] * (len(self.layers) - len(spikes)), *spikes]
+        wholes = [
+            np.empty((steps, layer.size), np.int32) if record or layer is self.layers[-1] else None
+            for layer in self.layers
+        ]
         voltages = running[-1].watch(steps) if voltage else None
         for start in range(0, steps, room):
             chunk = slice(start, min(start + room, steps))
@@ -224,14 +225,17 @@ class Executor:
                 signal = layer.run(signal, chunk, state.step + start)
                 if whole is not None:
                     layer.copy_spikes(whole[chunk])
-        shaped = [whole.T.reshape(*layer.shape, steps) for whole, layer in zip(spikes, read, strict=True)]
+        spikes = [
+            None if whole is None else whole.T.reshape(*layer.shape, steps)
+            for whole, layer in zip(wholes, self.layers, strict=True)
+        ]
         return Run(
-            outputs=shaped[-1],
+            outputs=spikes[-1],
             state=State(tuple(layer.state() for layer in running), state.step + steps),
             activity=tuple(layer.activity(steps) for layer in running),
             events=np.stack([layer.events for layer in running]),
             synops=np.stack([layer.synops for layer in running]),
-            spikes=tuple(shaped) if record else None,
+            spikes=tuple(spikes) if record else None,
             voltage=None if voltages is None else voltages.T.reshape(*self.layers[-1].shape, steps),
         )
 

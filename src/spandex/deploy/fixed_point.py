@@ -20,8 +20,8 @@ from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_w
 
 from spandex.deploy.event_loops import Delta as InputNeurons
 from spandex.deploy.event_loops import SigmaDelta as HiddenNeurons
-from spandex.deploy.layers import Connections, Layer
-from spandex.errors import SpandexError
+from spandex.deploy.layers import Connections, Layer, flat_order
+from spandex.errors import SpandexError, prefixed
 
 MAX_DELAY = 63  # steps; Lava's synapse models take no more
 EXECUTED = "of a network that is built already, fully connected layers of sigma-delta neurons are run; give its file"
@@ -39,10 +39,8 @@ def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
         if not isinstance(block, InputBlock | DenseBlock):
             raise SpandexError(f"{network.filename}: block {number} is {type(block).__name__!r}; {EXECUTED}")
         pairs.append((getattr(block, "synapse", None), block.neuron))
-    try:
+    with prefixed(f"{network.filename}: "):
         layers = process_layers(pairs)
-    except SpandexError as error:
-        raise SpandexError(f"{network.filename}: {error}") from None
     for number, block in enumerate(network.layers[:-1]):
         if len(block.shape) == 3:
             layers[number + 1] = _behind_flatten(layers[number + 1], block.shape)
@@ -51,7 +49,7 @@ def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
 
 def _behind_flatten(layer: Layer, shape: tuple[int, ...]) -> Layer:
     """The layer with its inputs in the order of the neurons before it, of that shape; netx transposes them."""
-    place = np.argsort(np.arange(np.prod(shape)).reshape(shape).transpose().ravel())
+    place = flat_order(shape)
     (connections,) = layer.connections
     moved = replace(connections, weights=connections.weights[:, place], delays=connections.delays[:, place])
     return replace(layer, connections=(moved,))

@@ -22,6 +22,7 @@ from spandex.deploy.event_loops import (
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
 from spandex.errors import SpandexError
 from spandex.networks.hdf5 import (
+    DECAY_UNIT,
     INTEGRATORS,
     MAX_DELAY,
     RESONATORS,
@@ -36,7 +37,6 @@ from spandex.networks.hdf5 import (
 from spandex.params.section import DENSITY_THRESHOLD
 
 STATE_BITS = 6  # by which a spike of sigma-delta neurons is moved down (netx's state_exp)
-DECAY_UNIT = 1 << 12  # of integrators' and resonators' decays
 BIAS_SHIFT = 6  # by which integrators' bias is moved up (netx's bias_exp)
 UNSET_INTEGRATOR = (1 << 17, 0, 4096)  # threshold and decays of netx's neurons where a file has none
 
@@ -161,8 +161,8 @@ def file_layers(
         SpandexError: the file or an option cannot be used, or the map does not fit the file. Warns of clamped delays.
     """
     found = network_layers(path, options.num_layers, options.input_shape)
-    kept = [layer for layer in found if layer.index >= options.skip_layers]
-    if not any(_has_neurons(layer) for layer in kept):
+    kept = found[options.skip_layers :]
+    if not any(layer.has_neurons for layer in kept):
         raise SpandexError(f"{path}: no layer is left of {len(found)}")
     check_input(path, found, options)
     synapses = {layer.index: layer.connected for layer in kept if layer.connected}
@@ -172,9 +172,9 @@ def file_layers(
     order = None
     for index, layer in enumerate(found):
         if layer.type == "flatten":
-            order = _flat_order(layers[-1].shape) if layers else None
-        elif _has_neurons(layer):
-            if layer in kept:
+            order = flat_order(layers[-1].shape) if layers else None
+        elif layer.has_neurons:
+            if index >= options.skip_layers:
                 reset_offset = options.reset_offset + 1 + len(layers)
                 neurons = _neurons(layer, options, reset_offset)
                 connections = _connections(layer, graded, sparse.get(index, False), order)
@@ -197,15 +197,11 @@ def check_input(path: str | os.PathLike, found: Sequence[NetworkLayer], options:
         )
 
 
-def _has_neurons(layer: NetworkLayer) -> bool:
-    return layer.type != "flatten" and (layer.type != "input" or layer.neuron is not None)
-
-
 def _shape_in_lava(layer: NetworkLayer) -> Shape:
     return (layer.neurons,) if layer.connections else layer.shape[::-1]
 
 
-def _flat_order(shape: Shape) -> np.ndarray:
+def flat_order(shape: Shape) -> np.ndarray:
     """Where each neuron of a shape (x, y, channels) stands in a flat layer: behind netx's transposition."""
     return np.argsort(np.arange(math.prod(shape)).reshape(shape).transpose().ravel())
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from spandex.errors import SpandexError
 from spandex.networks.hdf5 import (
+    CONNECTED,
     MOST_IN_8_BITS,
+    UNBUILT_POOL,
     UNREADABLE,
     NetworkLayer,
     Shape,
@@ -25,9 +27,7 @@ from spandex.networks.hdf5 import (
     threshold_of,
 )
 
-CONNECTED = ("dense", "dense_rec")  # whose weights netx takes as a matrix
 WEIGHTS = ("weight", "weight/real", "weight/imag", "weight_rec")
-UNBUILT_POOL = "type 'pool', which netx cannot build"
 T = TypeVar("T")
 
 

@@ -5,6 +5,7 @@ that are too large and ignores what it does not know. Here each of these is an e
 ``survey`` alone refuses no layer: it tells what the file holds and what is wrong with it.
 """
 
+import functools
 import math
 import os
 import zipfile
@@ -16,17 +17,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.networks.storage import check_storage
 
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
 RUNNABLE_LAYERS = ("input", "flatten", "dense", "dense_rec", "conv", "pool")  # netx of lava-dl 0.6 builds all but pools
 UNBUILT_LAYERS = ("unpool", "convT", "average", "concat", "dense_comp")  # that lava-dl knows and netx fails on
+UNBUILT_POOL = "type 'pool', which netx cannot build"
+CONNECTED = ("dense", "dense_rec")  # whose weights netx takes as a matrix
 MOST_IN_8_BITS = 127  # Lava's convolution holds strides, padding, dilation, groups and kernel sizes in 8 bits
 INTEGRATORS = ("LOIHI", "CUBA")  # both run as Lava's LIF
 RESONATORS = ("RF_PHASE", "RF_IZHIKEVICH")  # with complex weights
 MOST_SPREAD = 2**27  # weights of a layer's kernels, with the zeros between dilated ones
 MOST_NEURONS = 2**22  # of a layer: four times what a Loihi 2 chip has
+DECAY_UNIT = 1 << 12  # of integrators' and resonators' decays
 STATE_SCALE = 1 << 12  # thresholds and biases of sigma-delta neurons are multiplied by it (netx's spike_exp, state_exp)
 # what h5py raises for a damaged file, or Python for an entry of another kind
 UNREADABLE = (LookupError, OSError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError)
@@ -139,6 +143,11 @@ class NetworkLayer:
         return None if self.shape is None else int(np.prod(self.shape))
 
     @property
+    def has_neurons(self) -> bool:
+        """Whether it sends something: not a flattening, nor an input layer that only gives the shape."""
+        return self.type != "flatten" and (self.type != "input" or self.neuron is not None)
+
+    @property
     def synapses(self) -> DeployedLayer | None:
         """Those of a fully connected layer with real weights and without recurrence."""
         return self.connections[0] if len(self.connections) == 1 else None
@@ -148,7 +157,7 @@ class NetworkLayer:
         """All weights of a fully connected layer, recurrent and complex ones too, which may be sparse in Lava."""
         return self.held if self.connections else None
 
-    @property
+    @functools.cached_property
     def held(self) -> DeployedLayer | None:
         """All weights as one matrix: beside recurrent ones, real above imaginary ones, or a row a kernel."""
         if self.kernels is not None:
@@ -192,10 +201,8 @@ def network_layers(
     before = input_shape and tuple(input_shape)[::-1]
     with layer_groups(path) as groups:
         for index, group in enumerate(groups[:count]):
-            try:
+            with prefixed(f"{path}: layer {index}: "):
                 layers.append(read_layer(index, group, before))
-            except SpandexError as error:
-                raise SpandexError(f"{path}: layer {index}: {error}") from None
             before = shape_behind(layers[-1].type, layers[-1].shape, before)
     return layers
 
@@ -251,7 +258,7 @@ def without_message_bits(layers: Sequence[NetworkLayer]) -> int | None:
     The neurons of an input layer tell it. Without them netx takes what arrives for spikes, and computes zeros.
     """
     for layer in layers:
-        if layer.type != "flatten" and (layer.type != "input" or layer.neuron is not None):
+        if layer.has_neurons:
             return layer.index if layer.type != "input" and layer.neuron == "SDNN" else None
     return None
 
@@ -276,7 +283,7 @@ def shape_behind(kind: str | None, shape: Shape | None, before: Shape | None) ->
     """Shape of what a layer sends, given that of what it gets; None where unknown."""
     if kind == "flatten":
         return before and (math.prod(before),)
-    if kind in ("dense", "dense_rec"):
+    if kind in CONNECTED:
         return shape and (math.prod(shape),)
     return shape or before
 
@@ -615,7 +622,7 @@ def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
         for key in ("vThMant", "sinDecay", "cosDecay"):
             if (found := numbers(layer, f"neuron/{key}")).size != 1:
                 raise SpandexError(f"{found.size} values of neuron/{key}; Lava's {kind} neurons of a layer share one")
-        _check_decays(layer, -STATE_SCALE)
+        _check_decays(layer, -DECAY_UNIT)
     elif "RF" in kind:
         raise SpandexError(f"neuron type {kind!r}, which netx would run as RF neurons without adaptation")
     else:
@@ -624,8 +631,8 @@ def _check_neuron(layer: h5py.Group, shape: tuple[int, ...]) -> None:
 
 def _check_decays(layer: h5py.Group, smallest: int) -> None:
     for decay in map(np.ravel, _decays(layer)):
-        if np.any(outside := (decay < smallest) | (decay > STATE_SCALE)):
-            raise SpandexError(f"decay {decay[outside][0]} is not between {smallest} and {STATE_SCALE}")
+        if np.any(outside := (decay < smallest) | (decay > DECAY_UNIT)):
+            raise SpandexError(f"decay {decay[outside][0]} is not between {smallest} and {DECAY_UNIT}")
 
 
 def _check_state(values: np.ndarray, name: str) -> None:

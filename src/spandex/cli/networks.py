@@ -5,9 +5,8 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,34 +17,11 @@ from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
 own = command(Panel.OWN)
 
 
-class Backend(StrEnum):
-    EVENTS = "events"
-    LAVA = "lava"
-    TORCH = "torch"
-
-
-class Reading(StrEnum):
-    SPIKES = "spikes"
-    VOLTAGE = "voltage"
-
-
-class Encoding(StrEnum):
-    RATE = "rate"
-    CURRENT = "current"
-
-
-class ExactBackend(StrEnum):
-    EVENTS = "events"
-    LAVA = "lava"
-
-
-class Benchmark(StrEnum):
-    INFERENCE = "inference"
-    TRAINING = "training"
-    DNSMOS = "dnsmos"
-    SYNTHESIS = "synthesis"
-    LOADER = "loader"
-    COST = "cost"
+Backend = Literal["events", "lava", "torch"]
+ExactBackend = Literal["events", "lava"]
+Reading = Literal["spikes", "voltage"]
+Encoding = Literal["rate", "current"]
+Benchmark = Literal["inference", "training", "dnsmos", "synthesis", "loader", "cost"]
 
 
 def _json_path(path: Path | None) -> Path | None:
@@ -96,10 +72,10 @@ def run(
     network: Network,
     inputs: Annotated[Path, typer.Option("--input", help="NumPy file, whole numbers (inputs, steps).")],
     output: Annotated[Path, typer.Option(help="NumPy file to write, int32 (outputs, steps).")],
-    backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = ExactBackend.EVENTS,
+    backend: Annotated[ExactBackend, typer.Option(help="The exact executor, or Lava itself.")] = "events",
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = DENSITY_THRESHOLD,
-    read: Annotated[Reading, typer.Option(help="What to write of the last layer at every step.")] = Reading.SPIKES,
+    read: Annotated[Reading, typer.Option(help="What to write of the last layer at every step.")] = "spikes",
     layers: Annotated[
         Path | None, typer.Option(help="NumPy archive to write: of every layer its spikes, and its state at the end.")
     ] = None,
@@ -136,7 +112,7 @@ def run(
     options = NetxOptions(
         num_layers, skip_layers, _shape(input_shape), input_message_bits, reset_interval, reset_offset, spike_exp
     )
-    steps.run(network, inputs, output, backend.value, sparsity_map, density_threshold, options, read.value, layers)
+    steps.run(network, inputs, output, backend, sparsity_map, density_threshold, options, read, layers)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
@@ -154,9 +130,7 @@ def denoise(
     network: Annotated[Path, typer.Option(help="Network as lava-dl exports it (HDF5).")],
     inputs: Annotated[Path | None, typer.Argument(metavar="IN", help="Audio file or folder of them.")] = None,
     output: Annotated[Path | None, typer.Argument(metavar="OUT", help="File or folder to write.")] = None,
-    backend: Annotated[
-        Backend, typer.Option(help="The exact executor, Lava itself, or the float network.")
-    ] = Backend.EVENTS,
+    backend: Annotated[Backend, typer.Option(help="The exact executor, Lava itself, or the float network.")] = "events",
     stream: Annotated[
         bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
     ] = False,
@@ -177,13 +151,13 @@ def denoise(
     from spandex.steps import denoise as steps
 
     if stream:
-        if inputs is not None or backend is not Backend.EVENTS:
+        if inputs is not None or backend != "events":
             raise typer.BadParameter("--stream reads standard input and uses the backend events")
         steps.denoise_stream(network, sparsity_map, density_threshold)
         return
     if inputs is None or output is None:
         raise typer.BadParameter("IN and OUT are needed, or --stream")
-    steps.denoise(inputs, output, network, backend.value, sparsity_map, density_threshold, workers)
+    steps.denoise(inputs, output, network, backend, sparsity_map, density_threshold, workers)
 
 
 OF_CLIPS = ("noisy", "clean", "mos", "with_float", "float_network", "inputs", "hop", "shard", "pipeline")
@@ -224,7 +198,7 @@ def evaluate(
         Encoding | None,
         typer.Option(help="Spikes at a rate or an input layer's current; what the network takes if not given."),
     ] = None,
-    read: Annotated[Reading, typer.Option(help="What of the last layer is summed up for --data.")] = Reading.SPIKES,
+    read: Annotated[Reading, typer.Option(help="What of the last layer is summed up for --data.")] = "spikes",
     workers: Workers = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     sparsity_map: SparsityMap = "auto",
@@ -262,8 +236,8 @@ def evaluate(
                 file,
                 names=names,
                 steps=sample_steps,
-                encode=encode and encode.value,
-                read=read.value,
+                encode=encode,
+                read=read,
                 workers=workers,
                 mirror=resolved_mirror(params_of(context).mirror) if data in SETS else None,
                 sparsity_map=sparsity_map,
@@ -381,4 +355,4 @@ def bench(
             raise typer.BadParameter(f"no such option: {option}; it is {RENAMED[option][0]}")
     os.environ["SPANDEX_SET"] = context.meta["overrides"]["set"]  # where benchmarks look for the mirror
     with _json_file(output) as file:
-        steps.bench(benchmark.value, file, context.args)
+        steps.bench(benchmark, file, context.args)

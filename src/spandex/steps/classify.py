@@ -11,11 +11,11 @@ from tqdm import tqdm
 from spandex.companions.images import SETS, load
 from spandex.deploy.executor import Executor, input_numbers
 from spandex.deploy.sparsity_map import parse_sparsity_map
-from spandex.errors import SpandexError, one_line, prefixed
+from spandex.errors import SpandexError, prefixed
 from spandex.evaluation.classify import encode_rate, latency_steps, sample_scores, summarise_samples
 from spandex.evaluation.subject import check_distinct, network_name
 from spandex.evaluation.summary import CONFIDENCE, differences
-from spandex.files import refuse_overwriting, write_json
+from spandex.files import reading_numbers, refuse_overwriting, write_json
 from spandex.metrics.size import TOTALS, network_size
 from spandex.networks.hdf5 import input_transform, missing_input_shape, network_layers
 from spandex.params.section import DENSITY_THRESHOLD
@@ -114,13 +114,8 @@ def classify(
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """x and y of an archive."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    except OSError as error:
-        raise SpandexError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # what NumPy raises depends on where the file is damaged
-        raise SpandexError(f"{path}: not a whole .npz file of numbers ({one_line(error)})") from None
+    with reading_numbers(path, ".npz"), np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in ("x", "y") if name in archive}
     for name in ("x", "y"):
         if name not in arrays:
             raise SpandexError(f"{path}: holds no array {name}")

@@ -11,8 +11,8 @@ import numpy as np
 from spandex.deploy.executor import Executor, LayerActivity, input_numbers
 from spandex.deploy.layers import DEFAULTS, NetxOptions
 from spandex.deploy.sparsity_map import parse_sparsity_map
-from spandex.errors import SpandexError, one_line, prefixed
-from spandex.files import atomic_path, refuse_overwriting
+from spandex.errors import SpandexError, prefixed
+from spandex.files import atomic_path, reading_numbers, refuse_overwriting
 from spandex.params.section import DENSITY_THRESHOLD
 
 
@@ -118,10 +118,5 @@ def _beyond(layer: LayerActivity) -> str:
 
 
 def _load(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise SpandexError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # what NumPy raises depends on where the file is damaged
-        raise SpandexError(f"{path}: not a whole .npy file of numbers ({one_line(error)})") from None
+    with reading_numbers(path, ".npy"), path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 
 from spandex.data.audio import pieces
-from spandex.deploy.event_loops import CHIP_BITS, INT24_MAX, INT24_MIN
+from spandex.deploy.neurons import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
 
 MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before the network (challenge: stft_mean)

@@ -6,197 +6,31 @@ are the non-zero spikes; a layer costs its events times the synapses that each h
 equations: the models of lava.proc.sdn, lif, rf, rf_iz, dense, sparse and conv of lava-nc 0.10.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
-CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
-INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
+from spandex.deploy.neurons import (
+    CHIP_BITS,
+    INPUT_SHIFT,
+    INT24_MAX,
+    INT24_MIN,
+    INT32_MAX,
+    INT32_MIN,
+    STATE_LIMIT,
+    Delta,
+    Integrators,
+    Resonators,
+    SigmaDelta,
+)
+from spandex.deploy.synapses import Convolution, Synapses
+
 ABOVE_24_BITS = 32 - CHIP_BITS
-STATE_LIMIT = 2 ** (CHIP_BITS - 1)  # of integrators and resonators
-INPUT_SHIFT = 6  # bits by which their input is moved up
 MOST_INPUT = 8 * STATE_LIMIT  # of resonators, beyond which any state is clipped
 
 # rows and columns of what is counted as out of range
 SUMS, STATES = 0, 1
 IN_24_BITS, IN_32_BITS = 0, 1
-
-
-class Delta(NamedTuple):
-    """Neurons of an input layer that send changes: Lava's Delta.
-
-    Attributes:
-        threshold: in the scale of the input after its shift.
-        cumulative: whether the threshold is for the error summed up since the last spike.
-        input_shift: bits by which the input is moved up.
-        spike_shift: bits by which a spike is moved down.
-    """
-
-    threshold: int
-    cumulative: bool
-    input_shift: int
-    spike_shift: int
-
-
-class SigmaDelta(NamedTuple):
-    """Neurons that sum up changes and send theirs: Lava's SigmaDelta and Sigma.
-
-    Attributes:
-        bias: int32 (neurons,), added to sigma before the activation.
-        threshold: of the delta, in the scale of the activation.
-        relu: whether negative activations become 0.
-        delta: whether changes of the activation are sent, or (Lava's Sigma) the activation itself.
-        cumulative, spike_shift: as of ``Delta``.
-    """
-
-    bias: np.ndarray
-    threshold: int
-    relu: bool
-    delta: bool
-    cumulative: bool
-    spike_shift: int
-
-
-class Integrators(NamedTuple):
-    """Leaky integrate-and-fire neurons: Lava's LIF and LIFReset. What all share is a number, else (neurons,).
-
-    Attributes:
-        bias: int32, in the scale of the voltage; for the first neurons, and again for as many after them.
-        threshold: int32, likewise; what exceeds it sends a spike.
-        current_kept, voltage_kept: float64, the fraction that a step keeps, a multiple of 2**-12.
-        reset_interval, reset_phase: current and voltage are 0 before the steps, counted from 1, whose number leaves
-            that phase when divided by the interval; interval 0 for never.
-    """
-
-    bias: np.ndarray | int
-    threshold: np.ndarray | int
-    current_kept: np.ndarray | float
-    voltage_kept: np.ndarray | float
-    reset_interval: int
-    reset_phase: int
-
-
-class Resonators(NamedTuple):
-    """Resonate-and-fire neurons: Lava's RF and RF_IZ.
-
-    Attributes:
-        cosine, sine: float64, of the angle of a step times what a step keeps, multiples of 2**-12.
-        threshold: of the real part at the phase 0, or of the imaginary part if ``izhikevich``.
-        izhikevich: whether it is RF_IZ, whose state is reset by a spike.
-    """
-
-    cosine: float
-    sine: float
-    threshold: int
-    izhikevich: bool
-
-
-class SigmaDeltaState(NamedTuple):
-    """State of one layer's sigma-delta neurons, int32 (neurons,) each.
-
-    Attributes:
-        sigma: sum of all input.
-        sent: the activation as its receivers know it, Lava's ``act - residue``.
-        error: change summed up since the last spike; only with cumulative error.
-    """
-
-    sigma: np.ndarray
-    sent: np.ndarray
-    error: np.ndarray
-
-
-class IntegratorState(NamedTuple):
-    """State of one layer's integrators, int32 (neurons,) each, Lava's ``u`` and ``v``."""
-
-    current: np.ndarray
-    voltage: np.ndarray
-
-
-class ResonatorState(NamedTuple):
-    """State of one layer's resonators, int32 (neurons,) each."""
-
-    real: np.ndarray
-    imaginary: np.ndarray
-
-
-class Synapses(NamedTuple):
-    """Synapses of one layer: what never changes.
-
-    A step's sums lie in slots, one for every pair of neuron and delay that is summed, hence rounded, by itself. Slots
-    of neurons that stand side by side and have the same delay are a block.
-
-    Attributes:
-        columns: int16 (inputs, neurons), weights with those of one input side by side; empty if they are listed.
-        starts: int64 (inputs + 1,), where an input's listed synapses begin.
-        slots, weights: int32 and int16 (synapses,), as listed.
-        fan_out: int64 (inputs,), synapses of an input.
-        blocks: int64 (blocks + 1,), where the slots of each block begin.
-        firsts: int64 (blocks,), its first neuron.
-        delays: int64 (blocks,), its steps.
-        largest: largest absolute weight.
-        left, right: bits by which a sum is moved up or down.
-        wraps_late: whether sums have 64 bits and wrap after the shift (DelayDense) or before it (the others).
-        alone: whether a neuron's input at a step is one of these sums, to which nothing is added.
-    """
-
-    columns: np.ndarray
-    starts: np.ndarray
-    slots: np.ndarray
-    weights: np.ndarray
-    fan_out: np.ndarray
-    blocks: np.ndarray
-    firsts: np.ndarray
-    delays: np.ndarray
-    largest: int
-    left: int
-    right: int
-    wraps_late: bool
-    alone: bool
-
-
-class Convolution(NamedTuple):
-    """Kernels of one layer: what never changes. Arrays of neurons are in the order x, y, channel.
-
-    A column x of the input, with the padding q stride + r, meets the kernel's columns r, r + stride, ... for outputs q,
-    q - 1, ...; likewise a row y. What the neurons of one place and group of channels add to the outputs that they reach
-    is a patch of these. Columns and rows that a kernel lacks, also between dilated ones, are zero.
-
-    Attributes:
-        weights: int16 (groups, columns' r, rows' r, input channels of a group, patch); a patch is (outputs back from q
-            along x, outputs up to q along y, output channels of a group), flat.
-        nonzero: int32 (groups, columns' r, rows' r, 1 + outputs back, 1 + outputs up, input channels of a group): how
-            many weights before these outputs are not zero.
-        columns, rows: int64 (columns or rows of the input, 4): r, q, and the outputs that they reach, from and to.
-        rows_out, channels_out: of the output.
-        reach_y: outputs of a patch along y.
-        largest: largest sum of the absolute weights of an output.
-    """
-
-    weights: np.ndarray
-    nonzero: np.ndarray
-    columns: np.ndarray
-    rows: np.ndarray
-    rows_out: int
-    channels_out: int
-    reach_y: int
-    largest: int
-
-
-class Events(NamedTuple):
-    """Spikes of some steps, and which of them are events.
-
-    Attributes:
-        spikes: int32 (steps, neurons).
-        starts: int64 (steps + 1,); the events of step t are those from ``starts[t]`` to ``starts[t + 1]``.
-        indices: int32, neurons with an event, with room for all neurons at every step.
-    """
-
-    spikes: np.ndarray
-    starts: np.ndarray
-    indices: np.ndarray
 
 
 @njit(nogil=True, cache=True)

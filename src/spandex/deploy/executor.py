@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from spandex.data.threads import map_in_order
-from spandex.deploy.event_loops import INT32_MAX, INT32_MIN, Events, IntegratorState, collect, run_input, run_layer
+from spandex.deploy.event_loops import collect, run_input, run_layer
 from spandex.deploy.layers import Layer, NetxOptions, file_layers
 from spandex.deploy.layout import ArrangedLayer, arrange, array_bytes, unscaled
+from spandex.deploy.neurons import INT32_MAX, INT32_MIN, IntegratorState
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
+from spandex.deploy.synapses import Events
 from spandex.errors import SpandexError
 from spandex.params.section import DENSITY_THRESHOLD
 

@@ -18,9 +18,9 @@ from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spandex.deploy.event_loops import Delta as InputNeurons
-from spandex.deploy.event_loops import SigmaDelta as HiddenNeurons
 from spandex.deploy.layers import Connections, Layer, flat_order
+from spandex.deploy.neurons import Delta as InputNeurons
+from spandex.deploy.neurons import SigmaDelta as HiddenNeurons
 from spandex.errors import SpandexError, prefixed
 
 MAX_DELAY = 63  # steps; Lava's synapse models take no more

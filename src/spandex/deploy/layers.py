@@ -8,17 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spandex.deploy.event_loops import (
-    INPUT_SHIFT,
-    STATE_LIMIT,
-    Delta,
-    Integrators,
-    IntegratorState,
-    Resonators,
-    ResonatorState,
-    SigmaDelta,
-    SigmaDeltaState,
-)
+from spandex.deploy.neurons import INPUT_SHIFT, STATE_LIMIT, Delta, Integrators, Neurons, Resonators, SigmaDelta
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
 from spandex.errors import SpandexError
 from spandex.networks.hdf5 import (
@@ -39,15 +29,6 @@ from spandex.params.section import DENSITY_THRESHOLD
 STATE_BITS = 6  # by which a spike of sigma-delta neurons is moved down (netx's state_exp)
 BIAS_SHIFT = 6  # by which integrators' bias is moved up (netx's bias_exp)
 UNSET_INTEGRATOR = (1 << 17, 0, 4096)  # threshold and decays of netx's neurons where a file has none
-
-Neurons = Delta | SigmaDelta | Integrators | Resonators
-NeuronState = SigmaDeltaState | IntegratorState | ResonatorState
-STATES = {
-    Delta: SigmaDeltaState,
-    SigmaDelta: SigmaDeltaState,
-    Integrators: IntegratorState,
-    Resonators: ResonatorState,
-}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spandex.deploy.event_loops import Convolution, Delta, SigmaDelta, Synapses
-from spandex.deploy.layers import Connections, KernelConnections, Layer, Neurons
+from spandex.deploy.layers import Connections, KernelConnections, Layer
+from spandex.deploy.neurons import Delta, Neurons, SigmaDelta
+from spandex.deploy.synapses import Convolution, Synapses
 from spandex.networks.hdf5 import Kernels
 
 LISTED_BELOW = 0.06  # density under which listing an input's synapses is faster than adding its whole column

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spandex.deploy.event_loops import Resonators
-from spandex.deploy.layers import STATES, Layer, NeuronState
+from spandex.deploy.layers import Layer
+from spandex.deploy.neurons import STATE_OF, NeuronState, Resonators
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 
@@ -77,7 +77,7 @@ def load_state(path: str | os.PathLike, initial: State) -> State:
 
 
 def _initial_state(layer: Layer) -> LayerState:
-    kind = STATES[type(layer.neurons)]
+    kind = STATE_OF[type(layer.neurons)]
     zeros = kind(*np.broadcast_to(np.int32(0), (len(kind._fields), layer.size)))
     if not layer.connections:
         return LayerState(zeros, None)

@@ -3,6 +3,7 @@
 import copy
 import io
 import itertools
+import math
 
 import pytest
 import torch
@@ -10,32 +11,25 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lava.lib.dl import slayer
+from lava.lib.dl.slayer.neuron.dynamics import leaky_integrator
 
 import reference_sdnn
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate, restore
-from spandex.kernels.functions import Sigma, Synapse
+from spandex.kernels.functions import Leak, Sigma, Synapse
 from spandex.networks import SDNN, export_hdf5, load_network, save_state, stft
 
-sigma_delta = slayer.block.sigma_delta
+sigma_delta, cuba = slayer.block.sigma_delta, slayer.block.cuba
 NEURON = {"threshold": 0.1, "tau_grad": 0.1, "scale_grad": 0.8, "activation": F.relu}
+CUBA = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.03, "requires_grad": True}
 
 
-class Chain(torch.nn.Module):
-    """Input, Dense blocks and Output of the given widths; ``events`` keeps what every block sent."""
+class Blocks(torch.nn.Module):
+    """Blocks one after the other; ``events`` keeps what every block sent."""
 
-    def __init__(self, widths, neuron=NEURON, **dense):
+    def __init__(self, *blocks):
         super().__init__()
-        pairs = list(itertools.pairwise(widths))
-        self.blocks = torch.nn.ModuleList(
-            [
-                sigma_delta.Input(neuron),
-                *(sigma_delta.Dense(neuron, a, b, weight_scale=3, **dense) for a, b in pairs[:-1]),
-                sigma_delta.Output(neuron, *pairs[-1], weight_scale=3),
-            ]
-        )
-        with torch.no_grad():
-            self(torch.zeros(1, widths[0], 1))
+        self.blocks = torch.nn.ModuleList(blocks)
 
     def forward(self, x):
         self.events = []
@@ -43,6 +37,20 @@ class Chain(torch.nn.Module):
             x = block(x)
             self.events.append(x)
         return x
+
+
+class Chain(Blocks):
+    """Input, Dense blocks and Output of the given widths."""
+
+    def __init__(self, widths, neuron=NEURON, **dense):
+        pairs = list(itertools.pairwise(widths))
+        super().__init__(
+            sigma_delta.Input(neuron),
+            *(sigma_delta.Dense(neuron, a, b, weight_scale=3, **dense) for a, b in pairs[:-1]),
+            sigma_delta.Output(neuron, *pairs[-1], weight_scale=3),
+        )
+        with torch.no_grad():
+            self(torch.zeros(1, widths[0], 1))
 
 
 class Stepwise(torch.nn.Module):
@@ -473,3 +481,211 @@ def test_hooks_of_inner_modules_are_called():
     network(signal(0, 2, 6, 40))
     assert len(seen) == 1
     assert torch.equal(seen[0], network.events[1])
+
+
+def spikes(seed, *shape):
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
+
+
+def assert_cuba_same(make, x):
+    """Equal spikes and gradients after the first forward, which draws decays and delays.
+
+    Gradients agree within 1e-5 of their norm; where their terms cancel, within 1e-6 of the largest of the network.
+    """
+    sides = []
+    for prepare in (restore, accelerate):
+        torch.manual_seed(0)
+        network = prepare(make())
+        sides.append((network, *run(network, x, torch.randn(network(x).shape))))
+    (stock, events, gradients), (fused, other_events, other_gradients) = sides
+    assert all(torch.equal(a, b) for a, b in zip(events, other_events, strict=True))
+    assert gradients.keys() == other_gradients.keys()
+    rounding = 1e-6 * max(gradient.norm() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        assert other_gradients[name].shape == gradient.shape
+        assert (other_gradients[name] - gradient).norm() <= 1e-5 * gradient.norm() + rounding, name
+    for name, buffer in stock.state_dict().items():
+        assert torch.equal(fused.state_dict()[name], buffer), name
+
+
+cuba_neurons = st.fixed_dictionaries(
+    {
+        "threshold": st.sampled_from([0.5, 1.25, 3]),
+        "current_decay": st.sampled_from([0, 0.25, 1]),
+        "voltage_decay": st.sampled_from([0, 0.03, 0.7, 1]),
+        "tau_grad": st.sampled_from([0.01, 0.03]),  # which keep gradients in the order of 1 through the layers
+        "scale_grad": st.sampled_from([20, 60]),
+        "scale": st.sampled_from([1 << 6, 1 << 4]),
+        "requires_grad": st.booleans(),
+    }
+)
+block_options = st.fixed_dictionaries(
+    {"delay": st.booleans(), "delay_shift": st.booleans(), "weight_norm": st.booleans()}
+)
+cuba_runs = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@cuba_runs
+@given(
+    seed=st.integers(0, 2**20),
+    widths=st.lists(st.integers(1, 30), min_size=3, max_size=4),
+    batch=st.integers(1, 4),
+    steps=st.one_of(st.just(1), st.integers(2, 80)),
+    neuron=cuba_neurons,
+    shared=st.booleans(),
+    last=st.sampled_from(["spikes", "graded spikes", "voltage"]),
+    options=block_options,
+)
+def test_spikes_and_gradients_of_dense_cuba_blocks_are_lava_dl_s(
+    seed, widths, batch, steps, neuron, shared, last, options
+):
+    pairs = list(itertools.pairwise(widths))
+    neuron |= {"shared_param": shared}
+    graded = neuron | {"graded_spike": last == "graded spikes"}  # whose sums of another order the next would round
+
+    def make():
+        blocks = [cuba.Dense(neuron, a, b, weight_scale=4, **options) for a, b in pairs[:-1]]
+        if last == "voltage":
+            return Blocks(*blocks, cuba.Affine(neuron, *pairs[-1], 4, options["weight_norm"]))
+        return Blocks(*blocks, cuba.Dense(graded, *pairs[-1], weight_scale=4, **options))
+
+    assert_cuba_same(make, spikes(seed, batch, widths[0], steps))
+
+
+@cuba_runs
+@given(
+    seed=st.integers(0, 2**20),
+    steps=st.integers(1, 20),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    groups=st.integers(1, 2),
+    neuron=cuba_neurons,
+    options=block_options,
+)
+def test_spikes_and_gradients_of_cuba_blocks_of_images_are_lava_dl_s(
+    seed, steps, stride, dilation, groups, neuron, options
+):
+    how = {"stride": stride, "dilation": dilation, "groups": groups, "padding": 2}
+    height, width = (-(-((size - 2 * dilation + 3) // stride + 1) // 2) for size in (9, 8))
+
+    def make():
+        return Blocks(
+            cuba.Conv(neuron, 2, 6, 3, weight_scale=4, **how, **options),
+            cuba.Pool(dict(neuron), 2, delay_shift=options["delay_shift"]),  # it changes its argument
+            cuba.Conv(neuron, 6, 4, 1, weight_scale=4, **options),
+            cuba.Flatten(),
+            cuba.Dense(neuron, 4 * height * width, 5, weight_scale=4, **options),
+        )
+
+    assert_cuba_same(make, spikes(seed, 3, 2, 9, 8, steps))
+
+
+@pytest.mark.parametrize("norm", [slayer.neuron.norm.MeanOnlyBatchNorm, slayer.neuron.norm.WgtScaleBatchNorm])
+def test_currents_of_cuba_blocks_are_normalised_as_in_lava_dl(norm):
+    neuron = CUBA | {"norm": norm, "tau_grad": 0.03, "scale_grad": 20}
+
+    def make():
+        return Blocks(cuba.Conv(neuron, 2, 6, 3, weight_scale=4), cuba.Flatten(), cuba.Dense(neuron, 252, 5))
+
+    assert_cuba_same(make, spikes(0, 3, 2, 9, 8, 30))
+
+
+def test_dense_cuba_neurons_may_see_a_whole_image():
+    assert_cuba_same(lambda: Blocks(cuba.Dense(CUBA, (8, 9, 4), 7, weight_scale=3)), spikes(0, 3, 4, 9, 8, 20))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3])
+@pytest.mark.parametrize("scale", [4096, 3200])
+def test_leaky_integration_is_lava_dl_s_bit_for_bit(threshold, scale):
+    torch.manual_seed(0)
+    x, decay = torch.randn(3, 40, 50, requires_grad=True), torch.randint(0, 4097, (40,)).float().requires_grad_()
+    expected = leaky_integrator.dynamics(x, decay, torch.zeros(1), scale, threshold)
+    found = Leak.apply(x.mT.contiguous(), decay, scale, threshold or math.inf).mT
+    assert torch.equal(found, expected)
+    grad = torch.randn(expected.shape)
+    pairs = [torch.autograd.grad(out, (x, decay), grad) for out in (found, expected)]
+    assert torch.equal(pairs[0][0], pairs[1][0])
+    torch.testing.assert_close(pairs[0][1], pairs[1][1])
+
+
+def test_spikes_are_those_of_the_fixed_point_beyond_32_bits():
+    torch.manual_seed(0)
+    network = Blocks(cuba.Affine(CUBA | {"voltage_decay": 0}, 12, 8, weight_scale=500))
+    network.blocks[0].synapse.pre_hook_fx = torch.round
+    x = 100 * spikes(0, 2, 12, 3000)
+    with torch.no_grad():
+        stock = network(x)
+        assert stock.abs().max() * 4096 > 2**31
+        assert torch.equal(accelerate(network)(x), stock)
+
+
+def test_cuba_decays_of_channels_of_images_belong_to_their_channels():
+    """Each channel runs alone, with its own decays: lava-dl lines decays up with the columns of images."""
+    torch.manual_seed(0)
+    network = Blocks(cuba.Conv(CUBA | {"shared_param": False, "current_decay": (0.1, 0.9)}, 2, 3, 3, weight_scale=4))
+    x = spikes(0, 2, 2, 6, 9, 20)
+    with pytest.raises(RuntimeError, match="size"):
+        network(x)
+    out = accelerate(network)(x)
+    block = network.blocks[0]
+    out.sum().backward()
+    assert block.neuron.current_decay.unique().numel() == 3
+    for channel in range(3):
+        alone = cuba.Conv(CUBA, 2, 1, 3)
+        alone.synapse.weight.data = block.synapse.weight.data[channel : channel + 1]
+        for name in ("current_decay", "voltage_decay"):
+            getattr(alone.neuron, name).data = getattr(block.neuron, name).data[channel : channel + 1]
+        expected = alone(x)
+        expected.sum().backward()
+        assert torch.equal(out[:, channel : channel + 1], expected)
+        torch.testing.assert_close(block.neuron.current_decay.grad[channel], alone.neuron.current_decay.grad[0])
+        torch.testing.assert_close(block.synapse.weight.grad[channel], alone.synapse.weight.grad[0])
+
+
+def cuba_chain(neuron=CUBA, **options):
+    torch.manual_seed(0)
+    return Blocks(*(cuba.Dense(neuron, a, b, weight_scale=4, **options) for a, b in ((6, 5), (5, 4))))
+
+
+UNCOVERED_CUBA = {
+    "persistent state": lambda: cuba_chain(CUBA | {"persistent_state": True}, delay_shift=False),
+    "dropout": lambda: cuba_chain(CUBA | {"dropout": torch.nn.Dropout(0.0)}),
+    "mask": lambda: cuba_chain(mask=torch.ones(1, 1)),
+    "float64": lambda: cuba_chain().double(),
+    "no dynamics": lambda: Blocks(cuba.Affine(CUBA, 6, 5, dynamics=False)),
+}
+
+
+@pytest.mark.parametrize("name", UNCOVERED_CUBA)
+def test_uncovered_cuba_blocks_run_stock(name):
+    network = UNCOVERED_CUBA[name]()
+    x = spikes(0, 2, 6, 40).to(next(network.parameters()).dtype)
+    fused = accelerate(copy.deepcopy(network))
+    for _ in range(3):  # persistent state shows from the second call on
+        network(x)
+        fused(x)
+        assert all(torch.equal(a, b) for a, b in zip(network.events, fused.events, strict=True))
+    assert fused.events[-1].is_contiguous()  # what the kernels give is transposed
+
+
+def test_hooks_of_cuba_neurons_are_called():
+    network = accelerate(cuba_chain())
+    seen = []
+    network.blocks[0].neuron.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    for _ in range(2):
+        network(spikes(0, 2, 6, 40))
+    assert len(seen) == 2
+
+
+def test_cuba_images_of_another_size_are_refused_as_lava_dl_refuses_them():
+    network = accelerate(Blocks(cuba.Conv(CUBA, 2, 3, 3)))
+    network(spikes(0, 1, 2, 6, 9, 4))
+    with pytest.raises(AssertionError, match="does not match"):
+        network(spikes(0, 1, 2, 9, 6, 4))
+
+
+def test_restored_cuba_blocks_are_lava_dl_s():
+    network = Blocks(cuba.Conv(CUBA, 2, 3, 3), cuba.Pool(CUBA, 2), cuba.Dense(CUBA, 6, 5), cuba.Affine(CUBA, 5, 4))
+    kinds = [type(block) for block in network.blocks]
+    assert not set(kinds) & {type(block) for block in accelerate(network).blocks}
+    assert [type(block) for block in restore(network).blocks] == kinds

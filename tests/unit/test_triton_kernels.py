@@ -1,5 +1,6 @@
 """CUDA kernels without a GPU: run by Triton's interpreter, and compiled ahead of time for two generations."""
 
+import math
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 import torch
 from lava.lib.dl import slayer
+from lava.lib.dl.slayer.neuron.dynamics import leaky_integrator
 
 triton = pytest.importorskip("triton")
 
@@ -88,6 +90,10 @@ def calls():
             found["backward", shape, by_delay] = "sigma_relu_delta_backward", (grad, out, active, delays, by_delay)
         for reverse in (False, True):
             found["sum", shape, reverse] = "cumulative_sum", (signal(shape, 11), reverse)
+        keep = torch.randint(0, 4097, shape[2:], generator=torch.Generator().manual_seed(13)) / 4096
+        for reset in (0.3 * 3200, math.inf):
+            found["leak", shape, reset] = "leak", (torch.randn(shape), keep, 3200, reset)
+        found["leak backward", shape] = "leak_backward", (signal(shape, 14), keep)
     torn = signal((1, 6, 2), 12)
     torn[0, 3, 0] = torch.nan
     no_delay = torch.zeros(2, dtype=torch.int32)
@@ -185,6 +191,23 @@ def test_cumulative_sum_from_either_end(results, shape, reverse):
     assert torch.equal(total, expected.float())
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("reset", [0.3 * 3200, math.inf])
+def test_leaky_integration_is_lava_dl_s_bit_for_bit(results, shape, reset):
+    (x, keep, scale, _), out = results["leak", shape, reset]
+    threshold = None if reset == math.inf else 0.3
+    expected = leaky_integrator.dynamics(x.mT, 4096 * (1 - keep), torch.zeros(1), scale, threshold)
+    assert torch.equal(out.mT, expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradient_of_leaky_integration_is_lava_dl_s(results, shape):
+    (grad, keep), grad_x = results["leak backward", shape]
+    x = torch.zeros_like(grad).requires_grad_()
+    leaky_integrator.dynamics(x.mT, 4096 * (1 - keep), torch.zeros(1), 4096).backward(grad.mT)
+    assert torch.equal(grad_x, x.grad)
+
+
 def test_sum_of_many_steps_is_rounded_once(results):
     (z, _), total = results["long sum"]
     expected = z.double().cumsum(1).float()
@@ -206,6 +229,8 @@ KERNELS = [
     kernels._sigma_relu_delta,
     kernels._sigma_relu_delta_backward,
     kernels._cumulative_sum,
+    kernels._leak,
+    kernels._leak_backward,
 ]
 
 
@@ -220,7 +245,7 @@ def test_kernel_compiles_for_a_gpu(kernel, flags, capability, tmp_path, monkeypa
         constants |= dict.fromkeys({"bias_ptr", "change_ptr"} & set(kernel.arg_names))
     signature = {}
     for name in kernel.arg_names:
-        kind = "fp32" if name == "step" else "i32"
+        kind = "fp32" if name in ("step", "scale", "reset") else "i32"
         signature[name] = POINTERS.get(name, "*fp32") if name.endswith("_ptr") else kind
     signature |= dict.fromkeys(constants, "constexpr")
     compiled = triton.compile(
@@ -235,29 +260,43 @@ def test_kernel_compiles_for_a_gpu(kernel, flags, capability, tmp_path, monkeypa
 
 NETWORK = """
 import sys, torch
+from lava.lib.dl.slayer.block import cuba
 from spandex.kernels import accelerate, cpu, functions
 from spandex.kernels import triton as kernels
 from spandex.networks import SDNN
 kernels.CHUNK = 4
 functions.kernels = lambda device: kernels
-for name in ("delta", "sigma_relu_delta", "sigma_relu_delta_backward", "cumulative_sum"):
+for name in ("delta", "sigma_relu_delta", "sigma_relu_delta_backward", "cumulative_sum", "leak", "leak_backward"):
     delattr(cpu, name)
 torch.manual_seed(0)
-network = SDNN(n_fft=16, hop=4, hidden=12, max_delay=6)
-magnitude = 2 * torch.rand(2, 9, 15)
-sides = []
-for prepare in (lambda network: network, accelerate):
-    prepare(network).zero_grad()
-    out = network(magnitude)
-    out.square().sum().backward()
-    sides.append((out.detach(), {name: p.grad for name, p in network.named_parameters() if p.requires_grad}))
-torch.save(sides, sys.argv[1])
+neuron = {"threshold": 0.5, "current_decay": 0.2, "voltage_decay": 0.1, "requires_grad": True}
+spiking = torch.nn.Sequential(
+    cuba.Conv(neuron, 2, 3, 3, weight_scale=4, delay=True), cuba.Flatten(), cuba.Dense(neuron, 18, 4, weight_scale=4)
+)
+image = (torch.rand(2, 2, 4, 5, 9) < 0.4).float()
+spiking(image)
+pairs = (SDNN(n_fft=16, hop=4, hidden=12, max_delay=6), 2 * torch.rand(2, 9, 15)), (spiking, image)
+found = []
+for network, x in pairs:
+    for prepare in (lambda network: network, accelerate):
+        prepare(network).zero_grad()
+        out = network(x)
+        out.square().sum().backward()
+        found.append((out.detach(), {name: p.grad for name, p in network.named_parameters() if p.requires_grad}))
+torch.save((found[:2], found[2:]), sys.argv[1])
 """
 
 
-def test_accelerated_network_gives_the_output_and_gradients_of_lava_dl(tmp_path):
-    run_interpreted(NETWORK, tmp_path / "sides.pt")
-    (stock, stock_gradients), (ours, our_gradients) = torch.load(tmp_path / "sides.pt", weights_only=True)
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    path = tmp_path_factory.mktemp("networks") / "sides.pt"
+    run_interpreted(NETWORK, path)
+    return dict(zip(("sigma-delta", "CUBA"), torch.load(path, weights_only=True), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["sigma-delta", "CUBA"])
+def test_accelerated_network_gives_the_output_and_gradients_of_lava_dl(networks, kind):
+    (stock, stock_gradients), (ours, our_gradients) = networks[kind]
     torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-5)
     assert our_gradients.keys() == stock_gradients.keys() and stock_gradients
     for name, gradient in stock_gradients.items():

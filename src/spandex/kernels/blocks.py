@@ -1,18 +1,22 @@
-"""lava-dl's sigma-delta blocks with a fused forward and backward.
+"""lava-dl's sigma-delta and CUBA blocks with a fused forward and backward.
 
 An accelerated block stays the same object with the same modules, parameters, state dict and HDF5 export; only
 its class, and with it ``forward``, is exchanged. Whatever the kernels do not cover runs lava-dl's own forward.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
-from lava.lib.dl.slayer.block import sigma_delta
+from lava.lib.dl.slayer.block import cuba, sigma_delta
+from lava.lib.dl.slayer.neuron.cuba import SCALE_RHO_MULT, TAU_RHO_MULT
 from lava.lib.dl.slayer.synapse import layer as synapse
+from lava.lib.dl.slayer.utils import quantize
+from torch.nn.utils.weight_norm import WeightNorm
 
 from spandex.errors import SpandexError
-from spandex.kernels.functions import Delta, Sigma, SigmaReluDelta, Synapse, kernels
+from spandex.kernels.functions import Delay, Delta, Leak, Sigma, SigmaReluDelta, Spike, Synapse, kernels
 
 
 class FusedInput(sigma_delta.Input):
@@ -57,7 +61,53 @@ class FusedOutput(sigma_delta.Output):
         return _neurons_first(Sigma.apply(_current(self, x)))
 
 
-_FUSED = {sigma_delta.Input: FusedInput, sigma_delta.Dense: FusedDense, sigma_delta.Output: FusedOutput}
+class _FusedCuba(torch.nn.Module):
+    """CUBA block: synapse, two leaky integrators, spikes, step shift and delay."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        voltage = _voltage(self, x)
+        if voltage is None:
+            return super().forward(x)
+        neuron = self.neuron
+        threshold, tau, scale = _threshold(neuron), neuron.tau_rho * TAU_RHO_MULT, neuron.scale_rho * SCALE_RHO_MULT
+        sent = Spike.apply(voltage, threshold, neuron.graded_spike is True, tau, scale)
+        if self.delay_shift is True:
+            sent = F.pad(sent, (0, 0, 1, -1))
+        if self.delay is not None:
+            self.delay.clamp()
+            sent = Delay.apply(sent, _of_neurons(self.delay.delay, neuron.shape), self.delay.grad_scale)
+        return _neurons_first(sent.unflatten(2, neuron.shape))
+
+
+class FusedCubaDense(_FusedCuba, cuba.Dense):
+    """Dense synapses, of a plain signal or of images."""
+
+
+class FusedCubaConv(_FusedCuba, cuba.Conv):
+    """Convolution."""
+
+
+class FusedCubaPool(_FusedCuba, cuba.Pool):
+    """Sums over squares of neurons."""
+
+
+class FusedCubaAffine(cuba.Affine):
+    """Dense synapses of neurons that never spike: what they return is their voltage."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        voltage = _voltage(self, x) if self.dynamics is True else None
+        return super().forward(x) if voltage is None else _neurons_first(voltage.unflatten(2, self.neuron.shape))
+
+
+_FUSED = {
+    sigma_delta.Input: FusedInput,
+    sigma_delta.Dense: FusedDense,
+    sigma_delta.Output: FusedOutput,
+    cuba.Dense: FusedCubaDense,
+    cuba.Conv: FusedCubaConv,
+    cuba.Pool: FusedCubaPool,
+    cuba.Affine: FusedCubaAffine,
+}
 _STOCK = {fused: stock for stock, fused in _FUSED.items()}
 
 
@@ -103,15 +153,14 @@ def restore(network: torch.nn.Module) -> torch.nn.Module:
     return network
 
 
-def _covered(block: torch.nn.Module, x: torch.Tensor) -> bool:
+def _covered(block: torch.nn.Module, x: torch.Tensor, ndim: int = 3) -> bool:
     neuron = block.neuron
     return (
-        x.ndim == 3
+        x.ndim == ndim
         and x.numel() > 0
-        and x.dtype == torch.float32
         and kernels(x.device.type) is not None
         and neuron is not None
-        and neuron.delta.threshold.dtype == torch.float32
+        and {x.dtype, *(parameter.dtype for parameter in block.parameters())} == {torch.float32}
         and not block.count_log
         and not neuron.persistent_state
         and not any(_hooked(module) for module in block.modules() if module is not block)
@@ -120,7 +169,7 @@ def _covered(block: torch.nn.Module, x: torch.Tensor) -> bool:
 
 def _hooked(module: torch.nn.Module) -> bool:
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)
+    return any(not isinstance(hook, WeightNorm) for kind in hooks for hook in kind.values())
 
 
 def _dense_covered(block: sigma_delta.Dense) -> bool:
@@ -133,6 +182,17 @@ def _dense_covered(block: sigma_delta.Dense) -> bool:
         and neuron.drop is None
         and neuron.activation in (F.relu, torch.relu)
         and (block.delay is None or block.delay.sampling_time == 1)
+    )
+
+
+def _cuba_covered(block: torch.nn.Module, x: torch.Tensor) -> bool:
+    neuron, delay = block.neuron, block.delay
+    return (
+        _covered(block, x, 3 if _plain_synapse(block.synapse) else 5)
+        and neuron.shape is not None  # lava-dl's own first forward takes shapes and draws decays and delays
+        and (delay is None or (delay.init and delay.sampling_time == 1))
+        and getattr(block, "mask", None) is None
+        and neuron.drop is None
     )
 
 
@@ -154,9 +214,52 @@ def _take_shape(block: torch.nn.Module, forward: Callable[[torch.Tensor], torch.
 
 
 def _current(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    layer = block.synapse
-    weight = layer.weight if layer.pre_hook_fx is None else layer.pre_hook_fx(layer.weight)
-    return Synapse.apply(_steps_first(x), weight.flatten(1), block.gradient_dtype)
+    return Synapse.apply(_steps_first(x), _weight(block.synapse).flatten(1), block.gradient_dtype)
+
+
+def _weight(layer: torch.nn.Module) -> torch.Tensor:
+    for weight_norm in layer._forward_pre_hooks.values():
+        weight_norm(layer, None)
+    return layer.weight if layer.pre_hook_fx is None else layer.pre_hook_fx(layer.weight)
+
+
+def _voltage(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor | None:
+    """Voltage before reset (batch, steps, neurons) of a CUBA block; None if lava-dl's own forward must run."""
+    neuron = block.neuron
+    if not _cuba_covered(block, x):
+        return None
+    z = _current(block, x) if x.ndim == 3 else _image_current(block.synapse, x)
+    if z.shape[2:] != neuron.shape:
+        return None  # which it refuses
+    if neuron.requires_grad:
+        neuron.clamp()
+    current = _leaked(neuron, z.flatten(2), neuron.current_decay, math.inf)
+    if neuron.norm is not None:
+        normed = neuron.norm(_neurons_first(current.unflatten(2, neuron.shape)).contiguous())
+        current = _steps_first(normed).flatten(2)
+    threshold = _threshold(neuron)
+    return _leaked(neuron, current, neuron.voltage_decay, threshold if threshold > 0 else math.inf)
+
+
+def _leaked(neuron: torch.nn.Module, x: torch.Tensor, decay: torch.Tensor, threshold: float) -> torch.Tensor:
+    return Leak.apply(x, _of_neurons(quantize(decay), neuron.shape), neuron.s_scale, threshold)
+
+
+def _image_current(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Synaptic current (batch, steps, ...) of images (batch, channels, height, width, steps)."""
+    if not isinstance(layer, synapse.Dense | synapse.Conv):
+        return _steps_first(layer(x))
+    how = (layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
+    return F.conv2d(_steps_first(x).flatten(0, 1), _weight(layer)[..., 0], None, *how).unflatten(0, (len(x), -1))
+
+
+def _threshold(neuron: torch.nn.Module) -> float:
+    return neuron.threshold + neuron.threshold_eps
+
+
+def _of_neurons(parameter: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A parameter of all neurons, (1,), or of each channel, (channels,), for each neuron of a shape, (neurons,)."""
+    return parameter.view(-1, 1).expand(shape[0], shape[1:].numel()).flatten()
 
 
 def _delta_settings(neuron: torch.nn.Module) -> tuple[torch.Tensor, float, bool, float, float]:
@@ -167,8 +270,8 @@ def _delta_settings(neuron: torch.nn.Module) -> tuple[torch.Tensor, float, bool,
 
 
 def _steps_first(x: torch.Tensor) -> torch.Tensor:
-    return x.transpose(1, 2).contiguous()
+    return x.movedim(-1, 1).contiguous()
 
 
 def _neurons_first(x: torch.Tensor) -> torch.Tensor:
-    return x.transpose(1, 2)
+    return x.movedim(1, -1)

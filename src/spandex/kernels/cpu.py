@@ -75,6 +75,27 @@ def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
     return z
 
 
+def leak(x: torch.Tensor, keep: torch.Tensor, scale: int, reset: float) -> torch.Tensor:
+    """Leaky integration in fixed point.
+
+    Args:
+        x: what is integrated.
+        keep: (neurons,), share of the state that a step leaves, in multiples of 1 / 4096.
+        scale: steps of the state that make up 1.
+        reset: the state, in these steps, that 0 follows; infinity for never.
+    """
+    out = torch.empty_like(x)
+    _run(loops.leak, x, keep, np.float32(scale), np.float32(reset), out)
+    return out
+
+
+def leak_backward(grad: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """Gradient of :func:`leak` for x."""
+    grad_x = torch.empty_like(grad)
+    _run(loops.leak_backward, grad, keep, grad_x)
+    return grad_x
+
+
 def _run(loop: Callable[..., None], *arguments: Any) -> None:
     """Run a loop on the memory of tensors; None stands for one that is not wanted."""
     arrays = (argument.numpy() if torch.is_tensor(argument) else argument for argument in arguments)

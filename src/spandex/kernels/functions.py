@@ -1,4 +1,4 @@
-"""Differentiable parts of a sigma-delta block on the kernels of the tensors' device.
+"""Differentiable parts of sigma-delta and CUBA blocks on the kernels of the tensors' device.
 
 Signals are contiguous (batch, steps, neurons): the loop over time meets all neurons of a step side by side.
 """
@@ -7,6 +7,7 @@ from functools import cache
 from types import ModuleType
 
 import torch
+import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from torch.autograd.function import once_differentiable
 
 from spandex.kernels import cpu, products
@@ -14,7 +15,7 @@ from spandex.kernels import cpu, products
 
 @cache
 def kernels(device: str) -> ModuleType | None:
-    """The module with the sigma-delta units for a type of device, such as "cpu"; None if there is none."""
+    """The module with the loops over time for a type of device, such as "cpu"; None if there is none."""
     if device == "cpu":
         return cpu
     if device != "cuda":
@@ -116,10 +117,78 @@ class SigmaReluDelta(torch.autograd.Function):
         grad_z, grad_delay = kernels(grad.device.type).sigma_relu_delta_backward(grad, out, active, delays, by_delay)
         grad_threshold = None
         if ctx.needs_input_grad[5]:
-            grad_threshold = _threshold_gradient(_advanced(grad, delays), change, threshold, *ctx.surrogate)
+            grad_threshold = _threshold_gradient(_moved(grad, delays), change, threshold, *ctx.surrogate)
         grad_bias = grad_z[:, 0].sum(0) if by_bias else None
         grad_delay = ctx.delay_scale * grad_delay if by_delay else None
         return grad_z, grad_bias, grad_delay, None, None, grad_threshold, None, None, None, None
+
+
+class Leak(torch.autograd.Function):
+    """Leaky integration of x (batch, steps, neurons) in lava-dl's fixed point.
+
+    Inputs: x, decay (neurons,) in whole multiples of 1 / 4096 a step, steps of the state that make up 1, and the
+    threshold at which it starts from 0 again, infinite for none. The decay's gradient is lava-dl's, which counts it
+    as a share that is kept and in its own unit (neuron/dynamics/leaky_integrator.py).
+    """
+
+    @staticmethod
+    def forward(ctx, x, decay, scale, threshold):
+        keep = 1 - decay / 4096
+        out = kernels(x.device.type).leak(x, keep, scale, threshold * scale)
+        ctx.save_for_backward(keep, out if ctx.needs_input_grad[1] else None)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        keep, out = ctx.saved_tensors
+        grad_x = kernels(grad.device.type).leak_backward(grad.contiguous(), keep)
+        grad_decay = None if out is None else (grad_x[:, 1:] * out[:, :-1]).sum((0, 1))
+        return grad_x, grad_decay, None, None
+
+
+class Spike(torch.autograd.Function):
+    """Spikes of voltage (batch, steps, neurons): 1 from the threshold on, or the voltage itself where they are graded.
+
+    Inputs: voltage, threshold, whether spikes are graded, tau and scale of the surrogate gradient: scale / (2 tau)
+    exp(-|v - threshold| / tau), for graded spikes scale exp(min(v - threshold, 0) / tau). lava-dl: spike/spike.py.
+    """
+
+    @staticmethod
+    def forward(ctx, voltage, threshold, graded, tau, scale):
+        ctx.save_for_backward(voltage)
+        ctx.surrogate = threshold, graded, tau, scale
+        fired = voltage >= threshold
+        return voltage * fired if graded else fired.to(voltage.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        threshold, graded, tau, scale = ctx.surrogate
+        above = ctx.saved_tensors[0] - threshold
+        slope = above.clamp_(max=0).div_(tau) if graded else above.abs_().div_(-tau)
+        return slope.exp_().mul_(scale if graded else scale / 2 / tau).mul_(grad), None, None, None, None
+
+
+class Delay(torch.autograd.Function):
+    """x (batch, steps, neurons) after a delay (neurons,) in steps; third input: the factor on the delay's gradient."""
+
+    @staticmethod
+    def forward(ctx, x, delay, scale):
+        delays = delay.to(torch.int64)
+        out = _moved(x, -delays)
+        ctx.save_for_backward(out, delays)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        out, delays = ctx.saved_tensors
+        grad_delay = None
+        if ctx.needs_input_grad[1]:
+            grad_delay = ctx.scale * (out * F.pad(grad, (0, 0, 0, 1)).diff(dim=1)).sum((0, 1))
+        return _moved(grad, delays), grad_delay, None
 
 
 def _threshold_gradient(grad, change, threshold, tau_grad, scale_grad):
@@ -136,8 +205,9 @@ def _threshold_gradient(grad, change, threshold, tau_grad, scale_grad):
     return by_neuron if threshold.numel() > 1 else by_neuron.sum(0, keepdim=True)
 
 
-def _advanced(grad: torch.Tensor, delays: torch.Tensor) -> torch.Tensor:
-    """Gradient of what is sent from that of what arrives: grad[t + delay], 0 beyond the end."""
-    steps = grad.shape[1]
-    arrival = torch.arange(steps, device=grad.device)[:, None] + delays
-    return torch.where(arrival < steps, grad.gather(1, arrival.clamp(max=steps - 1).expand_as(grad)), 0)
+def _moved(x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """x[t + steps] for every neuron, 0 beyond either end."""
+    end = x.shape[1]
+    source = torch.arange(end, device=x.device)[:, None] + steps
+    inside = (source >= 0) & (source < end)
+    return torch.where(inside, x.gather(1, source.clamp(0, end - 1).expand_as(x)), 0)

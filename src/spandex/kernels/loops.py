@@ -175,3 +175,35 @@ def cumulative_sum(start, stop, blocks, z, reverse):
             for i in range(end - first):
                 total[i] += row[i]
                 row[i] = total[i]
+
+
+@njit(nogil=True, cache=True)
+def leak(start, stop, blocks, x, keep, scale, reset, out):
+    """Leaky integration of ``x`` on the grid of 1 / ``scale``, towards zero; 0 follows what reached ``reset``.
+
+    y[t] = trunc(keep y[t-1]) + trunc(scale x[t]); scale * ``out`` = y. lava-dl: neuron/dynamics/leaky_integrator.py,
+    in 64-bit integers, which float64 holds up to 2^53.
+    """
+    for unit in range(start, stop):
+        sample, first, end = _unit(unit, blocks, x.shape[2])
+        state, kept = np.zeros(end - first, np.float64), keep[first:end].astype(np.float64)
+        for t in range(x.shape[1]):
+            incoming, result = x[sample, t, first:end], out[sample, t, first:end]
+            for i in range(end - first):
+                state[i] = np.trunc(state[i] * kept[i]) + np.trunc(scale * incoming[i])
+                reached = np.float32(state[i])
+                result[i] = reached / scale
+                state[i] = 0 if reached >= reset else state[i]
+
+
+@njit(nogil=True, cache=True)
+def leak_backward(start, stop, blocks, grad, keep, grad_x):
+    """Gradient of :func:`leak` for x, to which resets and rounding are nothing: g[t] = keep g[t+1] + grad[t]."""
+    for unit in range(start, stop):
+        sample, first, end = _unit(unit, blocks, grad.shape[2])
+        later, kept = np.zeros(end - first, np.float32), keep[first:end].copy()
+        for t in range(grad.shape[1] - 1, -1, -1):
+            incoming, result = grad[sample, t, first:end], grad_x[sample, t, first:end]
+            for i in range(end - first):
+                later[i] = kept[i] * later[i] + incoming[i]
+                result[i] = later[i]

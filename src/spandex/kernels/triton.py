@@ -13,8 +13,8 @@ single-precision rate, and need no code of their own, unlike compensated sums.
 
 Checked with Triton's interpreter and compiled for compute capabilities 8.0 and 9.0; not yet run or measured on a GPU.
 
-The equations are those of lava-dl 0.6: slayer/neuron/sigma_delta.py, slayer/axon/delta.py, slayer/axon/delay.py. A
-non-finite value stays in the signal, as there.
+The equations are those of lava-dl 0.6: slayer/neuron/sigma_delta.py, slayer/axon/delta.py, slayer/axon/delay.py,
+slayer/neuron/dynamics/leaky_integrator.py. A non-finite value stays in the signal.
 """
 
 import torch
@@ -200,6 +200,39 @@ def _cumulative_sum(z_ptr, steps, neurons, REVERSE: tl.constexpr, BLOCK: tl.cons
             tl.store(z_ptr + at + k * stride, total.to(tl.float32), start + k < length)
 
 
+@triton.jit
+def _trunc(x):
+    return tl.where(x < 0, tl.ceil(x), tl.floor(x))
+
+
+@triton.jit
+def _leak(x_ptr, keep_ptr, scale, reset, out_ptr, steps, neurons, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
+    neuron, exists, length, place = _place(steps, neurons, BLOCK)
+    keep = tl.load(keep_ptr + neuron, exists, 0.0).to(tl.float64)
+    state = tl.zeros([BLOCK], tl.float64)
+    for start in range(0, steps, CHUNK):
+        at = place + start * neurons
+        chunk = _fetch(x_ptr + at, neurons, length - start, CHUNK)
+        for k in tl.static_range(CHUNK):
+            state = _trunc(state * keep) + _trunc(scale * chunk[k])
+            reached = state.to(tl.float32)
+            tl.store(out_ptr + at + k * neurons, tl.div_rn(reached, scale), start + k < length)
+            state = tl.where(reached >= reset, 0.0, state)
+
+
+@triton.jit
+def _leak_backward(grad_ptr, keep_ptr, grad_x_ptr, steps, neurons, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
+    neuron, exists, length, place = _place(steps, neurons, BLOCK)
+    keep = tl.load(keep_ptr + neuron, exists, 0.0)
+    later = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, steps, CHUNK):  # counted from the last step
+        at = place + (steps - 1 - start) * neurons
+        chunk = _fetch(grad_ptr + at, -neurons, length - start, CHUNK)
+        for k in tl.static_range(CHUNK):
+            later = keep * later + chunk[k]
+            tl.store(grad_x_ptr + at - k * neurons, later, start + k < length)
+
+
 def delta(
     x: torch.Tensor, threshold: torch.Tensor, step: float, cumulative: bool, keep: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -279,6 +312,27 @@ def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
     """Cumulative sum of z (batch, steps, neurons) over the steps, from the last one if ``reverse``; in place."""
     _launch(_cumulative_sum, z, REVERSE=reverse)
     return z
+
+
+def leak(x: torch.Tensor, keep: torch.Tensor, scale: int, reset: float) -> torch.Tensor:
+    """Leaky integration in fixed point: y[t] = trunc(keep y[t-1]) + trunc(scale x[t]), of which y / scale is returned.
+
+    Args:
+        x: (batch, steps, neurons).
+        keep: (neurons,), share of the state that a step leaves, in multiples of 1 / 4096.
+        scale: steps of the state that make up 1.
+        reset: the state, in these steps, that 0 follows; infinity for never.
+    """
+    out = torch.empty_like(x)
+    _launch(_leak, x, keep, float(scale), reset, out)
+    return out
+
+
+def leak_backward(grad: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """Gradient of :func:`leak` for x: g[t] = keep g[t+1] + grad[t]."""
+    grad_x = torch.empty_like(grad)
+    _launch(_leak_backward, grad, keep, grad_x)
+    return grad_x
 
 
 def _stride(threshold: torch.Tensor) -> int:

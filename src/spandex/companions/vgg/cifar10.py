@@ -12,6 +12,7 @@ from spandex.companions.vgg.fan_out import synapses, traffic
 from spandex.companions.vgg.in_lava import run_image
 from spandex.companions.vgg.network import SpikingVgg
 from spandex.companions.work import Work
+from spandex.kernels import accelerate
 from spandex.networks.files import export_hdf5
 from spandex.networks.hdf5 import deployed_weights
 from spandex.params.companions.vgg import Vgg
@@ -108,7 +109,7 @@ def _variant(name: str, settings: Vgg, work: Work, learning: Labelled, test: Lab
 def _trained(settings: Vgg, work: Work, learning: Labelled) -> SpikingVgg:
     """The dense network from which both start; trained once a run."""
     torch.manual_seed(work.seed)
-    network = SpikingVgg(settings).to(work.device)
+    network = accelerate(SpikingVgg(settings).to(work.device))
     size, lr = settings.batch_size, settings.lr
     work.trained(
         network, lambda: train(network, learning, epochs=settings.epochs, batch_size=size, lr=lr, seed=work.seed)

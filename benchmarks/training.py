@@ -3,8 +3,9 @@
 A step is that of the challenge's baseline (spectra, network, loss, backward, gradient clip, RAdam). Stock is lava-dl's
 own blocks with ``torch.stft`` and ``torch.istft`` on angles, as in the challenge's code; SPANDEX is the same network
 accelerated, with its own spectra, in float32 and with bfloat16 factors in the gradients. The matrix products are those
-a step cannot do without, by ``torch.mm`` in float32 and nothing around them. The best of the repeats counts: other load
-on the machine only adds time.
+a step cannot do without, by ``torch.mm`` in float32 and nothing around them. Dense layers of CUBA neurons, as many and
+as wide, are trained on spikes with lava-dl's own blocks and with accelerated ones. The best of the repeats counts:
+other load on the machine only adds time.
 """
 
 import math
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from lava.lib.dl.slayer.block import cuba
 
 from spandex.files import write_json
 from spandex.kernels import accelerate, restore
@@ -22,6 +24,13 @@ from spandex.steps.bench import benchmark_parser
 from spandex.train.losses import denoising_loss
 
 RATE = 16000  # samples per second
+CUBA = {
+    "threshold": 1.25,
+    "current_decay": 0.25,
+    "voltage_decay": 0.03,
+    "requires_grad": True,
+}  # of lava-dl's tutorials
+SPIKE_RATE = 0.1  # of a CUBA network's input, per step
 
 Spectrum = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 Magnitude = Callable[[torch.Tensor], torch.Tensor]
@@ -66,6 +75,20 @@ def train_step(
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 10)
+    optimizer.step()
+
+
+def cuba_network(sdnn: SDNN) -> torch.nn.Sequential:
+    """CUBA layers in the place of the synapses of an SDNN, with delays where it has them."""
+    *hidden, last = [block.synapse for block in sdnn.blocks[1:]]
+    blocks = [cuba.Dense(CUBA, layer.in_channels, layer.out_channels, weight_scale=2, delay=True) for layer in hidden]
+    return torch.nn.Sequential(*blocks, cuba.Dense(CUBA, last.in_channels, last.out_channels, weight_scale=2))
+
+
+def cuba_step(network: torch.nn.Sequential, optimizer: torch.optim.Optimizer, spikes: torch.Tensor) -> None:
+    loss = (network(spikes) - spikes).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
     optimizer.step()
 
 
@@ -115,17 +138,24 @@ def measure(
 
     audio = [clip.to(place) for clip in clips(batch, seconds)]
     ours = step(audio, stft, magnitudes, istft)
+    frames = 1 + seconds * RATE // network.hop
+    spiking = cuba_network(network).to(place)
+    spikes = (torch.rand(batch, spiking[0].synapse.in_channels, frames, device=place) < SPIKE_RATE).float()
+    spiking(spikes[:1, :, :1])  # draws delays, which are then parameters
+    spike = partial(cuba_step, spiking, torch.optim.RAdam(spiking.parameters(), lr=1e-5), spikes)
     sides = {
-        "stock": (restore, step(audio, challenge_stft, challenge_magnitudes, challenge_istft)),
-        "spandex": (accelerate, ours),
-        "bfloat16_gradients": (partial(accelerate, gradient_dtype=torch.bfloat16), ours),
-        "matmul": (restore, matrix_products(network, batch * (1 + seconds * RATE // network.hop), place)),
+        "stock": (partial(restore, network), step(audio, challenge_stft, challenge_magnitudes, challenge_istft)),
+        "spandex": (partial(accelerate, network), ours),
+        "bfloat16_gradients": (partial(accelerate, network, torch.bfloat16), ours),
+        "matmul": (partial(restore, network), matrix_products(network, batch * frames, place)),
+        "cuba_stock": (partial(restore, spiking), spike),
+        "cuba": (partial(accelerate, spiking), spike),
     }
     best = dict.fromkeys(sides, math.inf)
     memory = {}  # of a GPU, bytes
     for repeat in range(repeats + 1):
         for side, (prepare, run) in sides.items():
-            prepare(network)
+            prepare()
             if place.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(place)
             took = timed(run, place)
@@ -153,6 +183,9 @@ def measure(
         "ratio_to_matmul": rates["matmul"] / rates["spandex"],
         "bfloat16_gradients_audio_s_per_s": rates["bfloat16_gradients"],
         "bfloat16_gradients_ratio": rates["bfloat16_gradients"] / rates["stock"],
+        "cuba_stock_audio_s_per_s": rates["cuba_stock"],
+        "cuba_audio_s_per_s": rates["cuba"],
+        "cuba_ratio": rates["cuba"] / rates["cuba_stock"],
         "peak_memory_bytes": memory,
         "steps": steps,
     }
@@ -193,7 +226,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"matrix products alone {figures['matmul_audio_s_per_s']:.0f} "
         f"({figures['ratio_to_matmul']:.2f} times their time), "
         f"with bfloat16 gradients {figures['bfloat16_gradients_audio_s_per_s']:.0f} "
-        f"(ratio {figures['bfloat16_gradients_ratio']:.2f})"
+        f"(ratio {figures['bfloat16_gradients_ratio']:.2f}); CUBA layers of its shape: "
+        f"stock lava-dl {figures['cuba_stock_audio_s_per_s']:.0f}, spandex {figures['cuba_audio_s_per_s']:.0f} "
+        f"(ratio {figures['cuba_ratio']:.2f})"
     )
     for name, took in figures["steps"].items():
         batch, seconds = shape(name)

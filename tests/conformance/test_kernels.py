@@ -267,6 +267,13 @@ def test_unquantised_input_and_weights_agree_too():
     assert_same(network, x, torch.randn(3, 20, 200))
 
 
+def test_weight_normalised_synapses_agree_and_are_fused():
+    torch.manual_seed(0)
+    network = Chain([6, 5, 4], weight_norm=True)
+    assert_same(network, signal(0, 2, 6, 50), torch.randn(2, 4, 50))
+    assert not accelerate(network).blocks[1](signal(0, 2, 6, 50)).is_contiguous()  # a transposed view
+
+
 def test_scaled_and_shifted_input_agrees():
     torch.manual_seed(0)
     network = Chain([6, 5, 4])

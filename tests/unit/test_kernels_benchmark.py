@@ -3,9 +3,9 @@ import json
 from pathlib import Path
 
 import pytest
-from lava.lib.dl.slayer.block import sigma_delta
+from lava.lib.dl.slayer.block import cuba, sigma_delta
 
-from spandex.kernels.blocks import FusedDense
+from spandex.kernels.blocks import FusedCubaDense, FusedDense
 
 _spec = importlib.util.spec_from_file_location(
     "training_benchmark", Path(__file__).parents[2] / "benchmarks" / "training.py"
@@ -20,6 +20,7 @@ def test_training_benchmark_writes_its_ratios(tmp_path, capsys):
     figures = json.loads(out.read_text())
     assert figures["ratio"] == figures["audio_s_per_s"] / figures["stock_audio_s_per_s"]
     assert figures["ratio_to_matmul"] == figures["matmul_audio_s_per_s"] / figures["audio_s_per_s"]
+    assert figures["cuba_ratio"] == figures["cuba_audio_s_per_s"] / figures["cuba_stock_audio_s_per_s"]
     assert min(figures["steps"]["2x1"].values()) > 0
     assert f"ratio {figures['ratio']:.2f}" in capsys.readouterr().out
 
@@ -32,10 +33,12 @@ def test_stock_side_runs_lava_dl_and_ours_the_kernels(monkeypatch):
         ran.append((type(dense), getattr(dense, "gradient_dtype", None), analyse))
 
     monkeypatch.setattr(training, "train_step", step)
+    monkeypatch.setattr(training, "cuba_step", lambda network, optimizer, spikes: ran.append(type(network[0])))
     training.measure(batch=1, seconds=1, repeats=1)
     float32, bfloat16 = training.torch.float32, training.torch.bfloat16
     turn = [(sigma_delta.Dense, None, training.challenge_stft)]
     turn += [(FusedDense, dtype, training.stft) for dtype in (float32, bfloat16)]
+    turn += [cuba.Dense, FusedCubaDense]
     assert ran == 2 * turn
 
 

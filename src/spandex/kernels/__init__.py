@@ -1,4 +1,4 @@
-"""Fused kernels that run behind lava-dl's own sigma-delta blocks."""
+"""Fused kernels that run behind lava-dl's own sigma-delta and CUBA blocks."""
 
 from spandex.kernels.blocks import accelerate, restore
 

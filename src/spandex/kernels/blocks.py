@@ -112,22 +112,23 @@ _STOCK = {fused: stock for stock, fused in _FUSED.items()}
 
 
 def accelerate(network: torch.nn.Module, gradient_dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    """Run the Input, Dense and Output sigma-delta blocks in ``network`` through fused kernels.
+    """Run sigma-delta Input, Dense and Output and CUBA Dense, Conv, Pool and Affine blocks through fused kernels.
 
     Events are those of lava-dl and gradients equal its gradients up to the order of float32 sums; runs with the
     same number of torch threads are bitwise reproducible. With cumulative error or per-channel thresholds, which
-    lava-dl itself cannot train, they follow its equations with the state reset at every call. Signals inside are stored
-    (batch, steps, neurons), so what a block returns is a transposed view.
+    lava-dl itself cannot train, they follow its equations with the state reset at every call; so do CUBA neurons of
+    images with per-channel decays. Signals inside are stored (batch, steps, neurons), so what a block returns is a
+    transposed view.
 
-    lava-dl's own forward runs a block in another precision, with persistent state, normalisation, dropout, an
-    activation other than relu, a synapse mask, an event log, input that is not (batch, neurons, steps), or a hook on
-    one of its modules.
+    lava-dl's own forward runs a block in another precision, with persistent state, dropout, a synapse mask, an event
+    log, or a hook on one of its modules; a sigma-delta block also with normalisation, an activation other than relu or
+    input that is not (batch, neurons, steps); a CUBA block also with its first batch, which decides on shapes.
 
     Args:
         network: lava-dl blocks, anywhere in it; blocks of other types are left alone.
         gradient_dtype: torch.bfloat16 rounds the factors of the matrix products that give gradients, which is faster
-            on processors and GPUs that multiply it. What the network computes stays float32, and so do its gradients
-            but for that rounding.
+            on processors and GPUs that multiply it. What the network computes stays float32, and so do convolutions
+            and, but for that rounding, gradients.
 
     Returns:
         ``network`` itself. Calling it again changes nothing but the precision.

@@ -649,6 +649,23 @@ def test_cuba_decays_of_channels_of_images_belong_to_their_channels():
         torch.testing.assert_close(block.synapse.weight.grad[channel], alone.synapse.weight.grad[0])
 
 
+def test_lava_dl_s_cuba_neurons_compute_the_first_batch_only(monkeypatch):
+    options = {"delay": True, "weight_norm": True}
+    network = Blocks(
+        cuba.Conv(CUBA, 2, 3, 3, **options),
+        cuba.Pool(dict(CUBA), 2),
+        cuba.Flatten(),
+        cuba.Dense(CUBA | {"norm": slayer.neuron.norm.MeanOnlyBatchNorm}, 18, 5, **options),
+        cuba.Affine(CUBA, 5, 4),
+    )
+    x = spikes(0, 2, 2, 6, 8, 10)
+    accelerate(network)(x)
+    monkeypatch.delattr(slayer.neuron.cuba.Neuron, "dynamics")
+    network(x).sum().backward()
+    with pytest.raises(AttributeError, match="dynamics"):
+        restore(network)(x)
+
+
 def cuba_chain(neuron=CUBA, **options):
     torch.manual_seed(0)
     return Blocks(*(cuba.Dense(neuron, a, b, weight_scale=4, **options) for a, b in ((6, 5), (5, 4))))

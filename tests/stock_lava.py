@@ -72,41 +72,31 @@ def model_spikes(processes, inputs):
     """The same from the stock models alone, called in turn without a runtime, which takes seconds to start.
 
     Args:
-        processes: pairs of synapse (or None) and neurons, as ``Executor.from_processes`` takes them.
+        processes: pairs of synapse (or None, or two) and neurons, as ``Executor.from_processes`` takes them.
         inputs: integers (inputs, steps).
     """
-    chain = [(None if synapse is None else _model(synapse), _model(neurons)) for synapse, neurons in processes]
-    sent = [[] for _ in chain]
-    with np.errstate(over="ignore"):
-        for column in inputs.T:
-            signal = column.astype(np.int32)
-            for spikes, (synapse, neurons) in zip(sent, chain, strict=True):
-                if synapse is not None:
-                    signal = _step(synapse, "s_in", signal, "a_out")
-                signal = _step(neurons, "a_in", signal, "s_out")
-                spikes.append(signal)
-    return [np.stack(spikes, axis=1) for spikes in sent]
+    return _run([ModelledLayer(synapse, neurons) for synapse, neurons in processes], inputs)[0]
 
 
-class ModelledBlock:
-    """A block of a netx network as its stock models, called in turn."""
+class ModelledLayer:
+    """Synapses and neurons as their stock models, called in turn."""
 
-    def __init__(self, block):
-        self.shape = block.shape
-        self.neurons = _model(block.neuron)
-        names = {Input: (), ComplexDense: ("real_synapse", "imag_synapse")}.get(type(block), ("synapse",))
-        self.synapses = [_model(getattr(block, name)) for name in names]
-        self.recurrent = _model(block.synapse_rec) if isinstance(block, RecurrentDense) else None
-        self.flat = bool(names) and len(block.inp.shape) == 1
+    def __init__(self, synapse, neurons, transposed=False):
+        synapses = [] if synapse is None else synapse if isinstance(synapse, list) else [synapse]
+        self.neurons = _model(neurons)
+        self.synapses = list(map(_model, synapses))
+        self.recurrent = self.synapses.pop() if len(synapses) == 2 and not isinstance(neurons, RF) else None
+        self.shape = (synapses[0].s_in if synapses else neurons.a_in).shape
+        self.transposed = transposed
 
     def step(self, number, signal):
-        """What it sends at a step, counted from 0, on an array of netx's shape."""
+        """What it sends at a step, counted from 0."""
         self.neurons.time_step = number + 1
-        if self.flat:
-            signal = signal.transpose().ravel()
+        signal = (signal.transpose() if self.transposed else signal).reshape(self.shape)
         arrived = [_step(synapse, "s_in", signal, "a_out") for synapse in self.synapses] or [signal]
         if self.recurrent:
-            arrived[0] = (arrived[0] + self.recurrent.a_buff).astype(np.int32)
+            due = self.recurrent.a_buff.reshape(arrived[0].size, -1)[:, 0]  # what it is about to send
+            arrived[0] = (arrived[0] + due).astype(np.int32)
         ports = ("a_real_in", "a_imag_in") if len(arrived) == 2 else ("a_in",)
         for port, value in zip(ports, arrived, strict=True):
             getattr(self.neurons, port).send(value)
@@ -124,16 +114,30 @@ class ModelledBlock:
 
 def modelled(network, inputs):
     """Spikes of every block of a netx network at every step, (*shape, steps), the voltages of the last, all states."""
-    blocks = [ModelledBlock(block) for block in network.layers]
-    sent, voltages = [[] for _ in blocks], []
+    layers = []
+    for block in network.layers:
+        names = {
+            Input: (),
+            ComplexDense: ("real_synapse", "imag_synapse"),
+            RecurrentDense: ("synapse", "synapse_rec"),
+        }.get(type(block), ("synapse",))
+        flattens = bool(names) and len(block.inp.shape) == 1
+        layers.append(ModelledLayer([getattr(block, name) for name in names], block.neuron, transposed=flattens))
+    spikes, voltages = _run(layers, inputs)
+    return spikes, voltages, [layer.state() for layer in layers]
+
+
+def _run(layers, inputs):
+    """Spikes of every layer, and voltages of the last."""
+    sent, voltages = [[] for _ in layers], []
     with np.errstate(over="ignore"):
         for number in range(inputs.shape[-1]):
             signal = inputs[..., number].astype(np.int32)
-            for spikes, block in zip(sent, blocks, strict=True):
-                signal = block.step(number, signal)
+            for spikes, layer in zip(sent, layers, strict=True):
+                signal = layer.step(number, signal)
                 spikes.append(signal)
-            voltages.append(np.array(getattr(blocks[-1].neurons, "v", 0)))
-    return [np.stack(spikes, axis=-1) for spikes in sent], np.stack(voltages, axis=-1), [b.state() for b in blocks]
+            voltages.append(np.array(getattr(layers[-1].neurons, "v", 0)))
+    return [np.stack(spikes, axis=-1) for spikes in sent], np.stack(voltages, axis=-1)
 
 
 class Port:

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lava.proc.conv.process import Conv
 from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz.process import RF_IZ
 from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from scipy.sparse import csr_matrix
@@ -152,6 +156,62 @@ def test_processes_built_directly_run_as_their_stock_models_do(examples):
 
     with processes_forgotten():
         check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_processes_of_every_kind_run_as_their_stock_models_do(seed):
+    random = np.random.default_rng(seed)
+
+    def synapse(kind, inputs, neurons, largest=60, each=None, **options):
+        weights = random.integers(-largest, largest + 1, (neurons, inputs)) * 2
+        if kind in (Sparse, DelaySparse):
+            weights = csr_matrix(weights * (random.random(weights.shape) < 0.5))
+        if kind in (DelayDense, DelaySparse):
+            delays = np.broadcast_to(random.integers(0, 7, each or weights.shape), weights.shape).copy()
+            options["delays"] = csr_matrix(np.where(weights.toarray(), delays, 0)) if kind is DelaySparse else delays
+        return kind(weights=weights, **options)
+
+    def integrators(kind, **options):
+        bias = random.integers(-90, 90, 8)
+        exponents = random.integers(-2, 7, 8)
+        return kind(shape=(8,), vth=300, du=700, dv=90, bias_mant=bias, bias_exp=exponents, **options)
+
+    graded = {"num_message_bits": 16}
+    kernels = Conv(
+        weight=random.integers(-99, 100, (6, 2, 3, 1)),
+        input_shape=(7, 5, 3),
+        groups=3,
+        stride=(2, 1),
+        padding=(1, 0),
+        **graded,
+    )
+    recurrent = [
+        synapse(DelayDense, 4 * 6 * 3, 9, each=(9, 1), **graded, weight_exp=-4),
+        synapse(DelaySparse, 9, 9, each=(9, 9), **graded, weight_exp=-8),
+    ]
+    with processes_forgotten():
+        chain = [
+            (None, Delta(shape=(7, 5, 3), vth=4)),
+            (kernels, SigmaDelta(shape=kernels.output_shape, vth=90, bias=random.integers(-99, 99, (4, 3, 6)))),
+            (recurrent, SigmaDelta(shape=(9,), vth=50)),
+            (synapse(Dense, 9, 8, **graded), integrators(LIF)),
+            (
+                [synapse(Sparse, 8, 8), synapse(DelayDense, 8, 8)],
+                integrators(LIFReset, reset_interval=5, reset_offset=7),
+            ),
+            (
+                [synapse(DelaySparse, 8, 7), synapse(Dense, 8, 7)],
+                RF(shape=(7,), period=5, alpha=0.05, vth=70, state_exp=6, decay_bits=10),
+            ),
+            (
+                [synapse(Sparse, 7, 6), synapse(DelayDense, 7, 6)],
+                RF_IZ(shape=(6,), period=7, alpha=0.1, vth=50, state_exp=6, decay_bits=12),
+            ),
+        ]
+        inputs = random.integers(-300, 300, (7 * 5 * 3, 60))
+        expected = model_spikes(chain, inputs)
+        assert all(spikes.any() for spikes in expected)
+        assert_same_spikes(expected, Executor.from_processes(chain).run(inputs, record=True).spikes)
 
 
 def overflowing(synapse):

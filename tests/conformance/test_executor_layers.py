@@ -1,6 +1,7 @@
 """Every kind of layer that netx builds: spikes, voltages and states as stock Lava has them, to the bit."""
 
 import warnings
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -43,9 +44,11 @@ def values(random, *shape, largest=3000):
 
 
 def assert_as_stock(path, inputs, **options):
-    """What the executor does with a file is what stock netx and Lava do; returns the run."""
+    """What the executor does with a file, and with what stock netx builds of it, is what Lava does; returns the run."""
     with processes_forgotten():
-        expected, voltages, states = modelled(stock_network(path, **options), inputs)
+        stock = stock_network(path, **options)
+        expected, voltages, states = modelled(stock, inputs)
+        built = Executor(stock).run(inputs, record=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         executor = Executor(path, **options)
@@ -58,6 +61,9 @@ def assert_as_stock(path, inputs, **options):
             np.testing.assert_array_equal(own, stock, err_msg=f"state of layer {number}")
     if integrates:
         np.testing.assert_array_equal(run.voltage, voltages)
+    for number, (one, other) in enumerate(zip(run.spikes, built.spikes, strict=True)):
+        np.testing.assert_array_equal(other, one, err_msg=f"layer {number} of the built network")
+    assert [astuple(layer)[1:] for layer in built.activity] == [astuple(layer)[1:] for layer in run.activity]
     sent = [np.count_nonzero(one.reshape(-1, inputs.shape[-1]), axis=0) for one in (inputs, *expected)]
     first = 0 if executor.initial_state().layers[0].pending is not None else 1
     for number, events in enumerate(run.events[first:], start=first):
@@ -302,8 +308,10 @@ def test_random_networks_run_as_stock_lava_runs_them(tmp_path, examples):
         options = {} if b"SDNN" in (layers[-1]["neuron"]["type"],) else {"reset_interval": interval}
         with processes_forgotten(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected, _, states = modelled(stock_network(path, **options), inputs)
+            stock = stock_network(path, **options)
+            expected, _, states = modelled(stock, inputs)
             run = Executor(path, **options).run(inputs, record=True)
+            np.testing.assert_array_equal(Executor(stock).run(inputs).outputs, run.outputs)
         for number, (one, other) in enumerate(zip(expected, run.spikes, strict=True)):
             np.testing.assert_array_equal(other, one, err_msg=f"layer {number}")
             for own, stock in zip(run.state.layers[number].neurons, states[number], strict=False):
@@ -357,4 +365,5 @@ def test_recurrent_and_complex_layers_run_alike_with_sparse_and_dense_synapses(t
             names = ("real_synapse", "imag_synapse") if kind == "complex" else ("synapse", "synapse_rec")
             kinds = {type(getattr(network.layers[0], name)).__name__ for name in names}
             assert kinds == {"Sparse" if sparse[0] else "Dense"}
+            np.testing.assert_array_equal(Executor(network).run(inputs).outputs, expected)
             np.testing.assert_array_equal(run_in_lava(network, inputs), expected)

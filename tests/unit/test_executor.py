@@ -5,8 +5,10 @@ import lava.lib.dl.slayer
 import numpy as np
 import pytest
 import torch
+from lava.proc.conv.process import Conv
 from lava.proc.dense.process import Dense
-from lava.proc.lif.process import LIF
+from lava.proc.lif.process import LIF, LIFRefractory
+from lava.proc.rf.process import RF
 from lava.proc.sdn.process import Delta, SigmaDelta
 
 from spandex.deploy import Executor
@@ -175,13 +177,35 @@ def test_processes_that_cannot_be_run_exactly_are_named():
         return [(None, Delta(shape=(2,), vth=1)), (synapse, neurons)]
 
     weights = np.eye(2)
+
+    def resonator(alpha):
+        return RF(shape=(2,), period=9, alpha=alpha, state_exp=6, decay_bits=12)
+
+    def kernels(weight=weights, shape=(1, 1, 2), **options):
+        return [(Conv(weight=np.reshape(weight, (2, 1, 1, 2)), input_shape=(1, 1, 2), **options), LIF(shape=shape))]
+
     with processes_forgotten():
+        binary, graded = Dense(weights=weights), Dense(weights=weights, num_message_bits=16)
         for wrong, message in [
-            (chain(Dense(weights=weights), LIF(shape=(2,))), "layer 1: neurons LIF"),
-            (chain(Dense(weights=np.eye(3)), SigmaDelta(shape=(3,), vth=1)), r"layer 1: weights of shape \(3, 3\)"),
-            (chain(Dense(weights=weights), SigmaDelta(shape=(2,), vth=1, act_mode=7)), "layer 1: activation 7"),
-            (chain(None, SigmaDelta(shape=(2,), vth=1)), "layer 1: SigmaDelta without synapse"),
-            (chain(Dense(weights=weights), Delta(shape=(2,), vth=1)), "layer 1: Delta with synapse"),
+            (chain(binary, LIFRefractory(shape=(2,))), "layer 1: neurons LIFRefractory"),
+            (chain(binary, LIF(shape=(2,), du=0.5)), r"layer 1: du 0.5 \(float64\) is no whole number"),
+            (chain(binary, LIF(shape=(2,), du=4096)), "layer 1: decay 4097 is not between 0 and 4096"),
+            (chain(binary, LIF(shape=(2,), v=3)), "layer 1: v is not 0 at the start"),
+            (chain([binary] * 2, RF(shape=(2,), period=9, alpha=0.1)), "layer 1: state_exp 0 and decay_bits 0"),
+            (chain([binary] * 2, resonator(np.array([0.1, 0.2]))), "layer 1: cos_decay has 2 values"),
+            (chain(binary, resonator(0.1)), "layer 1: RF with 1 synapses"),
+            (chain([binary, graded], LIF(shape=(2,))), "layer 1: two synapses, of which only one"),
+            (chain([binary] * 2, SigmaDelta(shape=(2,), vth=1)), "layer 1: sigma-delta neurons with recurrent"),
+            (kernels(shape=(2,)), r"layer 0: synapse of shape \(1, 1, 2\) between neurons of shape \(2,\)"),
+            (kernels(weights * 40_000), "layer 0: weight 40000 of a convolution does not fit 16 bits"),
+            (kernels(stride=128), r"layer 0: stride \(128, 128\)"),
+            (
+                chain(Dense(weights=np.eye(3)), SigmaDelta(shape=(3,), vth=1)),
+                r"layer 1: synapse of shape \(3,\) between",
+            ),
+            (chain(binary, SigmaDelta(shape=(2,), vth=1, act_mode=7)), "layer 1: activation 7"),
+            (chain(None, SigmaDelta(shape=(2,), vth=1)), "layer 1: SigmaDelta with 0 synapses"),
+            (chain(binary, Delta(shape=(2,), vth=1)), "layer 1: Delta with 1 synapses"),
             (chain(Delta(shape=(2,), vth=1), SigmaDelta(shape=(2,), vth=1)), "layer 1: synapse Delta"),
             ([], "no layers"),
         ]:

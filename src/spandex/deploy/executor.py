@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lava.lib.dl.netx import hdf5
     from lava.magma.core.process.process import AbstractProcess
 
+    from spandex.deploy.fixed_point import Synapse
+
 MOST_CHUNK_STEPS = 64  # that a layer runs before the next one does; its events stay in the cache
 CHUNK_SHARE = 0.38  # of events, at most of what weights and states take, unless those of a step need more
 
@@ -141,8 +143,12 @@ class Executor:
         return executor
 
     @classmethod
-    def from_processes(cls, processes: "Iterable[tuple[AbstractProcess | None, AbstractProcess]]") -> Self:
-        """Executor of Lava processes built directly, a pair of synapse (None: none) and neurons for each layer."""
+    def from_processes(cls, processes: "Iterable[tuple[Synapse, AbstractProcess]]") -> Self:
+        """Executor of Lava processes built directly: for each layer its synapse (None: none; or two) and its neurons.
+
+        Raises:
+            SpandexError: as ``process_layers``, where two synapses are explained.
+        """
         from spandex.deploy.fixed_point import process_layers
 
         return cls.from_layers(process_layers(processes))

@@ -4,41 +4,46 @@ What the processes hold is taken as it is; weights are clipped and truncated by 
 do at their first step.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from lava.lib.dl.netx import hdf5
-from lava.lib.dl.netx.blocks.process import Dense as DenseBlock
-from lava.lib.dl.netx.blocks.process import Input as InputBlock
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
+from lava.proc.conv.process import Conv
 from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz.process import RF_IZ
 from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spandex.deploy.layers import Connections, Layer, flat_order
+from spandex.deploy.layers import Connections, KernelConnections, Layer, flat_order, integrators
+from spandex.deploy.neurons import INPUT_SHIFT, Integrators, Neurons, Resonators
 from spandex.deploy.neurons import Delta as InputNeurons
 from spandex.deploy.neurons import SigmaDelta as HiddenNeurons
 from spandex.errors import SpandexError, prefixed
+from spandex.networks.hdf5 import DECAY_UNIT, MOST_IN_8_BITS, Kernels, Shape
 
 MAX_DELAY = 63  # steps; Lava's synapse models take no more
-EXECUTED = "of a network that is built already, fully connected layers of sigma-delta neurons are run; give its file"
 WIDEST_SHIFT = 31  # bits; more would shift everything out, as Lava does
+SYNAPSES = ("synapse", "synapse_rec", "real_synapse", "imag_synapse")  # that a block of netx may have
+
+Synapse = AbstractProcess | Sequence[AbstractProcess] | None
 
 
 def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
     """The layers of a netx network.
 
     Raises:
-        SpandexError: a block is neither input nor fully connected, or see ``process_layers``.
+        SpandexError: see ``process_layers``.
     """
-    pairs = []
-    for number, block in enumerate(network.layers):
-        if not isinstance(block, InputBlock | DenseBlock):
-            raise SpandexError(f"{network.filename}: block {number} is {type(block).__name__!r}; {EXECUTED}")
-        pairs.append((getattr(block, "synapse", None), block.neuron))
+    pairs = [
+        ([getattr(block, name) for name in SYNAPSES if hasattr(block, name)], block.neuron) for block in network.layers
+    ]
     with prefixed(f"{network.filename}: "):
         layers = process_layers(pairs)
     for number, block in enumerate(network.layers[:-1]):
@@ -47,55 +52,72 @@ def fixed_point_layers(network: hdf5.Network) -> list[Layer]:
     return layers
 
 
-def _behind_flatten(layer: Layer, shape: tuple[int, ...]) -> Layer:
+def _behind_flatten(layer: Layer, shape: Shape) -> Layer:
     """The layer with its inputs in the order of the neurons before it, of that shape; netx transposes them."""
     place = flat_order(shape)
-    (connections,) = layer.connections
-    moved = replace(connections, weights=connections.weights[:, place], delays=connections.delays[:, place])
-    return replace(layer, connections=(moved,))
+    moved = [
+        replace(connections, weights=connections.weights[:, place], delays=connections.delays[:, place])
+        if isinstance(connections, Connections) and not connections.recurrent
+        else connections
+        for connections in layer.connections
+    ]
+    return replace(layer, connections=tuple(moved))
 
 
-def process_layers(processes: Iterable[tuple[AbstractProcess | None, AbstractProcess]]) -> list[Layer]:
+def process_layers(processes: Iterable[tuple[Synapse, AbstractProcess]]) -> list[Layer]:
     """Layers from Lava processes built directly.
 
     Args:
-        processes: synapse (None for the first layer if it has none) and neurons of each layer, in order.
+        processes: synapse and neurons of each layer, in order; None for the synapse of a first layer that has none,
+            two synapses for resonators, real and imaginary, and for other neurons with recurrence, which comes second.
+            Fully connected synapses behind neurons of more than one dimension take them in C order.
 
     Raises:
         SpandexError: a process, or an option of one, that the executor cannot run exactly.
     """
     layers: list[Layer] = []
     for number, (synapse, neurons) in enumerate(processes):
-        try:
-            if (synapse is None) != isinstance(neurons, Delta) or (synapse is None and number > 0):
-                having = "without" if synapse is None else "with"
-                raise SpandexError(
-                    f"{type(neurons).__name__} {having} synapse; Delta in the first layer, and nothing else, has none"
-                )
-            constants = _neurons(neurons)
-            layer = Layer(str(number), (int(np.prod(neurons.shape)),), _connections(synapse), constants)
-            _check_fit(layer, layers)
-        except SpandexError as error:
-            raise SpandexError(f"layer {number}: {error}") from None
-        layers.append(layer)
+        synapses = [] if synapse is None else [synapse] if isinstance(synapse, AbstractProcess) else list(synapse)
+        with prefixed(f"layer {number}: "):
+            layers.append(_layer(str(number), synapses, neurons, layers[-1].shape if layers else None))
     if not layers:
         raise SpandexError("no layers")
     return layers
 
 
-def _check_fit(layer: Layer, before: list[Layer]) -> None:
-    for connections in layer.connections:
-        outputs, inputs = connections.weights.shape
-        if outputs != layer.size or (before and inputs != before[-1].size):
-            raise SpandexError(f"weights of shape {(outputs, inputs)} do not fit the neurons around them")
+def _layer(name: str, synapses: list[AbstractProcess], neurons: AbstractProcess, before: Shape | None) -> Layer:
+    constants = _neurons(neurons)
+    shape = tuple(map(int, neurons.s_out.shape))
+    resonates = isinstance(constants, Resonators)
+    fitting = (2,) if resonates else (0,) if isinstance(constants, InputNeurons) else (1, 2)
+    if before is None and isinstance(constants, Integrators):
+        fitting = (0, 1, 2)
+    if len(synapses) not in fitting or (before is not None and not synapses):
+        raise SpandexError(
+            f"{type(neurons).__name__} with {len(synapses)} synapses; the first layer's Delta has none and its LIF may "
+            "have none, RF and RF_IZ have two, others one or, with recurrence, two"
+        )
+    connections = []
+    for number, synapse in enumerate(synapses):
+        second = {"imaginary" if resonates else "recurrent": True} if number else {}
+        connections.append(_connections(synapse, **second))
+        arriving = shape if "recurrent" in second else before
+        for port, around in ((synapse.s_in, arriving), (synapse.a_out, shape)):
+            if around is not None and tuple(port.shape) not in (around, (math.prod(around),)):
+                raise SpandexError(f"synapse of shape {tuple(map(int, port.shape))} between neurons of shape {around}")
+    if len({part.graded for part in connections}) > 1:
+        raise SpandexError("two synapses, of which only one takes messages with a value")
+    if len(connections) == 2 and isinstance(constants, HiddenNeurons) and not connections[1].graded:
+        raise SpandexError("sigma-delta neurons with recurrent synapses that take no messages with a value")
+    return Layer(name, shape, tuple(connections), constants)
 
 
-def _connections(synapse: AbstractProcess | None) -> tuple[Connections, ...]:
-    if synapse is None:
-        return ()
+def _connections(synapse: AbstractProcess, **place: bool) -> Connections | KernelConnections:
     kind = type(synapse)
+    if kind is Conv and not place:
+        return KernelConnections(_kernels(synapse), bool(synapse.num_message_bits.init > 0))
     if kind not in (Dense, DelayDense, Sparse, DelaySparse):
-        raise SpandexError(f"synapse {kind.__name__} cannot be run exactly")
+        raise SpandexError(f"synapse {kind.__name__} cannot be run exactly" + " in a pair" * bool(place))
     parameters = synapse.proc_params
     weights = _matrix(synapse.weights).astype(np.int32)
     mode = parameters.get("sign_mode") or determine_sign_mode(weights)
@@ -108,14 +130,37 @@ def _connections(synapse: AbstractProcess | None) -> tuple[Connections, ...]:
         if used.size and (used.min() < 0 or used.max() > min(longest, MAX_DELAY)):
             raise SpandexError(f"delays from {used.min()} to {used.max()} in a buffer for 0 to {longest}")
     exponent, graded = int(parameters.get("weight_exp", 0)), bool(parameters["num_message_bits"] > 0)
-    return (Connections(weights, delays, exponent, longest, graded, wraps_late=kind is DelayDense),)
+    return Connections(weights, delays, exponent, longest, graded, wraps_late=kind is DelayDense, **place)
 
 
-def _neurons(process: AbstractProcess) -> InputNeurons | HiddenNeurons:
+def _kernels(synapse: Conv) -> Kernels:
+    """Those of a convolution, which Lava turns by half a turn; its exponent and bits of weights it does not read."""
+    weights = _matrix(synapse.weight).astype(np.int32)
+    stride, padding, dilation = (
+        tuple(map(int, variable.init)) for variable in (synapse.stride, synapse.padding, synapse.dilation)
+    )
+    groups = int(synapse.groups.init)
+    sizes = (*weights.shape[1:3], *stride, *padding, *dilation, groups)
+    if max(sizes) > MOST_IN_8_BITS or min(*stride, *dilation) < 1 or min(padding) < 0:
+        raise SpandexError(
+            f"stride {stride}, padding {padding}, dilation {dilation}, {groups} groups or kernels of shape "
+            f"{weights.shape} do not fit the 8 bits of Lava's convolution"
+        )
+    if np.any(beyond := weights[weights != weights.astype(np.int16)]):
+        raise SpandexError(f"weight {beyond[0]} of a convolution does not fit 16 bits")
+    shapes = (tuple(map(int, shape)) for shape in (synapse.input_shape, synapse.output_shape))
+    return Kernels(weights[:, ::-1, ::-1], stride, padding, dilation, groups, *shapes)
+
+
+def _neurons(process: AbstractProcess) -> Neurons:
     kind = type(process)
+    if kind in (LIF, LIFReset):
+        return _integrators(process)
+    if kind in (RF, RF_IZ):
+        return _resonators(process)
     if kind not in (Delta, SigmaDelta, Sigma):
-        raise SpandexError(f"neurons {kind.__name__}; {EXECUTED}")
-    bias = np.zeros(int(np.prod(process.shape)), np.int32)
+        raise SpandexError(f"neurons {kind.__name__} cannot be run exactly")
+    bias = np.zeros(math.prod(process.shape), np.int32)
     if kind is Sigma:
         return HiddenNeurons(bias, 0, False, False, False, 0)
     if kind is SigmaDelta:
@@ -133,6 +178,31 @@ def _neurons(process: AbstractProcess) -> InputNeurons | HiddenNeurons:
     return HiddenNeurons(bias, threshold, mode == ActivationMode.RELU, True, cumulative, spike_shift)
 
 
+def _integrators(process: LIF) -> Integrators:
+    for variable in (process.u, process.v):
+        if np.any(variable.init):
+            raise SpandexError(f"{variable.name} is not 0 at the start")
+    threshold, current_decay, voltage_decay = map(_whole, (process.vth, process.du, process.dv))
+    decays = current_decay.astype(int) + 1, voltage_decay.astype(int)  # Lava adds 1 to the first
+    if wrong := [decay for part in decays for decay in part.flat if not 0 <= decay <= DECAY_UNIT]:
+        raise SpandexError(f"decay {wrong[0]} is not between 0 and {DECAY_UNIT}")
+    bias, exponent = (np.asarray(part.init).astype(np.int16) for part in (process.bias_mant, process.bias_exp))
+    bias = bias.astype(np.int32)
+    bias = np.where(exponent >= 0, np.left_shift(bias, exponent), np.right_shift(bias, -exponent))
+    interval = process.proc_params.get("reset_interval") or 0
+    return integrators(
+        process.s_out.shape, threshold, decays, bias, interval, process.proc_params.get("reset_offset", 0)
+    )
+
+
+def _resonators(process: RF) -> Resonators:
+    bits, state_exp, threshold = map(_scalar, (process.decay_bits, process.state_exp, process.vth))
+    if state_exp != INPUT_SHIFT or bits < 1:
+        raise SpandexError(f"state_exp {state_exp} and decay_bits {bits}; the executor takes {INPUT_SHIFT} and from 1")
+    cosine, sine = (_scalar(variable) / (1 << bits) for variable in (process.cos_decay, process.sin_decay))
+    return Resonators(cosine, sine, threshold, type(process) is RF_IZ)
+
+
 def _matrix(variable: Var) -> np.ndarray:
     value = variable.init
     return value.toarray() if hasattr(value, "toarray") else np.asarray(value)
@@ -144,3 +214,11 @@ def _scalar(variable: Var) -> int:
     if values.size != 1:
         raise SpandexError(f"{variable.name} has {values.size} values; the executor takes one for all neurons")
     return int(values.flat[0])
+
+
+def _whole(variable: Var) -> np.ndarray:
+    """A variable that Lava's models shift as it is, so that it must be whole numbers."""
+    values = np.asarray(variable.init)
+    if values.dtype.kind not in "iu":
+        raise SpandexError(f"{variable.name} {values.flat[0]} ({values.dtype}) is no whole number")
+    return values

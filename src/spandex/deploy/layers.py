@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from spandex.deploy.neurons import INPUT_SHIFT, STATE_LIMIT, Delta, Integrators, Neurons, Resonators, SigmaDelta
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
@@ -240,20 +241,39 @@ def _of_each_neuron(values: np.ndarray, layer: NetworkLayer) -> np.ndarray:
 
 def _integrators(layer: NetworkLayer, reset_interval: int | None, reset_offset: int) -> Integrators:
     threshold, *decays = UNSET_INTEGRATOR if layer.neuron is None else (layer.threshold, *layer.decays)
-    # voltages are below the limit, so thresholds may be cut to it; Lava's bias has 16 bits
+    bias = 0 if layer.bias is None else layer.bias.astype(np.int16).astype(np.int32) << BIAS_SHIFT  # Lava's 16 bits
+    return integrators(_shape_in_lava(layer), threshold, decays, bias, reset_interval or 0, reset_offset)
+
+
+def integrators(
+    shape: Shape,
+    threshold: ArrayLike,
+    decays: Sequence[ArrayLike],
+    bias: ArrayLike,
+    reset_interval: int = 0,
+    reset_offset: int = 0,
+) -> Integrators:
+    """Integrators of a shape, of what all of them share or what broadcasts to the shape.
+
+    Args:
+        threshold: in the units of the weights.
+        decays: of current and voltage, in units of 2**-12.
+        bias: in the scale of the voltage.
+        reset_interval, reset_offset: steps, of Lava's LIFReset; interval 0 for never.
+    """
+    # voltages are below the limit, so thresholds may be cut to it
     thresholds = np.clip(np.multiply(threshold, 1 << INPUT_SHIFT, dtype=float), -STATE_LIMIT, STATE_LIMIT)
     shared = [thresholds.astype(np.int32), *((DECAY_UNIT - np.asarray(decay)) / DECAY_UNIT for decay in decays)]
     if all(values.size == 1 for values in shared):
-        of_threshold, current_kept, voltage_kept = (values.item() for values in shared)
+        shared = [values.item() for values in shared]
     else:
-        of_threshold, current_kept, voltage_kept = (_of_each_neuron(values, layer) for values in shared)
-    bias = 0
-    if layer.bias is not None and layer.bias.any():
-        bias = _of_each_neuron(layer.bias.astype(np.int16).astype(np.int32) << BIAS_SHIFT, layer)
-        if layer.bias.shape == layer.shape[:1] and layer.kernels is not None:  # that of a channel
-            bias = bias[: len(bias) // layer.shape[2]]
-    interval = reset_interval or 0
-    return Integrators(bias, of_threshold, current_kept, voltage_kept, interval, reset_offset % max(interval, 1))
+        shared = [np.broadcast_to(values, shape).ravel() for values in shared]
+    biases = np.broadcast_to(np.asarray(bias, np.int32), shape)
+    if len(shape) == 3 and (biases == biases[:1]).all():  # as that of channels is
+        biases = biases[0]
+    return Integrators(
+        biases.ravel() if biases.any() else 0, *shared, reset_interval, reset_offset % max(reset_interval, 1)
+    )
 
 
 def _resonators(layer: NetworkLayer) -> Resonators:

@@ -46,7 +46,7 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
                 neurons = neurons._replace(bias=neurons.bias[order])
         synapses = []
         for connections in layer.connections:
-            inputs = slice(None) if connections.recurrent or not arranged else arranged[-1].order
+            inputs = order if connections.recurrent else arranged[-1].order if arranged else slice(None)
             if isinstance(connections, KernelConnections):
                 synapses.append(_convolution(connections.kernels))
             else:

@@ -24,6 +24,8 @@ from network_files import (
 from spandex.deploy import Executor, Network
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.lava_run import run_in_lava
+from spandex.errors import SpandexError
+from spandex.networks import pools_as_convolutions
 from spandex.networks.hdf5 import network_layers
 from stock_lava import modelled, stock_network
 
@@ -217,19 +219,28 @@ def test_input_without_neurons_only_gives_the_shape(tmp_path):
     assert_as_stock(path, spikes(random, 9, 8, 2))
 
 
-def test_pooling_is_a_convolution_of_each_channel(tmp_path):
+@pytest.mark.parametrize("channels", [5, 127, 128])
+def test_pool_runs_as_stock_lava_runs_the_convolution_that_it_is_written_as(tmp_path, channels):
     """lava-dl writes one weight for all channels; netx builds a convolution in as many groups, not a pool."""
     random = np.random.default_rng(8)
-    own = np.full((1, 1, 2, 3), 64)
     geometry = {"stride": (2, 3), "padding": (1, 0), "dilation": (1, 1)}
-    spread = convolution(np.repeat(own, 5, axis=0), (9, 8, 5), INTEGRATOR, **geometry, groups=5)
-    pool = {**spread, "type": "pool", "weight": own}
-    del pool["groups"]
-    inputs = spikes(random, 9, 8, 5)
-    expected = assert_as_stock(write_layers(tmp_path / "c.net", image(9, 8, 5, None), spread), inputs)
-    run = Executor(write_layers(tmp_path / "p.net", image(9, 8, 5, None), pool)).run(inputs)
-    np.testing.assert_array_equal(run.outputs, expected.outputs)
+    pool = convolution(np.full((1, 1, 2, 3), 64), (9, 8, channels), INTEGRATOR, **geometry) | {"type": "pool"}
+    pool["shape"][0] = channels
+    path = write_layers(tmp_path / "pool.net", image(9, 8, channels, None), pool)
+    inputs = spikes(random, 9, 8, channels)
+    run = Executor(path).run(inputs)
     assert run.outputs.any()
+    if channels == 128:
+        with pytest.raises(SpandexError, match=r"pool\.net: layer 1: .* convolution of Lava takes 127 groups, not 128"):
+            pools_as_convolutions(path, tmp_path / "written.net")
+        assert not (tmp_path / "written.net").exists()
+        by_hand = pool | {"type": "conv", "weight": np.full((channels, 1, 2, 3), 64), "groups": channels}
+        write_layers(path, image(9, 8, channels, None), by_hand)
+        with processes_forgotten(), pytest.raises(OverflowError, match="128"):
+            modelled(stock_network(path), inputs)
+        return
+    assert pools_as_convolutions(path, tmp_path / "written.net") == [1]
+    np.testing.assert_array_equal(assert_as_stock(tmp_path / "written.net", inputs).outputs, run.outputs)
 
 
 def test_pieces_of_a_stream_give_the_whole_with_resets_between_them(tmp_path):

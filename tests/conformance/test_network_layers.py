@@ -76,12 +76,12 @@ def stock(path, **options):
 
 
 def sent(network, inputs):
-    """What a netx network sends for inputs (inputs, steps) to its first synapses, in stock Lava."""
-    source, sink = Source(data=inputs), Sink(shape=network.out.shape, buffer=inputs.shape[1])
+    """What a netx network sends for inputs (..., steps) to its first synapses, in stock Lava."""
+    source, sink = Source(data=inputs), Sink(shape=network.out.shape, buffer=inputs.shape[-1])
     source.s_out.connect(network.in_layer.inp)
     network.out.connect(sink.a_in)
     with execution(source, Loihi2SimCfg(select_tag="fixed_pt")) as run:
-        run.steps(inputs.shape[1])
+        run.steps(inputs.shape[-1])
         return sink.data.get().astype(int)
 
 
@@ -193,6 +193,20 @@ def test_recurrent_and_resonating_networks_run_in_lava_as_stock_netx_runs_them(e
         expected = sent(stock(path), spikes())
     assert expected.any()
     np.testing.assert_array_equal(run(tmp_path, path, spikes(), "--backend", "lava"), expected)
+
+
+def test_pools_are_written_as_convolutions_that_stock_lava_runs_with_the_same_bits(export, tmp_path):
+    images = [block.cuba.Conv(CUBA, 2, 3, 3, **OPTIONS), block.cuba.Pool(CUBA, 2, **OPTIONS), block.cuba.Flatten()]
+    path, _ = export([*images, block.cuba.Dense(CUBA, 27, 4, **OPTIONS)], (2, 8, 8))
+    written = tmp_path / "written.net"
+    result = spandex("convert", path, "--output", written)
+    assert result.stdout == f"{written}: pools written as convolutions: layer 1\n"
+    inputs = np.random.default_rng(0).integers(0, 2, (8, 8, 2, STEPS))
+    with processes_forgotten():
+        expected = sent(stock(written, input_shape=(8, 8, 2)), inputs)
+    assert expected.any()
+    np.testing.assert_array_equal(run(tmp_path, path, inputs, "--input-shape", "8,8,2"), expected)
+    assert spandex("convert", written, "--output", tmp_path / "again.net").stdout.endswith(": none\n")
 
 
 def test_stock_lava_sends_graded_spikes_of_integrators_as_ones(export):

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from documents import PAGES, REPOSITORY, Block, blocks, is_run, name
-from network_files import INTEGRATOR, dense, weights, write_layers
+from network_files import INTEGRATOR, convolution, dense, image, weights, write_layers
 from spandex.data import read_manifest
 from toy_project import TOY, commit, copied, new_project, params_of, servers, write_params
 
@@ -106,6 +106,8 @@ def place_readers_files(folder: Path) -> None:
     samples, _ = soundfile.read(clip, dtype="int16")
     (folder / "noisy.raw").write_bytes(samples.tobytes())
     write_layers(folder / "classifier.net", dense(weights(np.random.default_rng(2), (10, 784)), INTEGRATOR))
+    pool = convolution(np.full((1, 1, 2, 2), 64), (4, 4, 3), INTEGRATOR) | {"type": "pool", "shape": [3, 3, 3]}
+    write_layers(folder / "pooled.net", image(4, 4, 3, None), pool)
     np.savez(folder / "images.npz", x=np.random.default_rng(3).random((5, 28, 28, 1)), y=np.arange(5))
     np.save(folder / "X.npy", np.random.default_rng(1).integers(-64, 64, (257, 50)))
     for number, entry in enumerate(read_manifest(data / "corpus/manifest.csv")):

@@ -150,8 +150,8 @@ def test_kernels_are_counted_once_and_as_the_synapses_that_they_unroll_to(tmp_pa
     assert (shown["netx"], pooled["executor"]) == (None, None)
     info(path)
     assert (
-        "layer 2: type 'pool', which netx cannot build; run by the executor, not stock netx\n"
-        in capsys.readouterr().out
+        "layer 2: type 'pool', which netx cannot build; spandex convert writes it as a convolution; "
+        "run by the executor, not stock netx\n" in capsys.readouterr().out
     )
 
 

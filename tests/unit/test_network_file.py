@@ -374,7 +374,7 @@ def test_input_layer_without_neurons_tells_no_message_bits(path):
         ({"stride": (0, 1)}, "do not make neurons"),
         ({"stride": (1, 2, 3)}, r"stride of shape \(3,\)"),
         ({"stride": 1.5}, "stride 1.5 is not a whole number"),
-        ({"groups": 128}, "128 groups; beyond 127 Lava's convolution gives zeros"),
+        ({"groups": 128}, "128 groups; Lava's convolution takes at most 127"),
         ({"groups": 3}, "in 3 groups .* make no 4x5x7 neurons from an input of shape 3x7x8"),
         ({"groups": None}, "groups is missing"),
         ({"shape": [4, 7, 5]}, "make no 4x7x5 neurons"),

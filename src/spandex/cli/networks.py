@@ -68,6 +68,22 @@ def info(
 
 
 @own
+def convert(
+    network: Network,
+    output: Annotated[Path, typer.Option(help="Network to write (HDF5).")],
+) -> None:
+    """Write a network for stock netx and Lava, which lack pools: each as a convolution, with the same bits.
+
+    \b
+    Example:
+      spandex convert network.net --output lava.net
+    """
+    from spandex.steps import convert as steps
+
+    steps.convert(network, output)
+
+
+@own
 def run(
     network: Network,
     inputs: Annotated[Path, typer.Option("--input", help="NumPy file, whole numbers (inputs, steps).")],

@@ -17,7 +17,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from spandex.deploy.layers import NetxOptions, check_input
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
 from spandex.errors import SpandexError, one_line
-from spandex.networks.hdf5 import UNBUILT_POOL, DeployedLayer, network_layers
+from spandex.networks.hdf5 import DeployedLayer, network_layers, unbuilt_pool
 from spandex.params.section import DENSITY_THRESHOLD
 
 
@@ -64,7 +64,7 @@ class Network(hdf5.Network):
         check_input(path, layers, chosen)
         for layer in layers:
             if layer.type == "pool":
-                raise SpandexError(f"{path}: layer {layer.index}: {UNBUILT_POOL}")
+                raise SpandexError(f"{path}: layer {layer.index}: {unbuilt_pool(layer.shape[0])}")
         options["input_message_bits"] = chosen.input_message_bits or 0  # spikes
         self.dense_layers = {layer.index: layer.synapses for layer in layers if layer.synapses}
         generated = {layer.index: layer.connected for layer in layers[chosen.skip_layers :] if layer.connected}

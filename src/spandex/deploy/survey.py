@@ -12,8 +12,6 @@ import numpy as np
 from spandex.errors import SpandexError
 from spandex.networks.hdf5 import (
     CONNECTED,
-    MOST_IN_8_BITS,
-    UNBUILT_POOL,
     UNREADABLE,
     NetworkLayer,
     Shape,
@@ -25,6 +23,7 @@ from spandex.networks.hdf5 import (
     shape_behind,
     text,
     threshold_of,
+    unbuilt_pool,
 )
 
 WEIGHTS = ("weight", "weight/real", "weight/imag", "weight_rec")
@@ -93,7 +92,7 @@ def _survey(index: int, layer: h5py.Group, before: Shape | None) -> SurveyedLaye
         netx = str(error)
     executor = netx
     if deployed is not None and deployed.type == "pool":
-        netx = UNBUILT_POOL if deployed.shape[0] <= MOST_IN_8_BITS else f"{UNBUILT_POOL}, nor Lava as a convolution"
+        netx = unbuilt_pool(deployed.shape[0])
     kind = _or_none(lambda: text(layer["type"]))
     shape = _or_none(lambda: declared_shape(layer))
     weights = [] if kind == "input" else [found for key in WEIGHTS if (found := _array(layer, key)) is not None]

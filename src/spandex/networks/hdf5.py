@@ -23,7 +23,6 @@ from spandex.networks.storage import check_storage
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
 RUNNABLE_LAYERS = ("input", "flatten", "dense", "dense_rec", "conv", "pool")  # netx of lava-dl 0.6 builds all but pools
 UNBUILT_LAYERS = ("unpool", "convT", "average", "concat", "dense_comp")  # that lava-dl knows and netx fails on
-UNBUILT_POOL = "type 'pool', which netx cannot build"
 CONNECTED = ("dense", "dense_rec")  # whose weights netx takes as a matrix
 MOST_IN_8_BITS = 127  # Lava's convolution holds strides, padding, dilation, groups and kernel sizes in 8 bits
 INTEGRATORS = ("LOIHI", "CUBA")  # both run as Lava's LIF
@@ -270,6 +269,15 @@ def input_transform(path: str | os.PathLike) -> tuple[int, int]:
         return tuple(_whole(layer, key).item() if key in layer else value for key, value in defaults.items())
 
 
+def unbuilt_pool(channels: int) -> str:
+    """Why stock netx does not run a pool, and what does."""
+    if channels > MOST_IN_8_BITS:
+        return (
+            f"type 'pool', which netx cannot build; a convolution of Lava takes {MOST_IN_8_BITS} groups, not {channels}"
+        )
+    return "type 'pool', which netx cannot build; spandex convert writes it as a convolution"
+
+
 def missing_input_shape(layers: Sequence[NetworkLayer]) -> str | None:
     """What is known of the input of a convolution whose shape no input layer tells; None if there is none."""
     for layer in layers:
@@ -384,7 +392,7 @@ def _kernels(kind: str, layer: h5py.Group, shape: Shape, before: Shape | None) -
         if max(values) > MOST_IN_8_BITS:
             raise SpandexError(f"{name} {max(values)}; Lava's convolution takes at most {MOST_IN_8_BITS}")
     if kind == "conv" and groups > MOST_IN_8_BITS:
-        raise SpandexError(f"{groups} groups; beyond {MOST_IN_8_BITS} Lava's convolution gives zeros")
+        raise SpandexError(f"{groups} groups; Lava's convolution takes at most {MOST_IN_8_BITS}")
     spread = len(weights) * weights.shape[1] * math.prod(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     if spread > MOST_SPREAD:
         raise SpandexError(

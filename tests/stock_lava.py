@@ -24,6 +24,8 @@ from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
 from lava.proc.sparse import models as sparse_models
 from lava.proc.sparse.process import DelaySparse, Sparse
 
+from spandex.deploy.unrolled import PyUnrolledModel, Unrolled
+
 MODELS = {
     Dense: dense_models.PyDenseModelBitAcc,
     DelayDense: dense_models.PyDelayDenseModelBitAcc,
@@ -37,6 +39,7 @@ MODELS = {
     RF: rf_models.PyRFModelFixed,
     RF_IZ: rf_iz_models.PyRF_IZModelFixed,
     Conv: conv_models.PyConvModelFixed,
+    Unrolled: PyUnrolledModel,  # ours, held to what the others give
 }
 
 

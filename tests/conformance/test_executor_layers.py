@@ -165,7 +165,14 @@ def test_convolutions(tmp_path, name, neuron):
     first = convolution(weights(random, shape), inputs, neuron, **geometry, bias=biased)
     flat = int(np.prod(first["shape"]))
     layers = [image(*inputs, neuron), first, FLATTEN, dense(weights(random, (5, flat)), neuron)]
-    assert_as_stock(write_layers(tmp_path / "network.net", *layers), values(random, *inputs))
+    path, signal = write_layers(tmp_path / "network.net", *layers), values(random, *inputs)
+    run = assert_as_stock(path, signal)
+    with processes_forgotten():
+        network = Network(path, unroll=True)
+        assert network.unrolled_layers == {1: np.count_nonzero(network.layers[1].synapse.weights.init.toarray())}
+        for one, other in zip(run.spikes, modelled(network, signal)[0], strict=True):
+            np.testing.assert_array_equal(other, one)
+        np.testing.assert_array_equal(Executor(network).run(signal).outputs, run.outputs)
 
 
 def test_two_convolutions_with_resets_on_an_input_of_which_the_file_has_no_shape(tmp_path):
@@ -184,6 +191,24 @@ def test_convolutions_at_both_ends_of_the_weights_and_of_the_sums(tmp_path):
     path = write_layers(tmp_path / "network.net", image(8, 8, 3), first)
     run = assert_as_stock(path, values(random, 8, 8, 3, largest=2**21))
     assert run.activity[1].sums_beyond_24_bits > 0
+
+
+def test_unrolled_convolutions_keep_odd_weights_and_24_bits_of_sums_and_refuse_those_beyond_32(tmp_path):
+    random = np.random.default_rng(5)
+    first = convolution(random.choice([-256, -255, 254, 255], (4, 3, 3, 3)), (8, 8, 3), SIGMA_DELTA)
+    path = write_layers(tmp_path / "network.net", image(8, 8, 3), first)
+    signal = values(random, 8, 8, 3, largest=2**11)
+    run = assert_as_stock(path, signal)
+    assert run.activity[1].sums_beyond_24_bits > 0
+    assert run.activity[1].sums_beyond_32_bits == 0
+    with processes_forgotten():
+        np.testing.assert_array_equal(modelled(Network(path, unroll=True), signal)[0][-1], run.outputs)
+        with pytest.raises(ValueError, match=r"sum of magnitude \d{10,} of unrolled synapses"):
+            modelled(Network(path, unroll=True), signal << 8)
+    wide = convolution(np.ones((1, 1, 127, 127), int), (1000, 1000, 1), INTEGRATOR)
+    write_layers(path, image(1000, 1000, 1, None), wide)
+    with pytest.raises(SpandexError, match=r"network\.net: layer 1: 12,\d+,\d+,\d+ weights when unrolled; at most"):
+        Network(path, unroll=True)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,11 @@ def test_options_and_readings_are_those_of_stock_lava(network):
     np.testing.assert_array_equal(run(network, *resets, "--read", "voltage")[0], voltages)
     in_lava, _ = run(network, *resets, "--backend", "lava")
     np.testing.assert_array_equal(in_lava, sent)
+    unrolled, told = run(network, *resets, "--backend", "lava", "--unroll")
+    np.testing.assert_array_equal(unrolled, sent)
+    assert told == "Y.npy: 4 outputs, 30 steps\nlayer 0: simulated as 480 unrolled synapses\n"
+    wrong = refusal("run", network, "--input", "X.npy", "--output", "Z.npy", "--input-shape", "6,5,2", "--unroll")
+    assert wrong.startswith("spandex run: --unroll is for the backend lava")
 
 
 def test_a_part_of_the_layers_runs(network):

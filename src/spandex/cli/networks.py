@@ -112,6 +112,10 @@ def run(
     spike_exp: Annotated[
         int, typer.Option(min=0, max=12, help="Bits behind the point in messages of sigma-delta neurons.")
     ] = 6,
+    unroll: Annotated[
+        bool,
+        typer.Option("--unroll", help="In Lava, simulate convolutions as sparse synapses: faster, in more memory."),
+    ] = False,
 ) -> None:
     """Run a network in Lava's fixed-point arithmetic; the layers' latency stays in the output.
 
@@ -128,7 +132,7 @@ def run(
     options = NetxOptions(
         num_layers, skip_layers, _shape(input_shape), input_message_bits, reset_interval, reset_offset, spike_exp
     )
-    steps.run(network, inputs, output, backend, sparsity_map, density_threshold, options, read, layers)
+    steps.run(network, inputs, output, backend, sparsity_map, density_threshold, options, read, layers, unroll)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

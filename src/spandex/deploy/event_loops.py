@@ -11,7 +11,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from spandex.deploy.neurons import (
-    CHIP_BITS,
+    ABOVE_24_BITS,
     INPUT_SHIFT,
     INT24_MAX,
     INT24_MIN,
@@ -25,7 +25,6 @@ from spandex.deploy.neurons import (
 )
 from spandex.deploy.synapses import Convolution, Synapses
 
-ABOVE_24_BITS = 32 - CHIP_BITS
 MOST_INPUT = 8 * STATE_LIMIT  # of resonators, beyond which any state is clipped
 
 # rows and columns of what is counted as out of range

@@ -25,6 +25,7 @@ from spandex.deploy.layers import Connections, KernelConnections, Layer, flat_or
 from spandex.deploy.neurons import INPUT_SHIFT, Integrators, Neurons, Resonators
 from spandex.deploy.neurons import Delta as InputNeurons
 from spandex.deploy.neurons import SigmaDelta as HiddenNeurons
+from spandex.deploy.unrolled import Unrolled
 from spandex.errors import SpandexError, prefixed
 from spandex.networks.hdf5 import DECAY_UNIT, MOST_IN_8_BITS, Kernels, Shape
 
@@ -114,8 +115,9 @@ def _layer(name: str, synapses: list[AbstractProcess], neurons: AbstractProcess,
 
 def _connections(synapse: AbstractProcess, **place: bool) -> Connections | KernelConnections:
     kind = type(synapse)
-    if kind is Conv and not place:
-        return KernelConnections(_kernels(synapse), bool(synapse.num_message_bits.init > 0))
+    if kind in (Conv, Unrolled) and not place:
+        kernels = synapse.kernels if kind is Unrolled else _kernels(synapse)
+        return KernelConnections(kernels, bool(synapse.num_message_bits.init > 0))
     if kind not in (Dense, DelayDense, Sparse, DelaySparse):
         raise SpandexError(f"synapse {kind.__name__} cannot be run exactly" + " in a pair" * bool(place))
     parameters = synapse.proc_params

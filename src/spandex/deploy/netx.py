@@ -5,20 +5,25 @@ Released lava-dl (0.6) converts either every fully connected layer to sparse syn
 
 import os
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from lava.lib.dl.netx import hdf5
+from lava.lib.dl.netx.blocks import process as blocks
 from lava.lib.dl.netx.blocks.models import AbstractPyBlockModel
-from lava.lib.dl.netx.blocks.process import Dense
+from lava.lib.dl.netx.blocks.process import Conv, Dense
 from lava.lib.dl.netx.utils import NetDict
 from lava.magma.core.decorator import implements
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from spandex.deploy.layers import NetxOptions, check_input
 from spandex.deploy.sparsity_map import SparsityMap, chosen_layers
+from spandex.deploy.unrolled import Unrolled
 from spandex.errors import SpandexError, one_line
 from spandex.networks.hdf5 import DeployedLayer, network_layers, unbuilt_pool
 from spandex.params.section import DENSITY_THRESHOLD
+
+MOST_UNROLLED = 2**25  # weights of a convolution, zeros too; while Lava unrolls them, each takes some 60 bytes
 
 
 class Network(hdf5.Network):
@@ -34,6 +39,8 @@ class Network(hdf5.Network):
             order; a dict {number of the layer in the file: bool}, where layers not named stay dense; or
             ``"auto"``: sparse where the fraction of deployed non-zero weights is at most ``density_threshold``.
         density_threshold: for ``"auto"``.
+        unroll: simulate convolutions as ``Unrolled`` synapses, in less time, with the same bits, in more memory. Sums
+            beyond 32 bits, for which Lava's convolution has no defined result, end the run.
         options: those of ``NetxOptions``. What arrives at a network without an input layer are spikes if
             input_message_bits is None, which is refused for sigma-delta neurons.
 
@@ -41,6 +48,7 @@ class Network(hdf5.Network):
         dense_layers: {number of the layer in the file: ``DeployedLayer``}, of the fully connected layers but for
             recurrent ones and those with complex weights.
         sparse_layers: {number of the layer in the file: sparse}, of those that are not skipped.
+        unrolled_layers: {number of the layer in the file: synapses}, likewise, of convolutions that are unrolled.
         net_config: the stock network's view of the file; closed once the layers exist.
 
     Raises:
@@ -55,6 +63,7 @@ class Network(hdf5.Network):
         path: str | os.PathLike,
         sparsity_map: SparsityMap = "auto",
         density_threshold: float = DENSITY_THRESHOLD,
+        unroll: bool = False,
         **options: Any,
     ):
         if "sparse_fc_layer" in options:
@@ -68,6 +77,15 @@ class Network(hdf5.Network):
         options["input_message_bits"] = chosen.input_message_bits or 0  # spikes
         self.dense_layers = {layer.index: layer.synapses for layer in layers if layer.synapses}
         generated = {layer.index: layer.connected for layer in layers[chosen.skip_layers :] if layer.connected}
+        self.unrolled_layers = {}
+        for layer in layers[chosen.skip_layers :]:
+            if unroll and layer.kernels:
+                weights = layer.neurons * layer.kernels.weights[0].size
+                if weights > MOST_UNROLLED:
+                    raise SpandexError(
+                        f"{path}: layer {layer.index}: {weights:,} weights when unrolled; at most {MOST_UNROLLED:,}"
+                    )
+                self.unrolled_layers[layer.index] = layer.unrolled
         self.sparse_layers = chosen_layers(path, sparsity_map, generated, density_threshold)
         try:
             super().__init__(os.fspath(path), **options)
@@ -89,6 +107,11 @@ class Network(hdf5.Network):
         if not synapses.nonzero_weights:
             block.synapse.weights.init = block.synapse.weights.init * 0
         return block, description
+
+    def create_conv(self, *arguments: Any, **options: Any) -> tuple[Conv, str]:
+        """The stock block of a convolution, whose synapses are unrolled if that is asked for."""
+        with mock.patch.object(blocks, "ConvSynapse", Unrolled if self.unrolled_layers else blocks.ConvSynapse):
+            return hdf5.Network.create_conv(*arguments, **options)
 
 
 @implements(proc=Network, protocol=LoihiProtocol)

@@ -6,6 +6,7 @@ import numpy as np
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
+ABOVE_24_BITS = 32 - CHIP_BITS
 INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
 STATE_LIMIT = 2 ** (CHIP_BITS - 1)  # of integrators and resonators
 INPUT_SHIFT = 6  # bits by which their input is moved up

@@ -26,6 +26,7 @@ def run(
     options: NetxOptions = DEFAULTS,
     read: str = "spikes",
     layers: Path | None = None,
+    unroll: bool = False,
 ) -> None:
     """Run ``net`` on a NumPy file of whole numbers (inputs, steps) and write int32 (outputs, steps).
 
@@ -40,6 +41,7 @@ def run(
         options: of the network.
         read: of the last layer, ``"spikes"`` or ``"voltage"``.
         layers: NumPy archive to write, of what each layer sent (LAYER.spikes) and its state after the last step.
+        unroll: with Lava, convolutions as ``Unrolled`` synapses, whose numbers are told.
 
     Raises:
         SpandexError: a file cannot be used.
@@ -52,11 +54,13 @@ def run(
         **asdict(options),
     }
     if backend == "events":
+        if unroll:
+            raise SpandexError("--unroll is for the backend lava; the executor sums kernels as they are")
         outputs, told = _run_events(net, everything, inputs, read == "voltage", layers)
     elif read == "voltage" or layers is not None:
         raise SpandexError("voltages and layers are read with the backend events")
     else:
-        outputs, told = _run_lava(net, everything, inputs), []
+        outputs, told = _run_lava(net, everything | {"unroll": unroll}, inputs)
     _write(output, lambda file: np.save(file, np.ascontiguousarray(outputs)))
     *shape, steps = outputs.shape
     print("\n".join([f"{output}: {'x'.join(map(str, shape))} outputs, {steps} steps", *told]))
@@ -95,8 +99,8 @@ def _run_events(
     return result.voltage if voltage else result.outputs, [_beyond(layer) for layer in result.activity]
 
 
-def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> np.ndarray:
-    """The outputs; Lava does not tell what left its range."""
+def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndarray, list[str]]:
+    """The outputs, and a line for each convolution that is unrolled; Lava does not tell what left its range."""
     from lava.lib.dl.netx.blocks.process import Input
 
     from spandex.deploy.execution import processes_forgotten
@@ -108,7 +112,9 @@ def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> np.ndarray:
         network = Network(net, **options)
         spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
         with prefixed(f"{inputs}: "):
-            return run_in_lava(network, input_numbers(data, spikes))
+            outputs = run_in_lava(network, input_numbers(data, spikes))
+        unrolled = network.unrolled_layers.items()
+    return outputs, [f"layer {index}: simulated as {synapses:,} unrolled synapses" for index, synapses in unrolled]
 
 
 def _beyond(layer: LayerActivity) -> str:

@@ -37,9 +37,8 @@ from spandex.data.folders import audio_files
 from spandex.data.public import prepare_corpus
 from spandex.deploy import Executor
 from spandex.deploy.codec import encode, framing
-from spandex.deploy.event_loops import collect
 from spandex.deploy.execution import execution, processes_forgotten
-from spandex.deploy.executor import MOST_CHUNK_STEPS, _no_events, _RunningLayer
+from spandex.deploy.executor import MOST_CHUNK_STEPS, _RunningLayer
 from spandex.deploy.lava_models import FAST_MODELS
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, load_subject, pair_clips
@@ -377,36 +376,30 @@ def _limit(executor: Executor, inputs: np.ndarray, repeats: int) -> dict[str, An
 
 
 def _time_parts(executor: Executor, inputs: np.ndarray) -> dict[str, float]:
-    """Seconds of a run in synapse sums, in neurons (with what waits for its delay), and in finding events.
+    """Seconds of a run in synapse sums, and in neurons (with what waits for its delay, and the search for events).
 
-    A layer runs every chunk of steps twice: on the events that arrive, and on none, which leaves out the sums alone.
+    A layer runs every chunk of steps twice: on the spikes that arrive, and on none, which leaves out the sums alone.
     """
     steps = np.ascontiguousarray(inputs.T)
     busy, idle = (
         [
-            _RunningLayer(layer, *parts, np.empty((2, MOST_CHUNK_STEPS * layer.size), np.int32), len(steps))
+            _RunningLayer(layer, *parts, np.empty(MOST_CHUNK_STEPS * layer.size, np.int32), len(steps))
             for layer, *parts in zip(executor.layers, executor._arranged, executor.initial_state().layers, strict=True)
         ]
         for _ in range(2)
     )
-    parts = dict.fromkeys(("sums", "neurons", "events"), 0.0)
+    parts = dict.fromkeys(("sums", "neurons"), 0.0)
     for start in range(0, len(steps), MOST_CHUNK_STEPS):
-        signal = _no_events(steps[start : start + MOST_CHUNK_STEPS])
-        count = len(signal.spikes)
-        chunk = slice(start, start + count)
+        signal = steps[start : start + MOST_CHUNK_STEPS]
+        chunk = slice(start, start + len(signal))
         for layer, same_layer in zip(busy, idle, strict=True):
+            nothing = np.zeros_like(signal)
             begin = time.perf_counter()
             sent = layer.run(signal, chunk, start)
             all_parts = time.perf_counter()
-            without_events = signal._replace(starts=np.zeros_like(signal.starts))
-            begin_idle = time.perf_counter()
-            same_layer.run(without_events, chunk, start)
-            without_sums = time.perf_counter() - begin_idle
-            begin_collect = time.perf_counter()
-            collect(sent, count)
-            events = time.perf_counter() - begin_collect
-            parts["events"] += events
-            parts["neurons"] += without_sums - events
+            same_layer.run(nothing, chunk, start)
+            without_sums = time.perf_counter() - all_parts
+            parts["neurons"] += without_sums
             parts["sums"] += all_parts - begin - without_sums
             signal = sent
     return parts

@@ -33,44 +33,26 @@ IN_24_BITS, IN_32_BITS = 0, 1
 
 
 @njit(nogil=True, cache=True)
-def run_input(inputs, first_step, neurons, state, events, watched, trace, beyond):
-    """Neurons without synapses on int32 inputs (steps, neurons); see ``run_layer``."""
-    for t in range(inputs.shape[0]):
-        _advance(neurons, state, inputs[t], first_step + t, events.spikes[t], beyond)
-        _collect(events, t)
-        if trace.size:
-            trace[t] = watched
-
-
-@njit(nogil=True, cache=True)
-def collect(events, steps):
-    """Find the events among the spikes of the first ``steps`` steps."""
-    for t in range(steps):
-        _collect(events, t)
-
-
-@njit(nogil=True, cache=True)
 def run_layer(
     arriving,
     senders,
-    steps,
     first_step,
     synapses,
     neurons,
     state,
     pending,
     position,
-    events,
+    spikes,
     arrived,
     operations,
     watched,
     trace,
     beyond,
 ):
-    """A layer's neurons and synapses on the events that arrive in some steps; fills ``events``.
+    """A layer's neurons and synapses on the spikes that arrive in some steps; fills ``spikes``, (steps, neurons).
 
     Args:
-        arriving: events for each of the synapses; for recurrent ones, ``events`` itself.
+        arriving: int32 (steps, senders) for each of the synapses; for recurrent ones, ``spikes`` itself.
         senders: number of these that are not the same again.
         first_step: number of the first of these steps, from 0.
         pending: int32 (a power of two above the longest delay, inputs of the neurons), a ring: its row ``position + k``
@@ -87,20 +69,31 @@ def run_layer(
     """
     room = _room(synapses)
     sums, wide_sums = np.zeros(room, np.int32), np.zeros(room, np.int64)
-    for t in range(steps):
+    sources = np.empty(max([sent.shape[1] for sent in arriving]), np.int32)
+    starts = np.zeros(_places(synapses[0]) + 1, np.int32)
+    for t in range(spikes.shape[0]):
         row = pending[position]
-        _advance(neurons, state, row, first_step + t, events.spikes[t], beyond)
+        _advance(neurons, state, row, first_step + t, spikes[t], beyond)
         row[:] = 0
-        _collect(events, t)
         if trace.size:
             trace[t] = watched
         position = (position + 1) & (pending.shape[0] - 1)
         for k in range(len(synapses)):
-            spikes = arriving[k].spikes[t]
-            sources = arriving[k].indices[arriving[k].starts[t] : arriving[k].starts[t + 1]]
-            arrived[t] += sources.size if k < senders else 0
-            operations[t] += _deliver(synapses[k], sources, spikes, pending, position, sums, wide_sums, beyond)
+            sent = arriving[k][t]
+            if k < senders:
+                _find_events(sent, sources, starts)
+                arrived[t] += starts[-1]
+            operations[t] += _deliver(synapses[k], sources, starts, sent, pending, position, sums, wide_sums, beyond)
     return position
+
+
+@njit(nogil=True, cache=True)
+def run_input(inputs, first_step, neurons, state, spikes, watched, trace, beyond):
+    """Neurons without synapses on int32 inputs (steps, neurons); see ``run_layer``."""
+    for t in range(inputs.shape[0]):
+        _advance(neurons, state, inputs[t], first_step + t, spikes[t], beyond)
+        if trace.size:
+            trace[t] = watched
 
 
 def _advance(neurons, state, row, step, spikes, beyond):
@@ -113,12 +106,12 @@ def _advance_of_model(neurons, state, row, step, spikes, beyond):
     return models[neurons.instance_class]
 
 
-def _deliver(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+def _deliver(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
     """Send events on their way to the neurons; the number of synaptic operations."""
 
 
 @overload(_deliver)
-def _deliver_by_kind(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+def _deliver_by_kind(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
     return {Synapses: _add_weights, Convolution: _convolve}[synapses.instance_class]
 
 
@@ -129,8 +122,19 @@ def _room(synapses):
 @overload(_room)
 def _room_by_kind(synapses):
     if synapses.dtype.instance_class is Convolution:
-        return lambda synapses: synapses[0].weights.shape[4]
+        return lambda synapses: 0
     return lambda synapses: max([part.blocks[-1] for part in synapses])
+
+
+def _places(synapses):
+    """Number of places by which the senders' events are found."""
+
+
+@overload(_places)
+def _places_by_kind(synapses):
+    if synapses.instance_class is Convolution:
+        return lambda synapses: synapses.shape_in[0] * synapses.shape_in[1] * synapses.weights.shape[0]
+    return lambda synapses: 1
 
 
 def _delta_step(neurons, state, row, step, spikes, beyond):
@@ -341,18 +345,21 @@ def _reaches(value, above, below):
 
 
 @njit(inline="always")
-def _collect(events, t):
-    spikes = events.spikes[t]
-    n = np.uint64(events.starts[t])  # a signed index costs a test for negative ones
-    for i in range(spikes.size):
-        events.indices[n] = i
-        n += np.uint64(spikes[i] != 0)
-    events.starts[t + 1] = n
+def _find_events(spikes, sources, starts):
+    """List the neurons that send, and where the list goes on with each of as many neurons as a place has."""
+    size = spikes.size // (starts.size - 1)
+    n = np.uint64(0)  # a signed index costs a test for negative ones
+    for place in range(starts.size - 1):
+        for i in range(place * size, (place + 1) * size):
+            sources[n] = i
+            n += np.uint64(spikes[i] != 0)
+        starts[place + 1] = n
 
 
-def _add_weights(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+def _add_weights(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
     """sum = weights spikes; input of a neuron += sum << left >> right, after its delay."""
     slots = synapses.blocks[-1]
+    sources = sources[: starts[-1]]
     operations = 0
     reach = 0  # no sum can be larger
     for source in sources:
@@ -373,70 +380,77 @@ def _add_weights(synapses, sources, spikes, pending, position, sums, wide_sums, 
     return operations
 
 
-def _convolve(synapses, sources, spikes, pending, position, sums, wide_sums, beyond):
+def _convolve(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
     """input of a neuron = the low 24 bits of the sum of weights times spikes; Lava sums exactly, in float64."""
     row = pending[position]
     largest = 0
-    for source in sources:
+    for source in sources[: starts[-1]]:
         largest = max(largest, abs(np.int64(spikes[source])))
-    if largest * synapses.largest <= INT24_MAX:  # no sum can be larger
-        return _add_patches(sources, spikes, synapses, sums, row)
-    wide = np.zeros(row.size, np.int64)
-    operations = _add_patches(sources, spikes, synapses, wide_sums, wide)
-    for i in range(row.size):
-        fits = INT32_MIN <= wide[i] <= INT32_MAX
-        total = np.int32(wide[i]) if fits else np.int32(INT32_MIN)  # to what the processor turns such a float64
-        beyond[SUMS, IN_32_BITS] += not fits
-        beyond[SUMS, IN_24_BITS] += wide[i] < INT24_MIN or wide[i] > INT24_MAX
-        row[i] = np.int32(total << ABOVE_24_BITS) >> ABOVE_24_BITS
-    return operations
+    reach = largest * synapses.largest  # no sum can be larger
+    if reach <= INT32_MAX:
+        _add_kernels(sources, starts, spikes, synapses, row)
+    else:
+        wide = np.zeros(row.size, np.int64)
+        _add_kernels(sources, starts, spikes, synapses, wide)
+        for i in range(row.size):
+            fits = INT32_MIN <= wide[i] <= INT32_MAX
+            row[i] = wide[i] if fits else INT32_MIN  # to what the processor turns such a float64
+            beyond[SUMS, IN_32_BITS] += not fits
+    if reach > INT24_MAX:
+        for i in range(row.size):
+            beyond[SUMS, IN_24_BITS] += _beyond_24_bits(row[i])
+            row[i] = np.int32(row[i] << ABOVE_24_BITS) >> ABOVE_24_BITS
+    return _operations(spikes, synapses)
 
 
-@njit(error_model="numpy")  # spares a test for zero in every division
-def _add_patches(sources, spikes, synapses, patch, outputs):
-    """Add what the events of each place and group send to the outputs around it; the number of operations.
-
-    Args:
-        patch: zero before and after, of the type of the outputs.
-    """
-    columns, rows, reach_y = synapses.columns, synapses.rows, synapses.reach_y
-    groups, channels = np.uint32(synapses.weights.shape[0]), np.uint32(synapses.weights.shape[3])
-    height, together = np.uint32(rows.shape[0]), synapses.channels_out // synapses.weights.shape[0]
+@njit
+def _operations(spikes, synapses):
     operations = 0
-    e = 0
-    while e < sources.size:
-        place_and_group = np.uint32(sources[e]) // channels
-        first = np.int64(place_and_group * channels)
-        end = e + 1
-        while end < sources.size and sources[end] < first + synapses.weights.shape[3]:
-            end += 1
-        place = place_and_group // groups
-        group = place_and_group - place * groups
-        x = place // height
-        y = place - x * height
-        phase_x, nearest_x, first_x, end_x = columns[x, 0], columns[x, 1], columns[x, 2], columns[x, 3]
-        phase_y, nearest_y, first_y, end_y = rows[y, 0], rows[y, 1], rows[y, 2], rows[y, 3]
-        _add_columns(sources[e:end], first, spikes, synapses.weights[group, phase_x, phase_y], patch)
-
-        furthest_y = nearest_y - reach_y + 1
-        low_x, high_x = nearest_x - end_x + 1, nearest_x - first_x + 1
-        low_y, high_y = first_y - furthest_y, end_y - furthest_y
-        nonzero = synapses.nonzero[group, phase_x, phase_y]
-        for k in range(e, end):
-            c = sources[k] - first
-            operations += nonzero[high_x, high_y, c] - nonzero[low_x, high_y, c]
-            operations += nonzero[low_x, low_y, c] - nonzero[high_x, low_y, c]
-        rows_at_once = max(end_y - first_y, 1) if groups == 1 else 1  # then they lie side by side
-        for column in range(first_x, end_x):
-            for row in range(first_y, end_y, rows_at_once):
-                start = (column * synapses.rows_out + row) * synapses.channels_out + np.int64(group) * together
-                output = outputs[start : start + rows_at_once * together]
-                part = patch[((nearest_x - column) * reach_y + row - furthest_y) * together :]
-                for i in range(output.size):
-                    output[i] += part[i]
-        patch[:] = 0
-        e = end
+    for x in range(synapses.columns.size):
+        fan_out = synapses.fan_out[synapses.columns[x]]
+        sent = spikes[x * fan_out.size : (x + 1) * fan_out.size]
+        of_column = np.int32(0)
+        for i in range(fan_out.size):
+            of_column += fan_out[i] if sent[i] else np.int32(0)
+        operations += of_column
     return operations
+
+
+@njit
+def _add_kernels(sources, starts, spikes, synapses, outputs):
+    """Add to each output what the events in its kernel's reach send there."""
+    groups, columns, _, channels_out = synapses.weights.shape
+    (width, height), (width_out, height_out) = synapses.shape_in, synapses.shape_out
+    (stride_x, stride_y), (padding_x, padding_y) = synapses.stride, synapses.padding
+    (dilation_x, dilation_y), rows, channels = synapses.dilation, synapses.rows, synapses.channels
+    together = rows if groups == 1 and dilation_y == 1 and not synapses.apart else 1  # their inputs lie side by side
+    for place in range(width_out * height_out):
+        left = place // height_out * stride_x - padding_x
+        top = place % height_out * stride_y - padding_y
+        for group in range(groups):
+            output = outputs[(place * groups + group) * channels_out : (place * groups + group + 1) * channels_out]
+            for i in range(columns):
+                x = left + i * dilation_x
+                if x < 0 or x >= width:
+                    continue
+                weights = synapses.weights[group, i]
+                for j in range(0, rows, together):
+                    y = top + j * dilation_y
+                    first, end = max(y, 0), min(y + together, height)
+                    if first >= end:
+                        continue
+                    start = (x * height + y) * groups + group  # of the first row, perhaps outside
+                    if synapses.apart:
+                        _add_products(weights[j], spikes[start * channels_out : (start + 1) * channels_out], output)
+                    else:
+                        reached = sources[starts[start + first - y] : starts[start + end - y]]
+                        _add_columns(reached, (start - j) * channels, spikes, weights, output)
+
+
+@njit(inline="always")
+def _add_products(weights, spikes, sums):
+    for r in range(sums.size):
+        sums[r] += np.int32(weights[r]) * spikes[r]
 
 
 @njit(inline="always")

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from spandex.data.threads import map_in_order
-from spandex.deploy.event_loops import collect, run_input, run_layer
+from spandex.deploy.event_loops import run_input, run_layer
 from spandex.deploy.layers import Layer, NetxOptions, file_layers
 from spandex.deploy.layout import ArrangedLayer, arrange, array_bytes, unscaled
 from spandex.deploy.neurons import INT32_MAX, INT32_MIN, IntegratorState
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
-from spandex.deploy.synapses import Events
 from spandex.errors import SpandexError
 from spandex.params.section import DENSITY_THRESHOLD
 
@@ -161,11 +160,11 @@ class Executor:
         self.inputs = math.prod(self.input_shape)
         self.takes_spikes = bool(first.connections) and not first.connections[0].graded
         self.layers = [replace(layer, connections=()) for layer in layers]  # their weights are in the arranged ones
-        # a layer writes its events over those of the layer before the one whose events it reads
+        # a layer writes its spikes over those of the layer before the one whose spikes it reads
         self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
-        self._events_bytes = sum(self._rooms) * 2 * np.dtype(np.int32).itemsize  # of a step
+        self._spikes_bytes = sum(self._rooms) * np.dtype(np.int32).itemsize  # of a step
         self._held_bytes = array_bytes((self._arranged, self._initial_state.arrays()))
-        steps = int(CHUNK_SHARE * self._held_bytes / self._events_bytes)
+        steps = int(CHUNK_SHARE * self._held_bytes / self._spikes_bytes)
         self._chunk_steps = min(max(steps, 1), MOST_CHUNK_STEPS)
 
     def unscaled(self) -> Self:
@@ -175,8 +174,8 @@ class Executor:
         return executor
 
     def held_bytes(self) -> int:
-        """Of all arrays during a run: weights, constants, states, and events of a chunk of steps."""
-        return self._held_bytes + self._chunk_steps * self._events_bytes
+        """Of all arrays during a run: weights, constants, states, and spikes of a chunk of steps."""
+        return self._held_bytes + self._chunk_steps * self._spikes_bytes
 
     @property
     def outputs(self) -> int:
@@ -214,7 +213,7 @@ class Executor:
         steps = len(inputs)
         state = state or self._initial_state
         room = max(min(steps, self._chunk_steps), 1)
-        rooms = [np.empty((2, room * size), np.int32) for size in self._rooms]
+        rooms = [np.empty(room * size, np.int32) for size in self._rooms]
         running = [
             _RunningLayer(*parts, rooms[number % 2], steps)
             for number, parts in enumerate(zip(self.layers, self._arranged, state.layers, strict=True))
@@ -226,9 +225,7 @@ class Executor:
         voltages = running[-1].watch(steps) if voltage else None
         for start in range(0, steps, room):
             chunk = slice(start, min(start + room, steps))
-            signal = _no_events(inputs[chunk])
-            if running[0].has_synapses:
-                collect(signal, len(signal.spikes))
+            signal = inputs[chunk]
             for layer, whole in zip(running, wholes, strict=True):
                 signal = layer.run(signal, chunk, state.step + start)
                 if whole is not None:
@@ -260,7 +257,7 @@ class Executor:
 
 
 class _RunningLayer:
-    """One layer during a run: its state, which the loops change in place, and room for the events of a chunk."""
+    """One layer during a run: its state, which the loops change in place, and room for the spikes of a chunk."""
 
     def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: np.ndarray, steps: int):
         self._layer = layer
@@ -268,9 +265,8 @@ class _RunningLayer:
         reordered = isinstance(self._order, np.ndarray)
         self._place = np.argsort(self._order) if reordered else self._order  # where each neuron of the layer stands
         self._neurons = type(state.neurons)(*(np.array(part[self._order]) for part in state.neurons))
-        chunk_steps = room.shape[1] // layer.size
-        spikes = room[0, : chunk_steps * layer.size].reshape(chunk_steps, layer.size)
-        self._events = Events(spikes, np.zeros(chunk_steps + 1, np.int64), room[1])
+        chunk_steps = room.size // layer.size
+        self._spikes = room[: chunk_steps * layer.size].reshape(chunk_steps, layer.size)
         self.events, self.synops = np.zeros((2, steps), np.int64)
         self._beyond = np.zeros((2, 2), np.int64)
         self._trace = np.empty((0, 0), np.int32)
@@ -291,36 +287,35 @@ class _RunningLayer:
         self._trace = np.empty((steps, self._layer.size), np.int32)
         return self._trace
 
-    def run(self, arriving: Events, chunk: slice, first_step: int) -> Events:
-        """Run a chunk on what arrives: input (the first layer, if it has no synapses) or events."""
-        steps = chunk.stop - chunk.start
+    def run(self, arriving: np.ndarray, chunk: slice, first_step: int) -> np.ndarray:
+        """Run a chunk on what arrives, input (the first layer, if it has no synapses) or spikes; the layer's spikes."""
+        spikes = self._spikes[: len(arriving)]
         watched = self._neurons[1], self._trace[chunk]
         if not self.has_synapses:
-            run_input(arriving.spikes, first_step, self._constants, self._neurons, self._events, *watched, self._beyond)
-            return self._events
+            run_input(arriving, first_step, self._constants, self._neurons, spikes, *watched, self._beyond)
+            return spikes
         if self._as_ones:
-            arriving = arriving._replace(spikes=(arriving.spikes != 0).astype(np.int32))
+            arriving = (arriving != 0).astype(np.int32)
         self._position = run_layer(
-            tuple(self._events if recurrent else arriving for recurrent in self._recurrent),
+            tuple(spikes if recurrent else arriving for recurrent in self._recurrent),
             1 + any(self._recurrent),
-            steps,
             first_step,
             self._synapses,
             self._constants,
             self._neurons,
             self._pending,
             self._position,
-            self._events,
+            spikes,
             self.events[chunk],
             self.synops[chunk],
             *watched,
             self._beyond,
         )
-        return self._events
+        return spikes
 
     def copy_spikes(self, into: np.ndarray) -> None:
         """Copy a chunk's spikes into (steps, neurons) in the layer's own order."""
-        into[:] = self._events.spikes[: len(into), self._place]
+        into[:] = self._spikes[: len(into), self._place]
 
     def state(self) -> LayerState:
         neurons = type(self._neurons)(*(np.array(part[self._place]) for part in self._neurons))
@@ -338,11 +333,6 @@ class _RunningLayer:
             steps * self._layer.size,
             *self._beyond.T.ravel().tolist(),
         )
-
-
-def _no_events(spikes: np.ndarray) -> Events:
-    """Spikes (steps, neurons) among which no events have been looked for."""
-    return Events(spikes, np.zeros(len(spikes) + 1, np.int64), np.empty(spikes.size, np.int32))
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:

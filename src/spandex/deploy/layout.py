@@ -118,31 +118,33 @@ def unscaled(synapses: Synapses | Convolution) -> Synapses | Convolution:
 
 
 def _convolution(kernels: Kernels) -> Convolution:
-    """Kernels with explicit zeros between dilated columns and rows, and up to a multiple of the stride."""
-    channels_out, columns, rows, channels = kernels.weights.shape
-    (stride_x, stride_y), (dilation_x, dilation_y) = kernels.stride, kernels.dilation
-    reach_x = (dilation_x * (columns - 1)) // stride_x + 1
-    reach_y = (dilation_y * (rows - 1)) // stride_y + 1
-    whole = np.zeros((channels_out, reach_x * stride_x, reach_y * stride_y, channels), np.int16)
-    whole[:, : dilation_x * columns : dilation_x, : dilation_y * rows : dilation_y] = kernels.weights
-    # (group, channel of the group out, back in x, column's phase, back in y, row's phase, channel of the group in)
-    parts = whole.reshape(kernels.groups, -1, reach_x, stride_x, reach_y, stride_y, channels)
-    laid_out = parts.transpose(0, 3, 5, 6, 2, 4, 1)[..., ::-1, :]  # rows further back come first: outputs ascend
-    nonzero = np.count_nonzero(laid_out, axis=-1).cumsum(axis=-1).cumsum(axis=-2, dtype=np.int32)
+    # (groups, output channels of a group, columns, rows, input channels of a group)
+    weights = kernels.weights.reshape(kernels.groups, -1, *kernels.weights.shape[1:])
+    nonzero = np.count_nonzero(weights, axis=1)
+    kinds, of_columns = np.unique(_reaches(kernels, 0), axis=0, return_inverse=True)
+    fan_out = np.einsum("xi,yj,gijc->xygc", kinds, _reaches(kernels, 1), nonzero)
+    groups, channels_out, columns, rows, channels = weights.shape
+    apart = channels == channels_out == 1
+    laid_out = weights.transpose(1, 2, 3, 4, 0) if apart else weights.transpose(0, 2, 3, 4, 1)
     return Convolution(
-        weights=np.ascontiguousarray(laid_out).reshape(*laid_out.shape[:4], -1),
-        nonzero=np.ascontiguousarray(np.moveaxis(np.pad(nonzero, [(0, 0)] * 4 + [(1, 0)] * 2), 3, 5)),
-        columns=_reached(kernels, 0, reach_x),
-        rows=_reached(kernels, 1, reach_y),
-        rows_out=kernels.outputs[1],
-        channels_out=channels_out,
-        reach_y=reach_y,
+        weights=np.ascontiguousarray(laid_out, np.int16).reshape(laid_out.shape[0], columns, rows * channels, -1),
+        apart=apart,
+        fan_out=fan_out.reshape(len(kinds), -1).astype(np.int32),
+        columns=of_columns.ravel(),
+        rows=rows,
+        channels=channels,
+        shape_in=kernels.inputs[:2],
+        shape_out=kernels.outputs[:2],
+        stride=kernels.stride,
+        padding=kernels.padding,
+        dilation=kernels.dilation,
         largest=int(np.abs(kernels.weights).sum(axis=(1, 2, 3)).max()),
     )
 
 
-def _reached(kernels: Kernels, axis: int, reach: int) -> np.ndarray:
-    """What ``Convolution`` has of each column (axis 0) or row (1) of the input."""
-    nearest, phase = np.divmod(np.arange(kernels.inputs[axis]) + kernels.padding[axis], kernels.stride[axis])
-    first, end = np.maximum(nearest - reach + 1, 0), np.minimum(nearest + 1, kernels.outputs[axis])
-    return np.stack([phase, nearest, first, np.maximum(end, first)], axis=1)
+def _reaches(kernels: Kernels, axis: int) -> np.ndarray:
+    """Whether each column (axis 0) or row (1) of the input meets each of the kernel's at some output, as 0 and 1."""
+    moved = np.arange(kernels.inputs[axis])[:, np.newaxis] + kernels.padding[axis]
+    moved = moved - kernels.dilation[axis] * np.arange(kernels.weights.shape[1 + axis])
+    output, phase = np.divmod(moved, kernels.stride[axis])
+    return ((phase == 0) & (output >= 0) & (output < kernels.outputs[axis])).astype(np.int64)

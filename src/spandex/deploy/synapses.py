@@ -1,4 +1,4 @@
-"""Synapses of the exact executor, as its loops take them, and the events that arrive there."""
+"""Synapses of the exact executor, as its loops take them."""
 
 from typing import NamedTuple
 
@@ -41,42 +41,29 @@ class Synapses(NamedTuple):
 
 
 class Convolution(NamedTuple):
-    """Kernels of one layer: what never changes. Arrays of neurons are in the order x, y, channel.
-
-    A column x of the input, with the padding q stride + r, meets the kernel's columns r, r + stride, ... for outputs q,
-    q - 1, ...; likewise a row y. What the neurons of one place and group of channels add to the outputs that they reach
-    is a patch of these. Columns and rows that a kernel lacks, also between dilated ones, are zero.
+    """Kernels of one layer: what never changes. Neurons are in the order x, y, channel; pairs are of x and y.
 
     Attributes:
-        weights: int16 (groups, columns' r, rows' r, input channels of a group, patch); a patch is (outputs back from q
-            along x, outputs up to q along y, output channels of a group), flat.
-        nonzero: int32 (groups, columns' r, rows' r, 1 + outputs back, 1 + outputs up, input channels of a group): how
-            many weights before these outputs are not zero.
-        columns, rows: int64 (columns or rows of the input, 4): r, q, and the outputs that they reach, from and to.
-        rows_out, channels_out: of the output.
-        reach_y: outputs of a patch along y.
+        weights: int16 (groups, columns, rows x input channels of a group, output channels of a group).
+        apart: whether each channel goes to one of its own; then all are one group, and weights (1, columns, rows,
+            channels).
+        fan_out: int32 (kinds of columns of the input, rows and channels), synapses of an input in such a column.
+        columns: int64 (columns of the input,), the kind of each.
+        rows, channels: of a kernel; input channels of a group.
+        shape_in, shape_out: columns and rows.
+        stride, padding, dilation: of the kernels.
         largest: largest sum of the absolute weights of an output.
     """
 
     weights: np.ndarray
-    nonzero: np.ndarray
+    apart: bool
+    fan_out: np.ndarray
     columns: np.ndarray
-    rows: np.ndarray
-    rows_out: int
-    channels_out: int
-    reach_y: int
+    rows: int
+    channels: int
+    shape_in: tuple[int, int]
+    shape_out: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
     largest: int
-
-
-class Events(NamedTuple):
-    """Spikes of some steps, and which of them are events.
-
-    Attributes:
-        spikes: int32 (steps, neurons).
-        starts: int64 (steps + 1,); the events of step t are those from ``starts[t]`` to ``starts[t + 1]``.
-        indices: int32, neurons with an event, with room for all neurons at every step.
-    """
-
-    spikes: np.ndarray
-    starts: np.ndarray
-    indices: np.ndarray

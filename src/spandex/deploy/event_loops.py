@@ -13,6 +13,7 @@ from numba.extending import overload
 from spandex.deploy.neurons import (
     ABOVE_24_BITS,
     INPUT_SHIFT,
+    INT16_MAX,
     INT24_MAX,
     INT24_MIN,
     INT32_MAX,
@@ -68,7 +69,7 @@ def run_layer(
         The new position.
     """
     room = _room(synapses)
-    sums, wide_sums = np.zeros(room, np.int32), np.zeros(room, np.int64)
+    sums = np.zeros(room, np.int16), np.zeros(room, np.int32), np.zeros(room, np.int64)
     sources = np.empty(max([sent.shape[1] for sent in arriving]), np.int32)
     starts = np.zeros(_places(synapses[0]) + 1, np.int32)
     for t in range(spikes.shape[0]):
@@ -83,7 +84,7 @@ def run_layer(
             if k < senders:
                 _find_events(sent, sources, starts)
                 arrived[t] += starts[-1]
-            operations[t] += _deliver(synapses[k], sources, starts, sent, pending, position, sums, wide_sums, beyond)
+            operations[t] += _deliver(synapses[k], sources, starts, sent, pending, position, sums, beyond)
     return position
 
 
@@ -106,12 +107,12 @@ def _advance_of_model(neurons, state, row, step, spikes, beyond):
     return models[neurons.instance_class]
 
 
-def _deliver(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
+def _deliver(synapses, sources, starts, spikes, pending, position, sums, beyond):
     """Send events on their way to the neurons; the number of synaptic operations."""
 
 
 @overload(_deliver)
-def _deliver_by_kind(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
+def _deliver_by_kind(synapses, sources, starts, spikes, pending, position, sums, beyond):
     return {Synapses: _add_weights, Convolution: _convolve}[synapses.instance_class]
 
 
@@ -356,7 +357,7 @@ def _find_events(spikes, sources, starts):
         starts[place + 1] = n
 
 
-def _add_weights(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
+def _add_weights(synapses, sources, starts, spikes, pending, position, sums, beyond):
     """sum = weights spikes; input of a neuron += sum << left >> right, after its delay."""
     slots = synapses.blocks[-1]
     sources = sources[: starts[-1]]
@@ -365,22 +366,31 @@ def _add_weights(synapses, sources, starts, spikes, pending, position, sums, wid
     for source in sources:
         operations += synapses.fan_out[source]
         reach += abs(np.int64(spikes[source])) * synapses.largest
-    if reach <= INT32_MAX >> synapses.left:
-        narrow = sums[:slots]
-        if synapses.columns.size:
-            _add_columns(sources, 0, spikes, synapses.columns, narrow)
-        else:
-            _add_listed(sources, spikes, synapses, narrow)
-        _push(narrow, synapses, pending, position, beyond)
+    left = synapses.left + synapses.shift
+    if reach <= INT16_MAX >> left:
+        _add_narrow(sources, spikes, synapses, sums[0][:slots])
+        _push(sums[0][:slots], left, synapses, pending, position, beyond)
+    elif reach <= INT32_MAX >> left:
+        _add_narrow(sources, spikes, synapses, sums[1][:slots])
+        _push(sums[1][:slots], left, synapses, pending, position, beyond)
     else:
-        wide = wide_sums[:slots]
+        wide = sums[2][:slots]
         _add_wide(sources, spikes, synapses, wide)
         beyond[SUMS, IN_32_BITS] += _wrap(wide, synapses)
-        _push(wide, synapses, pending, position, beyond)
+        _push(wide, synapses.left, synapses, pending, position, beyond)
     return operations
 
 
-def _convolve(synapses, sources, starts, spikes, pending, position, sums, wide_sums, beyond):
+@njit(inline="always")
+def _add_narrow(sources, spikes, synapses, sums):
+    """Sums of as few bits as hold them: the fewer, the more of them a core adds at once."""
+    if synapses.columns.size:
+        _add_columns(sources, 0, spikes, synapses.columns, sums)
+    else:
+        _add_listed(sources, spikes, synapses, sums)
+
+
+def _convolve(synapses, sources, starts, spikes, pending, position, sums, beyond):
     """input of a neuron = the low 24 bits of the sum of weights times spikes; Lava sums exactly, in float64."""
     row = pending[position]
     largest = 0
@@ -460,32 +470,36 @@ def _add_columns(sources, first, spikes, columns, sums):
     Args:
         first: the source of the first column.
     """
+    number = sums.dtype.type
     e = 0
     while e + 4 <= sources.size:
         i, j, k, m = sources[e], sources[e + 1], sources[e + 2], sources[e + 3]
         u, v, w, x = columns[i - first], columns[j - first], columns[k - first], columns[m - first]
-        a, b, c, d = spikes[i], spikes[j], spikes[k], spikes[m]
+        a, b, c, d = number(spikes[i]), number(spikes[j]), number(spikes[k]), number(spikes[m])
         for r in range(sums.size):
-            sums[r] += (np.int32(u[r]) * a + np.int32(v[r]) * b) + (np.int32(w[r]) * c + np.int32(x[r]) * d)
+            first_two, second_two = number(u[r] * a + v[r] * b), number(w[r] * c + x[r] * d)
+            sums[r] = number(sums[r] + number(first_two + second_two))
         e += 4
     while e + 2 <= sources.size:
         i, j = sources[e], sources[e + 1]
-        u, v, a, b = columns[i - first], columns[j - first], spikes[i], spikes[j]
+        u, v, a, b = columns[i - first], columns[j - first], number(spikes[i]), number(spikes[j])
         for r in range(sums.size):
-            sums[r] += np.int32(u[r]) * a + np.int32(v[r]) * b
+            sums[r] = number(sums[r] + number(u[r] * a + v[r] * b))
         e += 2
     if e < sources.size:
-        u, a = columns[sources[e] - first], spikes[sources[e]]
+        u, a = columns[sources[e] - first], number(spikes[sources[e]])
         for r in range(sums.size):
-            sums[r] += np.int32(u[r]) * a
+            sums[r] = number(sums[r] + number(u[r] * a))
 
 
 @njit(inline="always")
 def _add_listed(sources, spikes, synapses, sums):
+    number = sums.dtype.type
     for source in sources:
-        spike = spikes[source]
+        spike = number(spikes[source])
         for k in range(synapses.starts[source], synapses.starts[source + 1]):
-            sums[synapses.slots[k]] += np.int32(synapses.weights[k]) * spike
+            slot = synapses.slots[k]
+            sums[slot] = number(sums[slot] + number(synapses.weights[k] * spike))
 
 
 @njit
@@ -496,10 +510,10 @@ def _add_wide(sources, spikes, synapses, sums):
         if synapses.columns.size:
             column = synapses.columns[source]
             for i in range(sums.size):
-                sums[i] += np.int32(column[i] * spike)
+                sums[i] += np.int32((np.int64(column[i]) << synapses.shift) * spike)
         else:
             for k in range(synapses.starts[source], synapses.starts[source + 1]):
-                sums[synapses.slots[k]] += np.int32(synapses.weights[k] * spike)
+                sums[synapses.slots[k]] += np.int32((np.int64(synapses.weights[k]) << synapses.shift) * spike)
 
 
 @njit
@@ -515,19 +529,19 @@ def _wrap(sums, synapses):
 
 
 @njit(inline="always")
-def _push(sums, synapses, pending, position, beyond):
+def _push(sums, left, synapses, pending, position, beyond):
     """Shift the sums, send each on its delay, and leave zero."""
     last_row = pending.shape[0] - 1  # all bits set: the ring has a power of two of rows
-    left, right = synapses.left, synapses.right
+    right = synapses.right
     for k in range(synapses.delays.size):
         part = sums[synapses.blocks[k] : synapses.blocks[k + 1]]
         row = pending[(position + synapses.delays[k]) & last_row, synapses.firsts[k] :]
         if synapses.alone:
             for i in range(part.size):
-                row[i] += np.int32((part[i] << left) >> right)
+                row[i] += np.int32((np.int64(part[i]) << left) >> right)
         else:
             for i in range(part.size):
-                arriving = np.int32((part[i] << left) >> right)
+                arriving = np.int32((np.int64(part[i]) << left) >> right)
                 total = np.int32(row[i] + arriving)
                 beyond[SUMS, IN_32_BITS] += _wrapped(total, row[i], arriving)
                 row[i] = total

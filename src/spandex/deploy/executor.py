@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spandex.deploy.fixed_point import Synapse
 
 MOST_CHUNK_STEPS = 64  # that a layer runs before the next one does; its events stay in the cache
-CHUNK_SHARE = 0.38  # of events, at most of what weights and states take, unless those of a step need more
+MOST_HELD = 1.45  # times weights of 16 bits and states, to which a chunk is cut; a step's spikes may need more
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,9 @@ class Executor:
         self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
         self._spikes_bytes = sum(self._rooms) * np.dtype(np.int32).itemsize  # of a step
         self._held_bytes = array_bytes((self._arranged, self._initial_state.arrays()))
-        steps = int(CHUNK_SHARE * self._held_bytes / self._spikes_bytes)
+        weights = sum(connections.weights.size for layer in layers for connections in layer.connections)
+        least_bytes = 2 * weights + array_bytes(self._initial_state.arrays())
+        steps = int((MOST_HELD * least_bytes - self._held_bytes) / self._spikes_bytes)
         self._chunk_steps = min(max(steps, 1), MOST_CHUNK_STEPS)
 
     def unscaled(self) -> Self:
@@ -208,8 +210,6 @@ class Executor:
             SpandexError: inputs of another shape, or not whole numbers within 32 bits; no voltage.
         """
         inputs = _time_major(inputs, self.inputs)
-        if self.takes_spikes:
-            inputs = (inputs != 0).astype(np.int32)
         steps = len(inputs)
         state = state or self._initial_state
         room = max(min(steps, self._chunk_steps), 1)
@@ -225,7 +225,9 @@ class Executor:
         voltages = running[-1].watch(steps) if voltage else None
         for start in range(0, steps, room):
             chunk = slice(start, min(start + room, steps))
-            signal = inputs[chunk]
+            signal = np.ascontiguousarray(inputs[chunk])
+            if self.takes_spikes:
+                signal = (signal != 0).astype(np.int32)
             for layer, whole in zip(running, wholes, strict=True):
                 signal = layer.run(signal, chunk, state.step + start)
                 if whole is not None:
@@ -363,8 +365,8 @@ def input_numbers(values: np.ndarray, spikes: bool) -> np.ndarray:
 
 
 def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
-    """Inputs as C-contiguous int32 (steps, inputs)."""
+    """Inputs as int32 (steps, inputs)."""
     inputs = np.asarray(inputs)
     if inputs.ndim not in (2, 4) or math.prod(inputs.shape[:-1]) != count:
         raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({count}, steps)")
-    return np.ascontiguousarray(whole_numbers(inputs.reshape(count, -1)).T)
+    return whole_numbers(inputs.reshape(count, -1)).T

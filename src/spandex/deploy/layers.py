@@ -101,6 +101,10 @@ class KernelConnections:
     recurrent = False
 
     @property
+    def weights(self) -> np.ndarray:
+        return self.kernels.weights
+
+    @property
     def input_shape(self) -> Shape:
         return self.kernels.inputs
 

@@ -69,7 +69,8 @@ def _synapses(
     connections: Connections, order: np.ndarray | slice, inputs: np.ndarray | slice, layer: Layer
 ) -> Synapses:
     neuron_delays = delay_of_each_neuron(connections)
-    weights = connections.weights[order][:, inputs].T  # (inputs, neurons): those of an input side by side
+    # (inputs, neurons): those of an input side by side
+    weights, shift = _in_few_bits(connections.weights[order][:, inputs].T)
     exists = weights != 0
     target = np.nonzero(exists)[1]
     if neuron_delays is not None:
@@ -83,20 +84,31 @@ def _synapses(
     listed = neuron_delays is None or exists.mean() < LISTED_BELOW
     fan_out = exists.sum(axis=1, dtype=np.int64)
     return Synapses(
-        columns=np.ascontiguousarray(weights[:0] if listed else weights, np.int16),
+        columns=np.ascontiguousarray(weights[:0] if listed else weights),
         starts=np.concatenate([[0], fan_out.cumsum()]) if listed else fan_out[:0],
         slots=(slots if listed else slots[:0]).astype(np.int32),
-        weights=(weights[exists] if listed else slots[:0]).astype(np.int16),
+        weights=weights[exists] if listed else weights[0, :0],
+        shift=shift,
         fan_out=fan_out,
         blocks=blocks.astype(np.int64),
         firsts=firsts.astype(np.int64) + connections.imaginary * layer.size,
         delays=delays.astype(np.int64),
-        largest=int(np.abs(weights).max(initial=0)),
+        largest=int(np.abs(weights.astype(np.int32)).max(initial=0)),
         left=min(max(connections.exponent, 0), 32),
         right=min(max(-connections.exponent, 0), 63),
         wraps_late=connections.wraps_late,
         alone=neuron_delays is not None and not any(one.recurrent for one in layer.connections),
     )
+
+
+def _in_few_bits(weights: np.ndarray) -> tuple[np.ndarray, int]:
+    """Weights in 8 bits if no bit is lost, else in 16, and by how many bits they were moved down for it."""
+    for shift in range(8):
+        moved = weights >> shift
+        narrow = moved.astype(np.int8)
+        if np.array_equal(narrow, moved) and np.array_equal(moved << shift, weights):
+            return narrow, shift
+    return weights.astype(np.int16), 0
 
 
 def array_bytes(held: Any) -> int:
@@ -112,9 +124,10 @@ def unscaled(synapses: Synapses | Convolution) -> Synapses | Convolution:
     """The same synapses with weights moved down by what their sums are; those that are not moved up are whole."""
     if isinstance(synapses, Convolution):
         return synapses
-    right = synapses.right
+    shift = max(synapses.shift - synapses.right, 0)
+    right = synapses.right - synapses.shift + shift
     columns, weights = synapses.columns >> right, synapses.weights >> right
-    return synapses._replace(columns=columns, weights=weights, largest=synapses.largest >> right, right=0)
+    return synapses._replace(columns=columns, weights=weights, shift=shift, largest=synapses.largest >> right, right=0)
 
 
 def _convolution(kernels: Kernels) -> Convolution:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+INT16_MAX = 2**15 - 1
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
 ABOVE_24_BITS = 32 - CHIP_BITS

@@ -12,14 +12,15 @@ class Synapses(NamedTuple):
     of neurons that stand side by side and have the same delay are a block.
 
     Attributes:
-        columns: int16 (inputs, neurons), weights with those of one input side by side; empty if they are listed.
+        columns: (inputs, neurons), weights with those of one input side by side; empty if they are listed.
         starts: int64 (inputs + 1,), where an input's listed synapses begin.
-        slots, weights: int32 and int16 (synapses,), as listed.
+        slots, weights: (synapses,), as listed.
+        shift: bits by which weights are moved down, all of them 0, to fit 8 bits; otherwise they have 16.
         fan_out: int64 (inputs,), synapses of an input.
         blocks: int64 (blocks + 1,), where the slots of each block begin.
         firsts: int64 (blocks,), its first neuron.
         delays: int64 (blocks,), its steps.
-        largest: largest absolute weight.
+        largest: largest absolute weight, moved down.
         left, right: bits by which a sum is moved up or down.
         wraps_late: whether sums have 64 bits and wrap after the shift (DelayDense) or before it (the others).
         alone: whether a neuron's input at a step is one of these sums, to which nothing is added.
@@ -29,6 +30,7 @@ class Synapses(NamedTuple):
     starts: np.ndarray
     slots: np.ndarray
     weights: np.ndarray
+    shift: int
     fan_out: np.ndarray
     blocks: np.ndarray
     firsts: np.ndarray

@@ -28,12 +28,13 @@ from spandex.deploy.synapses import Convolution, Synapses
 
 MOST_INPUT = 8 * STATE_LIMIT  # of resonators, beyond which any state is clipped
 
+NOT_COUNTED = {"_nrt": False}  # callers hold all arrays; counting references to them took a third of a small step
 # rows and columns of what is counted as out of range
 SUMS, STATES = 0, 1
 IN_24_BITS, IN_32_BITS = 0, 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, **NOT_COUNTED)
 def run_layer(
     arriving,
     senders,
@@ -44,6 +45,9 @@ def run_layer(
     pending,
     position,
     spikes,
+    sources,
+    starts,
+    sums,
     arrived,
     operations,
     watched,
@@ -58,6 +62,8 @@ def run_layer(
         first_step: number of the first of these steps, from 0.
         pending: int32 (a power of two above the longest delay, inputs of the neurons), a ring: its row ``position + k``
             is the neurons' input in k steps.
+        sources, starts: int32 (senders,) and (places + 1,), room for events and for where those of each place begin.
+        sums: room for sums of 16, 32 and 64 bits, zero.
         arrived, operations: int64 (steps,), to which the numbers of events and of synaptic operations are added.
         watched, trace: an array of the state, and int32 (steps, neurons) into which it is copied after every step;
             (0, 0) for none.
@@ -68,16 +74,12 @@ def run_layer(
     Returns:
         The new position.
     """
-    room = _room(synapses)
-    sums = np.zeros(room, np.int16), np.zeros(room, np.int32), np.zeros(room, np.int64)
-    sources = np.empty(max([sent.shape[1] for sent in arriving]), np.int32)
-    starts = np.zeros(_places(synapses[0]) + 1, np.int32)
     for t in range(spikes.shape[0]):
         row = pending[position]
         _advance(neurons, state, row, first_step + t, spikes[t], beyond)
         row[:] = 0
         if trace.size:
-            trace[t] = watched
+            _copy(watched, trace[t])
         position = (position + 1) & (pending.shape[0] - 1)
         for k in range(len(synapses)):
             sent = arriving[k][t]
@@ -88,20 +90,26 @@ def run_layer(
     return position
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, **NOT_COUNTED)
 def run_input(inputs, first_step, neurons, state, spikes, watched, trace, beyond):
     """Neurons without synapses on int32 inputs (steps, neurons); see ``run_layer``."""
     for t in range(inputs.shape[0]):
         _advance(neurons, state, inputs[t], first_step + t, spikes[t], beyond)
         if trace.size:
-            trace[t] = watched
+            _copy(watched, trace[t])
+
+
+@njit(**NOT_COUNTED)
+def _copy(values, into):
+    for i in range(values.size):
+        into[i] = values[i]
 
 
 def _advance(neurons, state, row, step, spikes, beyond):
     """One step of a layer's neurons on the input of that step, which fills their spikes."""
 
 
-@overload(_advance)
+@overload(_advance, jit_options=NOT_COUNTED)
 def _advance_of_model(neurons, state, row, step, spikes, beyond):
     models = {Delta: _delta_step, SigmaDelta: _sigma_delta_step, Integrators: _integrate, Resonators: _resonate}
     return models[neurons.instance_class]
@@ -111,31 +119,9 @@ def _deliver(synapses, sources, starts, spikes, pending, position, sums, beyond)
     """Send events on their way to the neurons; the number of synaptic operations."""
 
 
-@overload(_deliver)
+@overload(_deliver, jit_options=NOT_COUNTED)
 def _deliver_by_kind(synapses, sources, starts, spikes, pending, position, sums, beyond):
     return {Synapses: _add_weights, Convolution: _convolve}[synapses.instance_class]
-
-
-def _room(synapses):
-    """Slots that some synapses need for their sums."""
-
-
-@overload(_room)
-def _room_by_kind(synapses):
-    if synapses.dtype.instance_class is Convolution:
-        return lambda synapses: 0
-    return lambda synapses: max([part.blocks[-1] for part in synapses])
-
-
-def _places(synapses):
-    """Number of places by which the senders' events are found."""
-
-
-@overload(_places)
-def _places_by_kind(synapses):
-    if synapses.instance_class is Convolution:
-        return lambda synapses: synapses.shape_in[0] * synapses.shape_in[1] * synapses.weights.shape[0]
-    return lambda synapses: 1
 
 
 def _delta_step(neurons, state, row, step, spikes, beyond):
@@ -245,7 +231,7 @@ def _count_one(values, all_neurons):
     )
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _may_wrap(row):
     low, high = np.int32(0), np.int32(0)
     for i in range(row.size):
@@ -253,7 +239,7 @@ def _may_wrap(row):
     return (low < INT24_MIN) | (high > INT24_MAX)
 
 
-@njit
+@njit(**NOT_COUNTED)
 def _count_inputs(row, current, kept, beyond):
     """Count inputs beyond 24 bits, and the states that they move out of 32."""
     for i in range(row.size):
@@ -263,7 +249,7 @@ def _count_inputs(row, current, kept, beyond):
         beyond[STATES, IN_32_BITS] += (shifted != np.int32(shifted)) | (total != np.int32(total))
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _sigma(row, neurons, state, activation):
     """sigma += input; activation = relu(sigma + bias). Returns whether any of the three left 24 bits."""
     sigma, bias = state.sigma, neurons.bias
@@ -283,13 +269,13 @@ def _sigma(row, neurons, state, activation):
     return (low < INT24_MIN) | (high > INT24_MAX)
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _widened(low, high, a, b, c):
     """The range from low to high, so that it holds three more values."""
     return min(low, min(min(a, b), c)), max(high, max(max(a, b), c))
 
 
-@njit
+@njit(**NOT_COUNTED)
 def _count_beyond(row, bias, sigma, beyond):
     """Count the inputs, and the sigmas with and without bias, that did not fit; all have 32 bits, maybe wrapped."""
     sums_24, states_24, states_32 = np.int32(0), np.int32(0), np.int32(0)
@@ -305,18 +291,18 @@ def _count_beyond(row, bias, sigma, beyond):
     beyond[STATES, IN_32_BITS] += states_32
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _beyond_24_bits(value):
     return (value < np.int32(INT24_MIN)) | (value > np.int32(INT24_MAX))
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _wrapped(total, a, b):
     """Whether a + b is not the total of 32 bits: then alone it has another sign than both."""
     return ((total < 0) != (a < 0)) & ((total < 0) != (b < 0))
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _delta(spikes, neurons, state):
     """Turn activations into spikes: the change since the last spike where it reaches the threshold."""
     sent, error = state.sent, state.error
@@ -339,13 +325,13 @@ def _delta(spikes, neurons, state):
             spikes[i] = spike >> shift
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _reaches(value, above, below):
     """|value| >= threshold; -2**31 has no absolute value in 32 bits and reaches none."""
     return (value >= above) | ((value <= below) & (value != np.int32(INT32_MIN)))
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _find_events(spikes, sources, starts):
     """List the neurons that send, and where the list goes on with each of as many neurons as a place has."""
     size = spikes.size // (starts.size - 1)
@@ -381,7 +367,7 @@ def _add_weights(synapses, sources, starts, spikes, pending, position, sums, bey
     return operations
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _add_narrow(sources, spikes, synapses, sums):
     """Sums of as few bits as hold them: the fewer, the more of them a core adds at once."""
     if synapses.columns.size:
@@ -400,12 +386,13 @@ def _convolve(synapses, sources, starts, spikes, pending, position, sums, beyond
     if reach <= INT32_MAX:
         _add_kernels(sources, starts, spikes, synapses, row)
     else:
-        wide = np.zeros(row.size, np.int64)
+        wide = sums[2][: row.size]
         _add_kernels(sources, starts, spikes, synapses, wide)
         for i in range(row.size):
             fits = INT32_MIN <= wide[i] <= INT32_MAX
             row[i] = wide[i] if fits else INT32_MIN  # to what the processor turns such a float64
             beyond[SUMS, IN_32_BITS] += not fits
+        wide[:] = 0
     if reach > INT24_MAX:
         for i in range(row.size):
             beyond[SUMS, IN_24_BITS] += _beyond_24_bits(row[i])
@@ -413,7 +400,7 @@ def _convolve(synapses, sources, starts, spikes, pending, position, sums, beyond
     return _operations(spikes, synapses)
 
 
-@njit
+@njit(**NOT_COUNTED)
 def _operations(spikes, synapses):
     operations = 0
     for x in range(synapses.columns.size):
@@ -426,7 +413,7 @@ def _operations(spikes, synapses):
     return operations
 
 
-@njit
+@njit(**NOT_COUNTED)
 def _add_kernels(sources, starts, spikes, synapses, outputs):
     """Add to each output what the events in its kernel's reach send there."""
     groups, columns, _, channels_out = synapses.weights.shape
@@ -457,13 +444,13 @@ def _add_kernels(sources, starts, spikes, synapses, outputs):
                         _add_columns(reached, (start - j) * channels, spikes, weights, output)
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _add_products(weights, spikes, sums):
     for r in range(sums.size):
         sums[r] += np.int32(weights[r]) * spikes[r]
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _add_columns(sources, first, spikes, columns, sums):
     """Add weight times spike to the sums; four columns a pass load and store every sum a fourth as often.
 
@@ -492,7 +479,7 @@ def _add_columns(sources, first, spikes, columns, sums):
             sums[r] = number(sums[r] + number(u[r] * a))
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _add_listed(sources, spikes, synapses, sums):
     number = sums.dtype.type
     for source in sources:
@@ -502,7 +489,7 @@ def _add_listed(sources, spikes, synapses, sums):
             sums[slot] = number(sums[slot] + number(synapses.weights[k] * spike))
 
 
-@njit
+@njit(**NOT_COUNTED)
 def _add_wide(sources, spikes, synapses, sums):
     """Products wrap to 32 bits, their sums do not."""
     for source in sources:
@@ -516,7 +503,7 @@ def _add_wide(sources, spikes, synapses, sums):
                 sums[synapses.slots[k]] += np.int32((np.int64(synapses.weights[k]) << synapses.shift) * spike)
 
 
-@njit
+@njit(**NOT_COUNTED)
 def _wrap(sums, synapses):
     """Wrap sums to 32 bits unless that comes later; the number of those that do not fit, moved up or as they are."""
     low, high = INT32_MIN >> synapses.left, INT32_MAX >> synapses.left
@@ -528,7 +515,7 @@ def _wrap(sums, synapses):
     return count
 
 
-@njit(inline="always")
+@njit(inline="always", **NOT_COUNTED)
 def _push(sums, left, synapses, pending, position, beyond):
     """Shift the sums, send each on its delay, and leave zero."""
     last_row = pending.shape[0] - 1  # all bits set: the ring has a power of two of rows

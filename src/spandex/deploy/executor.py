@@ -277,6 +277,10 @@ class _RunningLayer:
             self._pending, self._position = np.zeros((rows, state.pending.shape[1]), np.int32), 0
             self._pending[: len(state.pending)] = state.pending[:, self._order]
             self._delays = len(state.pending)
+            self._sources = np.empty(max(part.senders for part in self._synapses), np.int32)
+            self._starts = np.zeros(self._synapses[0].places + 1, np.int32)
+            sums = max(part.sums for part in self._synapses)
+            self._sums = tuple(np.zeros(sums, number) for number in (np.int16, np.int32, np.int64))
 
     @property
     def has_synapses(self) -> bool:
@@ -308,6 +312,9 @@ class _RunningLayer:
             self._pending,
             self._position,
             spikes,
+            self._sources,
+            self._starts,
+            self._sums,
             self.events[chunk],
             self.synops[chunk],
             *watched,

@@ -1,5 +1,6 @@
 """Synapses of the exact executor, as its loops take them."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,18 @@ class Synapses(NamedTuple):
     wraps_late: bool
     alone: bool
 
+    places = 1  # by which events are listed
+
+    @property
+    def senders(self) -> int:
+        """Neurons that may send."""
+        return len(self.fan_out)
+
+    @property
+    def sums(self) -> int:
+        """How many sums a step has."""
+        return int(self.blocks[-1])
+
 
 class Convolution(NamedTuple):
     """Kernels of one layer: what never changes. Neurons are in the order x, y, channel; pairs are of x and y.
@@ -69,3 +82,18 @@ class Convolution(NamedTuple):
     padding: tuple[int, int]
     dilation: tuple[int, int]
     largest: int
+
+    @property
+    def senders(self) -> int:
+        """Neurons that may send."""
+        return self.columns.size * self.fan_out.shape[1]
+
+    @property
+    def places(self) -> int:
+        """Of the input, by which events are listed: columns, rows and groups."""
+        return math.prod(self.shape_in) * len(self.weights)
+
+    @property
+    def sums(self) -> int:
+        """How many sums a step has."""
+        return math.prod(self.shape_out) * len(self.weights) * self.weights.shape[-1]

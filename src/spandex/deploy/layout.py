@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spandex.deploy.layers import Connections, KernelConnections, Layer
-from spandex.deploy.neurons import Delta, Neurons, SigmaDelta
+from spandex.deploy.neurons import Delta, Neurons, Resonators, SigmaDelta
 from spandex.deploy.synapses import Convolution, Synapses
 from spandex.networks.hdf5 import Kernels
 
@@ -51,7 +51,9 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
                 synapses.append(_convolution(connections.kernels))
             else:
                 synapses.append(_synapses(connections, order, inputs, layer))
-        recurrent = tuple(connections.recurrent for connections in layer.connections)
+        if isinstance(neurons, Resonators):
+            synapses = _side_by_side(*synapses)
+        recurrent = tuple(connections.recurrent for connections in layer.connections)[: len(synapses)]
         valued = arranged and isinstance(arranged[-1].neurons, Delta | SigmaDelta)
         as_ones = bool(valued) and not all(connections.graded for connections in layer.connections)
         arranged.append(ArrangedLayer(order, neurons, tuple(synapses), recurrent, as_ones))
@@ -99,6 +101,22 @@ def _synapses(
         wraps_late=connections.wraps_late,
         alone=neuron_delays is not None and not any(one.recurrent for one in layer.connections),
     )
+
+
+def _side_by_side(real: Synapses, imaginary: Synapses) -> list[Synapses]:
+    """Synapses to both inputs of resonators as one, if weights are whole columns and sums are moved alike."""
+    parts = real, imaginary
+    if len({(part.columns.size, part.shift, part.left, part.right) for part in parts}) > 1 or not real.columns.size:
+        return list(parts)
+    columns = np.hstack([part.columns for part in parts])
+    return [
+        real._replace(
+            columns=columns,
+            fan_out=real.fan_out + imaginary.fan_out,
+            blocks=np.array([0, columns.shape[1]]),
+            largest=max(real.largest, imaginary.largest),
+        )
+    ]
 
 
 def _in_few_bits(weights: np.ndarray) -> tuple[np.ndarray, int]:

@@ -45,9 +45,7 @@ def run_layer(
     pending,
     position,
     spikes,
-    sources,
-    starts,
-    sums,
+    scratch,
     arrived,
     operations,
     watched,
@@ -62,8 +60,7 @@ def run_layer(
         first_step: number of the first of these steps, from 0.
         pending: int32 (a power of two above the longest delay, inputs of the neurons), a ring: its row ``position + k``
             is the neurons' input in k steps.
-        sources, starts: int32 (senders,) and (places + 1,), room for events and for where those of each place begin.
-        sums: room for sums of 16, 32 and 64 bits, zero.
+        scratch: of these synapses.
         arrived, operations: int64 (steps,), to which the numbers of events and of synaptic operations are added.
         watched, trace: an array of the state, and int32 (steps, neurons) into which it is copied after every step;
             (0, 0) for none.
@@ -84,9 +81,9 @@ def run_layer(
         for k in range(len(synapses)):
             sent = arriving[k][t]
             if k < senders:
-                _find_events(sent, sources, starts)
-                arrived[t] += starts[-1]
-            operations[t] += _deliver(synapses[k], sources, starts, sent, pending, position, sums, beyond)
+                _find_events(sent, scratch)
+                arrived[t] += scratch.starts[-1]
+            operations[t] += _deliver(synapses[k], sent, scratch, pending, position, beyond)
     return position
 
 
@@ -115,12 +112,12 @@ def _advance_of_model(neurons, state, row, step, spikes, beyond):
     return models[neurons.instance_class]
 
 
-def _deliver(synapses, sources, starts, spikes, pending, position, sums, beyond):
+def _deliver(synapses, spikes, scratch, pending, position, beyond):
     """Send events on their way to the neurons; the number of synaptic operations."""
 
 
 @overload(_deliver, jit_options=NOT_COUNTED)
-def _deliver_by_kind(synapses, sources, starts, spikes, pending, position, sums, beyond):
+def _deliver_by_kind(synapses, spikes, scratch, pending, position, beyond):
     return {Synapses: _add_weights, Convolution: _convolve}[synapses.instance_class]
 
 
@@ -332,8 +329,9 @@ def _reaches(value, above, below):
 
 
 @njit(inline="always", **NOT_COUNTED)
-def _find_events(spikes, sources, starts):
-    """List the neurons that send, and where the list goes on with each of as many neurons as a place has."""
+def _find_events(spikes, scratch):
+    """List the neurons that send, and where the list goes on with each place; places have as many neurons."""
+    sources, starts = scratch.sources, scratch.starts
     size = spikes.size // (starts.size - 1)
     n = np.uint64(0)  # a signed index costs a test for negative ones
     for place in range(starts.size - 1):
@@ -343,65 +341,68 @@ def _find_events(spikes, sources, starts):
         starts[place + 1] = n
 
 
-def _add_weights(synapses, sources, starts, spikes, pending, position, sums, beyond):
+def _add_weights(synapses, spikes, scratch, pending, position, beyond):
     """sum = weights spikes; input of a neuron += sum << left >> right, after its delay."""
-    slots = synapses.blocks[-1]
-    sources = sources[: starts[-1]]
+    sources = scratch.sources[: scratch.starts[-1]]
     operations = 0
     reach = 0  # no sum can be larger
     for source in sources:
         operations += synapses.fan_out[source]
         reach += abs(np.int64(spikes[source])) * synapses.largest
+    slots = synapses.blocks[-1]
     left = synapses.left + synapses.shift
-    if reach <= INT16_MAX >> left:
-        _add_narrow(sources, spikes, synapses, sums[0][:slots])
-        _push(sums[0][:slots], left, synapses, pending, position, beyond)
-    elif reach <= INT32_MAX >> left:
-        _add_narrow(sources, spikes, synapses, sums[1][:slots])
-        _push(sums[1][:slots], left, synapses, pending, position, beyond)
-    else:
-        wide = sums[2][:slots]
-        _add_wide(sources, spikes, synapses, wide)
-        beyond[SUMS, IN_32_BITS] += _wrap(wide, synapses)
-        _push(wide, synapses.left, synapses, pending, position, beyond)
+    if reach > INT32_MAX >> left:
+        sums = scratch.sums_64[:slots]
+        _add_wide(sources, spikes, synapses, sums)
+        beyond[SUMS, IN_32_BITS] += _wrap(sums, synapses)
+        _push(sums, synapses.left, synapses, pending, position, beyond)
+    elif reach > INT16_MAX:
+        sums = scratch.sums_32[:slots]
+        _add_narrow(sources, spikes, synapses, sums)
+        _push(sums, left, synapses, pending, position, beyond)
+    else:  # the fewer the bits, the more sums a core makes at once
+        sums = scratch.sums_16[:slots]
+        _add_narrow(sources, spikes, synapses, sums)
+        _push(sums, left, synapses, pending, position, beyond)
     return operations
 
 
 @njit(inline="always", **NOT_COUNTED)
 def _add_narrow(sources, spikes, synapses, sums):
-    """Sums of as few bits as hold them: the fewer, the more of them a core adds at once."""
     if synapses.columns.size:
         _add_columns(sources, 0, spikes, synapses.columns, sums)
     else:
         _add_listed(sources, spikes, synapses, sums)
 
 
-def _convolve(synapses, sources, starts, spikes, pending, position, sums, beyond):
+def _convolve(synapses, spikes, scratch, pending, position, beyond):
     """input of a neuron = the low 24 bits of the sum of weights times spikes; Lava sums exactly, in float64."""
     row = pending[position]
     largest = 0
-    for source in sources[: starts[-1]]:
+    for source in scratch.sources[: scratch.starts[-1]]:
         largest = max(largest, abs(np.int64(spikes[source])))
     reach = largest * synapses.largest  # no sum can be larger
+    places, size = synapses.shape_out[0] * synapses.shape_out[1], synapses.channels_out
     if reach <= INT32_MAX:
-        _add_kernels(sources, starts, spikes, synapses, row)
+        _add_kernels(synapses, spikes, scratch, 0, places, row)
     else:
-        wide = sums[2][: row.size]
-        _add_kernels(sources, starts, spikes, synapses, wide)
-        for i in range(row.size):
-            fits = INT32_MIN <= wide[i] <= INT32_MAX
-            row[i] = wide[i] if fits else INT32_MIN  # to what the processor turns such a float64
-            beyond[SUMS, IN_32_BITS] += not fits
-        wide[:] = 0
+        sums = scratch.sums_64[:size]
+        for place in range(places):
+            _add_kernels(synapses, spikes, scratch, place, place + 1, sums)
+            for i in range(size):
+                fits = INT32_MIN <= sums[i] <= INT32_MAX
+                row[place * size + i] = sums[i] if fits else INT32_MIN  # to what the processor turns such a float64
+                beyond[SUMS, IN_32_BITS] += not fits
+            sums[:] = 0
     if reach > INT24_MAX:
         for i in range(row.size):
             beyond[SUMS, IN_24_BITS] += _beyond_24_bits(row[i])
             row[i] = np.int32(row[i] << ABOVE_24_BITS) >> ABOVE_24_BITS
-    return _operations(spikes, synapses)
+    return _operations(synapses, spikes)
 
 
 @njit(**NOT_COUNTED)
-def _operations(spikes, synapses):
+def _operations(synapses, spikes):
     operations = 0
     for x in range(synapses.columns.size):
         fan_out = synapses.fan_out[synapses.columns[x]]
@@ -414,18 +415,20 @@ def _operations(spikes, synapses):
 
 
 @njit(**NOT_COUNTED)
-def _add_kernels(sources, starts, spikes, synapses, outputs):
-    """Add to each output what the events in its kernel's reach send there."""
-    groups, columns, _, channels_out = synapses.weights.shape
-    (width, height), (width_out, height_out) = synapses.shape_in, synapses.shape_out
+def _add_kernels(synapses, spikes, scratch, first_place, end_place, outputs):
+    """Add to each output of some places what the events in its kernel's reach send there."""
+    sources, starts = scratch.sources, scratch.starts
+    groups, columns, _, size = synapses.weights.shape
+    (width, height), height_out = synapses.shape_in, synapses.shape_out[1]
     (stride_x, stride_y), (padding_x, padding_y) = synapses.stride, synapses.padding
     (dilation_x, dilation_y), rows, channels = synapses.dilation, synapses.rows, synapses.channels
     together = rows if groups == 1 and dilation_y == 1 and not synapses.apart else 1  # their inputs lie side by side
-    for place in range(width_out * height_out):
+    for place in range(first_place, end_place):
         left = place // height_out * stride_x - padding_x
         top = place % height_out * stride_y - padding_y
         for group in range(groups):
-            output = outputs[(place * groups + group) * channels_out : (place * groups + group + 1) * channels_out]
+            at = (place - first_place) * groups + group
+            output = outputs[at * size : (at + 1) * size]
             for i in range(columns):
                 x = left + i * dilation_x
                 if x < 0 or x >= width:
@@ -438,7 +441,7 @@ def _add_kernels(sources, starts, spikes, synapses, outputs):
                         continue
                     start = (x * height + y) * groups + group  # of the first row, perhaps outside
                     if synapses.apart:
-                        _add_products(weights[j], spikes[start * channels_out : (start + 1) * channels_out], output)
+                        _add_products(weights[j], spikes[start * size : (start + 1) * size], output)
                     else:
                         reached = sources[starts[start + first - y] : starts[start + end - y]]
                         _add_columns(reached, (start - j) * channels, spikes, weights, output)

@@ -18,6 +18,7 @@ from spandex.deploy.layout import ArrangedLayer, arrange, array_bytes, unscaled
 from spandex.deploy.neurons import INT32_MAX, INT32_MIN, IntegratorState
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import LayerState, State, initial_state, load_state
+from spandex.deploy.synapses import Scratch, scratch_for
 from spandex.errors import SpandexError
 from spandex.params.section import DENSITY_THRESHOLD
 
@@ -163,7 +164,7 @@ class Executor:
         # a layer writes its spikes over those of the layer before the one whose spikes it reads
         self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
         self._spikes_bytes = sum(self._rooms) * np.dtype(np.int32).itemsize  # of a step
-        self._held_bytes = array_bytes((self._arranged, self._initial_state.arrays()))
+        self._held_bytes = array_bytes((self._arranged, self._initial_state.arrays(), self._scratch()))
         weights = sum(connections.weights.size for layer in layers for connections in layer.connections)
         least_bytes = 2 * weights + array_bytes(self._initial_state.arrays())
         steps = int((MOST_HELD * least_bytes - self._held_bytes) / self._spikes_bytes)
@@ -175,8 +176,11 @@ class Executor:
         executor._arranged = [layer._replace(synapses=tuple(map(unscaled, layer.synapses))) for layer in self._arranged]
         return executor
 
+    def _scratch(self) -> Scratch:
+        return scratch_for(synapses for layer in self._arranged for synapses in layer.synapses)
+
     def held_bytes(self) -> int:
-        """Of all arrays during a run: weights, constants, states, and spikes of a chunk of steps."""
+        """Of all arrays during a run: weights, constants, states, room for sums, and spikes of a chunk of steps."""
         return self._held_bytes + self._chunk_steps * self._spikes_bytes
 
     @property
@@ -213,9 +217,9 @@ class Executor:
         steps = len(inputs)
         state = state or self._initial_state
         room = max(min(steps, self._chunk_steps), 1)
-        rooms = [np.empty(room * size, np.int32) for size in self._rooms]
+        rooms, scratch = [np.empty(room * size, np.int32) for size in self._rooms], self._scratch()
         running = [
-            _RunningLayer(*parts, rooms[number % 2], steps)
+            _RunningLayer(*parts, rooms[number % 2], scratch, steps)
             for number, parts in enumerate(zip(self.layers, self._arranged, state.layers, strict=True))
         ]
         wholes = [
@@ -261,7 +265,15 @@ class Executor:
 class _RunningLayer:
     """One layer during a run: its state, which the loops change in place, and room for the spikes of a chunk."""
 
-    def __init__(self, layer: Layer, arranged: ArrangedLayer, state: LayerState, room: np.ndarray, steps: int):
+    def __init__(
+        self,
+        layer: Layer,
+        arranged: ArrangedLayer,
+        state: LayerState,
+        room: np.ndarray,
+        scratch: Scratch,
+        steps: int,
+    ):
         self._layer = layer
         self._order, self._constants, self._synapses, self._recurrent, self._as_ones = arranged
         reordered = isinstance(self._order, np.ndarray)
@@ -277,10 +289,7 @@ class _RunningLayer:
             self._pending, self._position = np.zeros((rows, state.pending.shape[1]), np.int32), 0
             self._pending[: len(state.pending)] = state.pending[:, self._order]
             self._delays = len(state.pending)
-            self._sources = np.empty(max(part.senders for part in self._synapses), np.int32)
-            self._starts = np.zeros(self._synapses[0].places + 1, np.int32)
-            sums = max(part.sums for part in self._synapses)
-            self._sums = tuple(np.zeros(sums, number) for number in (np.int16, np.int32, np.int64))
+            self._scratch = scratch._replace(starts=scratch.starts[: self._synapses[0].places + 1])
 
     @property
     def has_synapses(self) -> bool:
@@ -312,9 +321,7 @@ class _RunningLayer:
             self._pending,
             self._position,
             spikes,
-            self._sources,
-            self._starts,
-            self._sums,
+            self._scratch,
             self.events[chunk],
             self.synops[chunk],
             *watched,

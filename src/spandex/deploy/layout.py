@@ -154,8 +154,8 @@ def _convolution(kernels: Kernels) -> Convolution:
     nonzero = np.count_nonzero(weights, axis=1)
     kinds, of_columns = np.unique(_reaches(kernels, 0), axis=0, return_inverse=True)
     fan_out = np.einsum("xi,yj,gijc->xygc", kinds, _reaches(kernels, 1), nonzero)
-    groups, channels_out, columns, rows, channels = weights.shape
-    apart = channels == channels_out == 1
+    columns, rows, channels = weights.shape[2:]
+    apart = channels == weights.shape[1] == 1
     laid_out = weights.transpose(1, 2, 3, 4, 0) if apart else weights.transpose(0, 2, 3, 4, 1)
     return Convolution(
         weights=np.ascontiguousarray(laid_out, np.int16).reshape(laid_out.shape[0], columns, rows * channels, -1),
@@ -164,6 +164,7 @@ def _convolution(kernels: Kernels) -> Convolution:
         columns=of_columns.ravel(),
         rows=rows,
         channels=channels,
+        channels_out=kernels.outputs[2],
         shape_in=kernels.inputs[:2],
         shape_out=kernels.outputs[:2],
         stride=kernels.stride,

@@ -1,6 +1,7 @@
 """Synapses of the exact executor, as its loops take them."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class Synapses(NamedTuple):
 
     @property
     def sums(self) -> int:
-        """How many sums a step has."""
+        """How many are held at once."""
         return int(self.blocks[-1])
 
 
@@ -64,7 +65,7 @@ class Convolution(NamedTuple):
             channels).
         fan_out: int32 (kinds of columns of the input, rows and channels), synapses of an input in such a column.
         columns: int64 (columns of the input,), the kind of each.
-        rows, channels: of a kernel; input channels of a group.
+        rows, channels, channels_out: of a kernel; input channels of a group; all output channels.
         shape_in, shape_out: columns and rows.
         stride, padding, dilation: of the kernels.
         largest: largest sum of the absolute weights of an output.
@@ -76,6 +77,7 @@ class Convolution(NamedTuple):
     columns: np.ndarray
     rows: int
     channels: int
+    channels_out: int
     shape_in: tuple[int, int]
     shape_out: tuple[int, int]
     stride: tuple[int, int]
@@ -95,5 +97,29 @@ class Convolution(NamedTuple):
 
     @property
     def sums(self) -> int:
-        """How many sums a step has."""
-        return math.prod(self.shape_out) * len(self.weights) * self.weights.shape[-1]
+        """How many are held at once, those of a place."""
+        return self.channels_out
+
+
+class Scratch(NamedTuple):
+    """Room that the loops need while they deliver what arrives at a step.
+
+    Attributes:
+        sources: int32 (senders,), for the neurons that send.
+        starts: int32 (places + 1,), for where those of each place begin.
+        sums_16, sums_32, sums_64: zero between two steps.
+    """
+
+    sources: np.ndarray
+    starts: np.ndarray
+    sums_16: np.ndarray
+    sums_32: np.ndarray
+    sums_64: np.ndarray
+
+
+def scratch_for(synapses: Iterable[Synapses | Convolution]) -> Scratch:
+    """Room for any of these synapses."""
+    sizes = [(part.senders, part.places + 1, part.sums) for part in synapses]
+    senders, places, sums = map(max, zip((0, 1, 0), *sizes, strict=True))
+    sums_of = (np.zeros(sums, number) for number in (np.int16, np.int32, np.int64))
+    return Scratch(np.empty(senders, np.int32), np.zeros(places, np.int32), *sums_of)

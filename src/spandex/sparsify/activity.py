@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from spandex.errors import SpandexError
-from spandex.sparsify.chain import chain
+from spandex.sparsify.chain import layers
 from spandex.sparsify.sparsifier import Sparsifier
 
 # Far below the activations of interest (events of the SDNN are at least 6/64), so that it bounds gradients and
@@ -85,16 +85,16 @@ class EventPenalty(Sparsifier):
     def __init__(self, network: torch.nn.Module, psi: Psi, weight: float):
         """
         Args:
-            network: a chain of lava-dl dense and convolution blocks; the last one's output is not penalised.
+            network: a network of lava-dl blocks; the output of the last one with weights is not penalised.
             psi: of (..., neurons), one value each, such as those in ``PSI``; its repr tells runs apart.
             weight: of the penalty in the loss, at least 0.
 
         Raises:
-            SpandexError: the weight is negative, or the network is no such chain or has no hidden layer.
+            SpandexError: the weight is negative, or the network has synapses outside such blocks or no hidden layer.
         """
         if not weight >= 0:
             raise SpandexError(f"weight {weight} of the penalty on events: it must be at least 0")
-        hidden = chain(network)[:-1]
+        hidden = layers(network)[:-1]
         if not hidden:
             raise SpandexError(f"{type(network).__name__}: no hidden layer whose events could be penalised")
         self.psi = psi

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Any
 
 import torch
-from lava.lib.dl import slayer
 from torch.nn.utils import parametrize
 
 from spandex.errors import SpandexError
 from spandex.metrics.power import NEURONOP_WEIGHT
-from spandex.sparsify.chain import chain
+from spandex.sparsify.chain import Link, chain, heard
 from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.weights import synapse_weights
 
@@ -25,54 +24,91 @@ class SynapseMask(torch.nn.Module):
 
     Attributes:
         weight_scores: a_w, of the weight's shape, or None.
-        neuron_scores: a_n of the senders, (inputs,), or None.
+        neuron_scores: a_n, (senders,), shared by all synapses from the same neurons, or None.
+        column: dimension of the weight that counts its inputs.
         keep: boolean of the weight's shape, in use once ``hard``.
-        rates: events a step of each sender, running mean, (inputs,).
+        rates: operations a step of each weight from an input, running mean, (inputs,).
         batches: how many it is of.
+        updates: operations a step of the neurons that make an input, where no other synapse counts them.
         beta: steepness of the sigmoids.
     """
 
-    def __init__(self, weight: torch.Tensor, weights: bool, neurons: bool, beta: float):
+    def __init__(
+        self, weight: torch.Tensor, column: int, weights: bool, neuron_scores: torch.nn.Parameter | None, beta: float
+    ):
         super().__init__()
         self.beta = beta
         self.hard = False
-        start = math.log(START / (1 - START)) / beta
-        scores = torch.full_like(weight, start), torch.full_like(weight[0].flatten(), start)
-        self.weight_scores = torch.nn.Parameter(scores[0]) if weights else None
-        self.neuron_scores = torch.nn.Parameter(scores[1]) if neurons else None
+        self.updates = 0.0
+        self.column = column
+        self.weight_scores = torch.nn.Parameter(torch.full_like(weight, _start(beta))) if weights else None
+        self.neuron_scores = neuron_scores
         self.register_buffer("keep", torch.ones_like(weight, dtype=torch.bool))
-        self.register_buffer("rates", torch.zeros_like(scores[1]))
+        self.register_buffer("rates", weight.new_zeros(weight.shape[column]))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def soft(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Factors of the weights, of their shape or a number, and of the senders, (inputs,)."""
+        """Factors of the weights, of their shape or a number, and of the inputs, (inputs,)."""
         by_weight, by_neuron = (
-            self.rates.new_ones(()) if scores is None else torch.sigmoid(self.beta * scores)
+            self.rates.new_ones(1) if scores is None else torch.sigmoid(self.beta * scores)
             for scores in (self.weight_scores, self.neuron_scores)
         )
-        return by_weight, by_neuron.expand(self.rates.shape)
+        return by_weight, self._spread(by_neuron)
 
     def score(self) -> torch.Tensor:
         """The lower one of each weight's score and its sender's, of the weight's shape."""
         lowest = torch.full_like(self.keep, torch.inf, dtype=self.rates.dtype)
-        for scores in (self.weight_scores, None if self.neuron_scores is None else _columns(self.neuron_scores)):
+        by_input = None if self.neuron_scores is None else self._columns(self._spread(self.neuron_scores))
+        for scores in (self.weight_scores, by_input):
             lowest = lowest if scores is None else torch.minimum(lowest, scores.detach())
         return lowest
+
+    def cost(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Operations a step: what the scores cost, and all of them."""
+        by_weight, by_input = self.soft()
+        cost, living = by_input.new_zeros(()), self._of_each_input(self.keep)
+        whole = (self.updates + self.rates * living).sum()
+        if self.weight_scores is not None:
+            cost = cost + (self.rates * self._of_each_input(by_weight)).sum()
+            living = self._of_each_input(self.weight_scores > 0)
+        if self.neuron_scores is not None:
+            cost = cost + ((self.updates + self.rates * living) * by_input).sum()
+        return cost, whole
+
+    def measure(self, events: torch.Tensor, output: torch.Tensor) -> None:
+        """Keep the running mean of the operations that events cause, (batch, inputs, ..., steps)."""
+        rates = (events != 0).float().mean(dim=(0, -1)).reshape(len(self.rates), -1)
+        # Of a convolution a weight is used once for each of its outputs, of a transposed one for each of its inputs.
+        positions = output.shape[2:-1].numel() if self.column else rates.shape[1]
+        self.batches += 1
+        self.rates.lerp_(rates.mean(1) * positions, max(1 - MEMORY, 1 / int(self.batches)))  # a plain mean at first
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         by_weight, by_neuron = self.soft()
         if not self.hard:
-            return weight * by_weight * _columns(by_neuron)
+            return weight * by_weight * self._columns(by_neuron)
         # Scores without a gradient would stop training in several processes.
         return weight.masked_fill(~self.keep, 0.0) + 0.0 * (by_weight.sum() + by_neuron.sum())
 
     def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
         by_weight, by_neuron = self.soft()
-        return weight / (by_weight * _columns(by_neuron))
+        return weight / (by_weight * self._columns(by_neuron))
+
+    def _spread(self, senders: torch.Tensor) -> torch.Tensor:
+        """A value for each sender, or one for all, as one for each input: flattening makes several of a sender."""
+        return senders.repeat_interleave(len(self.rates) // len(senders))
+
+    def _columns(self, inputs: torch.Tensor) -> torch.Tensor:
+        """A value for each input, (inputs,), as a factor on the weight."""
+        return inputs.reshape(-1, 1, 1, 1, 1).transpose(0, self.column)
+
+    def _of_each_input(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of what is of the weight's shape, (inputs,)."""
+        return values.transpose(0, self.column).flatten(1).sum(1)
 
 
 class MaskSearch(Sparsifier):
-    """Learns which weights and which hidden neurons a sigma-delta network can do without, while it trains.
+    """Learns which weights and which hidden neurons a network can do without, while it trains.
 
         search = MaskSearch(network, lam=1.0, steps=500, target=0.75)
         optimizer = torch.optim.RAdam(network.parameters())
@@ -93,7 +129,9 @@ class MaskSearch(Sparsifier):
         lam / C (sum r sigmoid(beta a_w) + sum (10 + r n) sigmoid(beta a_n))
 
     with r the sender's events a step, n its outgoing weights of a score above zero, and C the power proxy of the
-    network without masks, (sum r + 10 neurons) a step; r is a running mean of what the training batches cause.
+    network without masks, (sum r + 10 neurons) a step; r is a running mean of what the training batches cause. Of a
+    convolution a neuron is a channel, which costs 10 for each of its positions, and r the operations of a weight,
+    borders not left out.
 
     With ``target``, the search ends with the weights of the lowest scores zero, exactly as many as the target tells,
     and lam is multiplied by e^(10 (wanted - present)), where ``wanted`` grows in proportion to the iteration up to the
@@ -123,8 +161,8 @@ class MaskSearch(Sparsifier):
     ):
         """
         Args:
-            network: lava-dl sigma-delta blocks with dense synapses, each of which feeds the next in order of
-                registration.
+            network: lava-dl dense, recurrent, convolution, affine and output blocks, each of which feeds the next in
+                order of registration.
             lam: of the penalty, in units of the loss: what the power of the whole network costs.
             steps: the iteration, counted from 0, at which masks become hard.
             target: share of the weights that is zero then; what the scores tell if not given.
@@ -144,10 +182,10 @@ class MaskSearch(Sparsifier):
         self._links = chain(network)
         if not weights and not (neurons and len(self._links) > 1):
             raise SpandexError("mask search: neither weights nor hidden neurons have scores")
-        for link in self._links:
-            synapse = link.block.synapse
-            if not isinstance(synapse, slayer.synapse.Dense) or "weight" not in synapse._parameters:
-                raise SpandexError(f"{link.name}: masks are learnt on dense synapses without weight normalisation")
+        synapses = [(name, part) for link in self._links for name, part in (link.incoming | link.recurrent).items()]
+        for name, synapse in synapses:
+            if "weight" not in synapse._parameters:
+                raise SpandexError(f"{name}: masks are learnt on weights without weight normalisation")
         self.lam = lam
         self.target = target
         self.beta = beta
@@ -155,13 +193,23 @@ class MaskSearch(Sparsifier):
         self.iteration = 0
         self.steps = steps
         self._strength = lam  # of the penalty, now
+        self._neuron_scores = {}
         self._masks = {}
         self._hooks = []
-        for i, link in enumerate(self._links):
-            mask = SynapseMask(link.block.synapse.weight, weights, neurons and i > 0, beta[0])
-            parametrize.register_parametrization(link.block.synapse, "weight", mask)
-            self._masks[link.name] = mask
-            self._hooks.append(link.block.register_forward_pre_hook(_measure(mask)))
+        before = None
+        for link, following in zip_longest(self._links, self._links[1:]):
+            if neurons and following is not None:
+                scores = link.synapse.weight.new_full((link.neurons,), _start(beta[0]))
+                self._neuron_scores[link.name] = torch.nn.Parameter(scores)
+            for parts, senders in ((link.incoming, before), (link.recurrent, link)):
+                for name, synapse in parts.items():
+                    scores = senders and self._neuron_scores.get(senders.name)
+                    mask = SynapseMask(synapse.weight, 1 - link.row, weights, scores, beta[0])
+                    parametrize.register_parametrization(synapse, "weight", mask)
+                    self._masks[name] = mask
+            self._first(link).updates = NEURONOP_WEIGHT
+            self._hooks.append(link.block.register_forward_hook(self._measure(link, following)))
+            before = link
 
     def __repr__(self) -> str:
         return (
@@ -182,16 +230,7 @@ class MaskSearch(Sparsifier):
         """What the masks cost, None once they are hard."""
         if self.done:
             return None
-        cost, whole = 0.0, 0.0
-        for mask in self._masks.values():
-            by_weight, by_neuron = mask.soft()
-            rates, receivers = mask.rates, len(mask.keep)
-            by_sender = by_weight.expand(mask.keep.shape).flatten(1).sum(0)
-            cost = cost + (rates * by_sender).sum() if self.weights else cost
-            if mask.neuron_scores is not None:
-                living = receivers if mask.weight_scores is None else (mask.weight_scores > 0).flatten(1).sum(0)
-                cost = cost + ((NEURONOP_WEIGHT + rates * living) * by_neuron).sum()
-            whole = whole + (NEURONOP_WEIGHT + rates * receivers).sum()
+        cost, whole = (sum(part) for part in zip(*(mask.cost() for mask in self._masks.values()), strict=True))
         return self._strength / whole * cost
 
     def step(self) -> None:
@@ -206,7 +245,8 @@ class MaskSearch(Sparsifier):
         """Leave the plain network, with the weights as they are used now."""
         super().remove()
         for link in self._links:
-            parametrize.remove_parametrizations(link.block.synapse, "weight")
+            for weight in link.weights.values():
+                parametrize.remove_parametrizations(weight.synapse, "weight")
 
     def state_dict(self) -> dict[str, Any]:
         """The position; scores, masks and event rates are in the network's state dict."""
@@ -232,12 +272,12 @@ class MaskSearch(Sparsifier):
 
     @torch.no_grad()
     def _scores(self) -> list[torch.Tensor]:
-        """The lowest of each weight's score and its neurons', by layer."""
-        scores = [mask.score() for mask in self._masks.values()]
-        for rows, following in zip(scores, list(self._masks.values())[1:], strict=False):
-            if following.neuron_scores is not None:
-                rows.copy_(torch.minimum(rows, following.neuron_scores.reshape(-1, 1, 1, 1, 1)))
-        return scores
+        """The lowest of each weight's score and its neurons', by synapse."""
+        scores = {name: mask.score() for name, mask in self._masks.items()}
+        for link in self._links[:-1] if self.neurons else ():
+            own = link.of_neurons(self._neuron_scores[link.name])
+            scores |= {name: torch.minimum(scores[name], own) for name in link.weights}
+        return list(scores.values())
 
     def _share_below_zero(self) -> float:
         scores = self._scores()
@@ -257,27 +297,33 @@ class MaskSearch(Sparsifier):
 
     @torch.no_grad()
     def _clear_biases(self) -> None:
-        """A neuron to which nothing listens has no bias, so that it sends no events."""
-        for link, following in pairwise(self._links):
+        """A neuron without a way to the output has no bias, so that it sends no events."""
+        kept = heard(self._links, self.masks)
+        for link in self._links[:-1]:
             bias = getattr(link.block.neuron, "bias", None)
-            heard = self._masks[following.name].keep.flatten(1).any(dim=0)
             if bias is not None and bias.shape[0] == link.neurons:
-                bias[~heard] = 0.0
+                bias[~kept[link.name]] = 0.0
+
+    def _first(self, link: Link) -> SynapseMask:
+        """The one of a layer's masks that counts the neurons of the layer before."""
+        return self._masks[next(iter(link.incoming))]
+
+    def _measure(self, link: Link, following: Link | None):
+        """A hook that measures events in training."""
+
+        @torch.no_grad()
+        def hook(block: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if not block.training or self.done:
+                return
+            for name in link.weights:
+                self._masks[name].measure(output if name in link.recurrent else inputs[0], output)
+            counted = [(link, inputs[0])] if link is self._links[0] else []
+            for layer, sent in [*counted, *([(following, output)] if following else [])]:
+                self._first(layer).updates = NEURONOP_WEIGHT * sent.shape[1:-1].numel() / layer.inputs
+
+        return hook
 
 
-def _columns(senders: torch.Tensor) -> torch.Tensor:
-    """A value for each sender, (inputs,), as a factor on a dense synapse's weight (neurons, inputs, 1, 1, 1)."""
-    return senders.reshape(1, -1, 1, 1, 1)
-
-
-def _measure(mask: SynapseMask):
-    """A hook that keeps the running mean of the events that enter a synapse in training."""
-
-    @torch.no_grad()
-    def hook(block: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if block.training and not mask.hard:
-            events = (inputs[0] != 0).float().mean(dim=(0, -1)).flatten()
-            mask.batches += 1
-            mask.rates.lerp_(events, max(1 - MEMORY, 1 / int(mask.batches)))  # a plain mean at first
-
-    return hook
+def _start(beta: float) -> float:
+    """The score whose sigmoid is ``START``."""
+    return math.log(START / (1 - START)) / beta

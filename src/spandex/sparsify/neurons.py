@@ -46,8 +46,8 @@ class NeuronPruner(MaskedWeights):
 
     Of a pruned neuron all incoming and outgoing weights, the bias and the mean of its normalisation are zero: it has
     no say in the output, and where the activation of zero is zero, as relu's is, it sends no events. A neuron is a
-    neuron of a dense block or an output channel of a convolution block; the neurons of the last block stay, and one
-    in each block.
+    neuron of a dense or recurrent block or an output channel of a convolution block; the neurons of the last block
+    stay, and one in each block. Recurrent weights are both incoming and outgoing ones.
 
     Sparsity in the schedule is the share of hidden neurons. Blocks must feed one another in the order in which the
     network registers them.
@@ -64,7 +64,7 @@ class NeuronPruner(MaskedWeights):
     ):
         """
         Args:
-            network: a network of real-valued lava-dl dense and convolution blocks.
+            network: a network of lava-dl dense, recurrent, convolution, affine and output blocks.
             schedule: how many of the hidden neurons, when. It starts at the share whose incoming weights are all zero
                 (``spandex.metrics.weights``) if that is more than its ``initial``.
             score: importance of each neuron, at least 0, as ``incoming_norm``.
@@ -91,9 +91,11 @@ class NeuronPruner(MaskedWeights):
                 raise SpandexError(
                     f"target share {schedule.target:g} of {neurons} neurons: each layer of {group} keeps one"
                 )
-        idle = {name: ~nonzero(hidden[name].per_neuron(hidden[name].weight.value())).any(dim=1) for name in names}
+        weights = {name: weight for link in self._links for name, weight in link.weights.items()}
+        present = {name: nonzero(weight.value()) for name, weight in weights.items()}
+        idle = {name: ~hidden[name].per_neuron(present).any(dim=1) for name in names}
         super().__init__(
-            {link.name: link.weight for link in self._links},
+            weights,
             schedule,
             {group: share(idle, members) for group, members in self._groups.items()},
         )
@@ -106,7 +108,7 @@ class NeuronPruner(MaskedWeights):
     @property
     def neurons(self) -> dict[str, torch.Tensor]:
         """Boolean tensors (neurons,) by hidden layer; False: pruned."""
-        return {link.name: link.per_neuron(self.masks[link.name]).any(dim=1) for link in self._links[:-1]}
+        return {link.name: link.per_neuron(self.masks).any(dim=1) for link in self._links[:-1]}
 
     def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
         """Masks of the rows and columns of the neurons with the lowest scores."""
@@ -114,17 +116,17 @@ class NeuronPruner(MaskedWeights):
         scores = self._scores(keep)
         for names in self._groups.values():
             keep |= magnitude({n: scores[n] for n in names}, {n: keep[n] for n in names}, sparsity)
-        return {
-            link.name: link.mask(rows, columns)
-            for link, (rows, columns) in zip(self._links, ends(self._links, keep), strict=True)
-        }
+        masks = {}
+        for link, (neurons, inputs) in zip(self._links, ends(self._links, keep), strict=True):
+            masks |= link.masks(neurons, inputs)
+        return masks
 
     def _scores(self, keep: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         values = self.values()
         scores = {}
         for link, following in pairwise(self._links):
             kept = keep[link.name]
-            score = self.score(link.per_neuron(values[link.name]), following.per_input(values[following.name], link))
+            score = self.score(link.per_neuron(values), link.per_sender(values, following))
             mean_square = score[kept].square().mean() if self.scope == "global" else score.new_zeros(())
             score = score / mean_square.sqrt() if mean_square > 0 else score.clone()
             # One neuron stays: a layer of none would cut the network.

@@ -56,7 +56,7 @@ class NoisePruner(MaskedWeights):
         self.gain_limit = gain_limit
         self.seed = seed
         self._gains: dict[str, torch.Tensor] = {}
-        weights = {link.name: link.weight for link in self._links}
+        weights = {name: weight for link in self._links for name, weight in link.weights.items()}
         zero = {name: ~nonzero(weight.value()) for name, weight in weights.items()}
         super().__init__(weights, OneShot(target, steps=0), {"the network": share(zero, zero)})
 
@@ -72,7 +72,7 @@ class NoisePruner(MaskedWeights):
     def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
         """A sample of the weights; what they are to be multiplied by waits for the step that asked for it."""
         values = self.values()
-        flat = [link.per_neuron(values[link.name]).double().cpu().numpy() for link in self._links]
+        flat = [link.per_neuron(values).double().cpu().numpy() for link in self._links]
         total = sum(weight.size for weight in flat)
         scores = np.concatenate([score.ravel() for score in chain_importance(flat)])
         probabilities = noise_rule.keep_probabilities(scores, total - round(sparsity * total))
@@ -143,8 +143,10 @@ def chain_covariance(weights: Sequence[np.ndarray]) -> dict[tuple[int, int], np.
 def _dense_chain(network: torch.nn.Module) -> list[Link]:
     links = chain(network)
     for link in links:
-        if any(size != 1 for size in link.block.synapse.weight.shape[2:]):
-            raise SpandexError(f"{link.name}: noise pruning takes dense layers, not convolutions")
+        if len(link.weights) > 1 or any(size != 1 for size in link.synapse.weight.shape[2:]):
+            raise SpandexError(
+                f"{link.name}: noise pruning takes dense layers, neither recurrent or complex ones nor convolutions"
+            )
     for before, link in pairwise(links):
         if link.inputs != before.neurons:
             raise SpandexError(f"{link.name}: noise pruning takes layers that feed one another directly")

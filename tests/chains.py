@@ -64,6 +64,28 @@ def recurrent_alif(**options):
     )
 
 
+def pooled_cuba(**options):
+    block, options = slayer.block.cuba, {"weight_scale": 5, **options}
+    return Chain(
+        block.Conv(CUBA, 2, 8, 3, padding=1, **options),
+        block.Pool(CUBA | {"threshold": 0.3}, 2),
+        block.Conv(CUBA, 8, 6, 2, **options),
+        block.Flatten(),
+        block.Dense(CUBA, 24, 9, **options),
+        block.Dense(CUBA, 9, 5, **options),
+    )
+
+
+def recurrent_cuba(**options):
+    block, options = slayer.block.cuba, {"weight_scale": 5, **options}
+    return Chain(
+        block.Dense(CUBA, 12, 16, **options),
+        block.Recurrent(dict(CUBA), 16, 14, **options),
+        block.Recurrent(dict(CUBA), 14, 9, **options),
+        block.Dense(CUBA, 9, 5, **options),
+    )
+
+
 def complex_rf(**options):
     block = slayer.block.rf
     return Chain(block.Dense(RF, 12, 9, weight_scale=5, **options), block.Dense(RF, 9, 5, weight_scale=5, **options))

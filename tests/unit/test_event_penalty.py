@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 from lava.lib.dl import slayer
-from tests.chains import SDNN_NEURON, Chain, convolutional_cuba, convolutional_sdnn, dense_sdnn
+from tests.chains import (
+    CUBA,
+    SDNN_NEURON,
+    Chain,
+    complex_rf,
+    convolutional_cuba,
+    convolutional_sdnn,
+    dense_sdnn,
+    recurrent_cuba,
+)
 
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate
@@ -186,20 +195,28 @@ def test_events_are_kept_in_training_mode_alone_and_asked_for_once():
         events.penalty()
 
 
-@pytest.mark.parametrize("kind", [convolutional_cuba, dense_sdnn])
-def test_spikes_and_images_count_too(kind):
+@pytest.mark.parametrize(
+    ("kind", "shape", "hidden"),
+    [
+        (convolutional_cuba, (2, 6, 6), [0]),
+        (convolutional_sdnn, (2, 6, 6), [0, 2, 3]),  # grouped; pools and flattening have no weights
+        (recurrent_cuba, (12,), [0, 1, 2]),
+        (complex_rf, (12,), [0]),
+    ],
+)
+def test_hidden_layers_of_any_kind_count_and_learn(kind, shape, hidden):
     torch.manual_seed(0)
     network = kind().train()
-    shape = (2, 6, 6) if kind is convolutional_cuba else (12,)
-    x = (torch.rand(2, *shape, 8, generator=torch.Generator().manual_seed(1)) > 0.5).float()
-    hidden = network.blocks[0](x)
+    x = (torch.rand(2, *shape, 30, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    network(torch.zeros(1, *shape, 1))
+    sent = [outputs(copy.deepcopy(network), x)[i] for i in hidden]
     events = EventPenalty(network, Lp(1), 1.0)
     network(x)
-    layers = 1 if kind is convolutional_cuba else 2
-    rest = 0.0 if layers == 1 else float(outputs(network, x)[1].detach().abs().sum()) / 16
-    events_first = float(hidden.detach().abs().sum()) / 16
-    network(x)
-    assert events.penalty().item() == pytest.approx(events_first + rest, rel=1e-5)
+    penalty = events.penalty()
+    assert penalty.item() == pytest.approx(sum(float(layer.detach().abs().sum()) for layer in sent) / 60, rel=1e-5)
+    penalty.backward()
+    learn = [any(p.grad is not None and p.grad.any() for p in block.parameters()) for block in network.blocks]
+    assert [i for i, does in enumerate(learn) if does] == hidden
 
 
 def test_after_remove_the_network_has_no_hooks_and_computes_the_same():
@@ -225,7 +242,11 @@ def test_repr_tells_settings_apart():
         (make, -1.0, "weight -1.0"),
         (make, float("nan"), "weight nan"),
         (lambda: Chain(slayer.block.sigma_delta.Output(SDNN_NEURON, 4, 2)), 1.0, "no hidden layer"),
-        (convolutional_sdnn, 1.0, "grouped convolution"),
+        (
+            lambda: Chain(slayer.block.cuba.Dense(CUBA, 4, 6), slayer.block.cuba.KWTA(dict(CUBA), 6, 5, 2)),
+            1.0,
+            "blocks.1.synapse: neurons are known in",
+        ),
     ],
 )
 def test_what_cannot_be_penalised_is_named(network, weight, message):

@@ -8,14 +8,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lava.lib.dl import slayer
-from tests.chains import CUBA, SDNN_NEURON, Chain, complex_rf, convolutional_sdnn, exported, recurrent_alif
+from tests.chains import (
+    ALIF,
+    CUBA,
+    RF,
+    SDNN_NEURON,
+    Chain,
+    complex_rf,
+    convolutional_sdnn,
+    exported,
+    pooled_cuba,
+    recurrent_cuba,
+)
 
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate
 from spandex.networks import SDNN
 from spandex.sparsify import Cubic, Linear, NeuronPruner, OneShot, Pruner, make_schedule, shrink, sparsity
+from spandex.sparsify.weights import SynapseWeight
 
-sigma_delta, cuba = slayer.block.sigma_delta, slayer.block.cuba
+sigma_delta, cuba, alif, rf = (getattr(slayer.block, kind) for kind in ("sigma_delta", "cuba", "alif", "rf"))
 OWN_CUBA = CUBA | {"shared_param": False}
 
 
@@ -65,12 +77,35 @@ def convolutional(**options):
     )
 
 
+def adaptive(**options):
+    return Chain(
+        alif.Recurrent(dict(ALIF), 12, 16, weight_scale=5, delay=True, **options),
+        alif.Dense(ALIF, 16, 14, weight_scale=5, **options),
+        alif.Dense(ALIF, 14, 5, weight_scale=5, **options),
+    )
+
+
+def resonating(**options):
+    return Chain(
+        rf.Conv(RF, 2, 8, 3, padding=1, weight_scale=5, **options),
+        rf.Pool(RF | {"threshold": 0.1}, 2),
+        rf.Flatten(),
+        slayer.block.rf_iz.Dense(RF, 72, 9, weight_scale=5, **options),
+        rf.Dense(RF, 9, 5, weight_scale=5, **options),
+    )
+
+
 NETWORKS = {
     "sdnn": (sdnn, (12,)),
     "sdnn of its own": (sdnn_of_its_own, (12,)),
     "biased sdnn": (biased_sdnn, (12,)),
     "spiking": (spiking, (12,)),
     "convolutional": (convolutional, (2, 6, 6)),
+    "pooled": (pooled_cuba, (2, 6, 6)),
+    "recurrent": (recurrent_cuba, (12,)),
+    "adaptive": (adaptive, (12,)),
+    "complex": (complex_rf, (12,)),
+    "resonating": (resonating, (2, 6, 6)),
 }
 
 
@@ -85,8 +120,10 @@ def make(kind="sdnn", seed=0, **options):
                 block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 5)
             if kind == "sdnn of its own" and block is not network.blocks[-1]:
                 block.neuron.delta.threshold.copy_(torch.rand_like(block.neuron.delta.threshold) / 4 + 0.05)
-            if hasattr(block, "synapse") and block.synapse.weight.requires_grad:
-                (block.synapse.weight_g if options.get("weight_norm") else block.synapse.weight).mul_(2)
+        for module in network.modules():
+            if isinstance(module, (slayer.synapse.Dense, slayer.synapse.Conv, slayer.synapse.ConvTranspose)):
+                (module.weight_g if options.get("weight_norm") else module.weight).mul_(2)
+                SynapseWeight(module).refresh()  # lava-dl's own does not reach recurrent weights
     return network, shape
 
 
@@ -134,17 +171,18 @@ def test_the_smaller_network_does_what_the_masked_one_did(kind, weight_norm):
     network, keep, shape = pruned(kind, weight_norm=weight_norm)
     small = shrink(network)
     # Weights are steps of 1/32 and graded events steps of 1/4096: all sums here are exact in any order.
-    whole, less = outputs_of_blocks(network, inputs(shape, 60)), outputs_of_blocks(small, inputs(shape, 60))
+    x = inputs(shape, 60, batch=2)  # not the last one's batch, so that recurrent neurons start from rest
+    whole, less = outputs_of_blocks(network, x), outputs_of_blocks(small, x)
     kept = torch.ones(shape[0], dtype=torch.bool)
     for i, (block, before, after) in enumerate(zip(network.blocks, whole, less, strict=True)):
-        name = f"blocks.{i}.synapse"
-        if name in keep:
-            kept = keep[name]
+        pruned_here = [neurons for name, neurons in keep.items() if name.startswith(f"blocks.{i}.")]
+        if pruned_here:
+            (kept,) = pruned_here
             assert 0 < kept.sum() < kept.numel()
             assert after.shape[1] == kept.sum()
-        elif hasattr(block, "synapse") and block.synapse.weight.shape[0] > 1:
+        elif block is network.blocks[-1]:
             kept = torch.ones(before.shape[1], dtype=torch.bool)
-        elif isinstance(block, sigma_delta.Flatten):
+        elif isinstance(block, slayer.block.base.AbstractFlatten):
             kept = kept.repeat_interleave(before.shape[1] // kept.numel())
         assert torch.equal(after, before[:, kept])
         # The neurons that went were silent.
@@ -154,7 +192,7 @@ def test_the_smaller_network_does_what_the_masked_one_did(kind, weight_norm):
 
 
 @pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])
-@pytest.mark.parametrize("kind", ["sdnn", "biased sdnn", "convolutional"])
+@pytest.mark.parametrize("kind", ["sdnn", "biased sdnn", "convolutional", "pooled", "recurrent", "adaptive"])
 def test_hdf5_layers_are_those_of_the_masked_network_less_its_neurons(kind, weight_norm, tmp_path):
     network, keep, _ = pruned(kind, weight_norm=weight_norm)
     exported(shrink(network), tmp_path / "small.net")
@@ -163,7 +201,7 @@ def test_hdf5_layers_are_those_of_the_masked_network_less_its_neurons(kind, weig
         columns = None
         for i in range(len(network.blocks)):
             before, after = whole[f"layer/{i}"], small[f"layer/{i}"]
-            rows = keep.get(f"blocks.{i}.synapse")
+            rows = keep.get(f"blocks.{i}.synapse", keep.get(f"blocks.{i}.input_synapse"))
             if before["type"][0] == b"flatten":
                 columns = columns.repeat_interleave(int(before["shape"][0]) // columns.numel())
                 assert after["shape"][0] == columns.sum()
@@ -184,6 +222,8 @@ def test_hdf5_layers_are_those_of_the_masked_network_less_its_neurons(kind, weig
                     weight = weight.swapaxes(0, 1)
                 np.testing.assert_array_equal(after["weight"][()], weight)
                 assert after["weight"].size < before["weight"].size
+            if "weight_rec" in before:
+                np.testing.assert_array_equal(after["weight_rec"][()], before["weight_rec"][()][rows][:, rows])
             columns = rows
 
 
@@ -225,7 +265,7 @@ def test_an_accelerated_network_shrinks_to_the_same():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(["sdnn", "convolutional"]),
+    st.sampled_from(["sdnn", "convolutional", "recurrent", "complex"]),
     st.sampled_from(["cubic", "one-shot", "iterative"]),
     st.floats(0, 0.85),
     st.sampled_from(["global", "layer"]),
@@ -262,6 +302,18 @@ def test_the_neurons_with_the_smallest_incoming_weights_go():
     for name, norm in norms.items():
         keep = pruner.neurons[name]
         assert norm[~keep].max() < norm[keep].min()
+
+
+@pytest.mark.parametrize("kind, parts", [("recurrent", ("input_synapse", "recurrent_synapse")), ("complex", None)])
+def test_recurrent_and_imaginary_weights_count_in_the_norm_of_a_neuron(kind, parts):
+    network, _ = make(kind)
+    block = network.blocks[1 if parts else 0]
+    synapses = [getattr(block, part) for part in parts] if parts else [block.synapse.real, block.synapse.imag]
+    norm = sum(synapse.weight.detach().flatten(1).square().sum(1) for synapse in synapses)
+    pruner = NeuronPruner(network, OneShot(0.5, steps=0), scope="layer")
+    pruner.step()
+    keep = list(pruner.neurons.values())[1 if parts else 0]
+    assert norm[~keep].max() < norm[keep].min()
 
 
 def test_layers_of_other_scales_are_compared_fairly():
@@ -340,6 +392,41 @@ def test_neurons_that_lead_only_to_unheard_ones_go_too():
 
 
 @pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])
+def test_neurons_that_are_heard_by_way_of_recurrent_weights_stay(weight_norm):
+    def little(weights, masks, sparsity):
+        kept = {name: torch.ones_like(mask) for name, mask in masks.items()}
+        kept["blocks.2.input_synapse"][:, torch.arange(14) != 4] = False  # 4 alone is heard
+        recurrent = kept["blocks.1.recurrent_synapse"]
+        recurrent.fill_(False)
+        for receiver, sender in ((4, 9), (9, 2), (2, 4), (7, 7), (7, 8), (8, 7), (3, 4)):
+            recurrent[receiver, sender] = True
+        return kept
+
+    network, shape = make("recurrent", weight_norm=weight_norm)
+    Pruner(network, OneShot(0.1, steps=0), source=little).step()
+    small, block, left = shrink(network), network.blocks[1], [2, 4, 9]
+    assert torch.equal(small.blocks[1].recurrent_synapse.weight, block.recurrent_synapse.weight[left][:, left])
+    torch.testing.assert_close(small.blocks[1].input_synapse.weight, block.input_synapse.weight[left])
+    assert small.blocks[2].input_synapse.weight.shape[:2] == (9, 3)
+    x = inputs(shape, 60)
+    assert torch.equal(small(x), network(x)) and network(x).any()
+
+
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_a_neuron_that_one_part_of_a_complex_weight_hears_stays(part):
+    network, shape = make("complex")
+    with torch.no_grad():
+        for synapse in (network.blocks[1].synapse.real, network.blocks[1].synapse.imag):
+            synapse.weight[:, 3:] = 0
+        getattr(network.blocks[1].synapse, part).weight[2, 5] = 1
+    small = shrink(network)
+    for synapse in (small.blocks[0].synapse, small.blocks[0].synapse.real, small.blocks[0].synapse.imag):
+        assert synapse.out_channels == 4
+    x = inputs(shape, 60)
+    assert torch.equal(small(x), network(x)) and network(x).any()
+
+
+@pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])
 def test_neurons_that_only_lost_their_outgoing_weights_go_without_a_trace(weight_norm):
     """The rows of a transposed convolution that are cut share their norms with those that stay."""
 
@@ -386,20 +473,33 @@ def test_persistent_state_goes_on_in_the_smaller_network():
         assert torch.equal(small(x[..., 20:]), network(x[..., 20:]))
 
 
+def test_recurrent_neurons_go_on_from_the_state_of_the_batch_before():
+    network, shape = make("recurrent")
+    x = inputs(shape, 60)
+    with torch.no_grad():
+        NeuronPruner(network, OneShot(0.5, steps=0)).step()
+        network(x[..., :30])
+        small, after = shrink(network), network(x[..., 30:])
+        assert torch.equal(small(x[..., 30:]), after)
+        assert not torch.equal(small(x[:2, ..., 30:]), after[:2])  # a batch of another size starts from rest
+
+
 @pytest.mark.parametrize(
     "build, message",
     [
         (convolutional_sdnn, r"blocks.2.synapse: whole neurons cannot be pruned in a grouped convolution"),
-        (complex_rf, r"blocks.0.synapse.imag: whole neurons can be pruned in real-valued dense and convolution blocks"),
-        (recurrent_alif, r"blocks.1.input_synapse: whole neurons can be pruned in"),
-        (lambda: torch.nn.Sequential(slayer.synapse.Dense(3, 2)), r"0: whole neurons can be pruned in"),
+        (
+            lambda: Chain(cuba.Dense(CUBA, 4, 6), cuba.KWTA(dict(CUBA), 6, 5, 2)),
+            r"blocks.1.synapse: neurons are known in lava-dl's dense, recurrent, convolution, affine and output blocks",
+        ),
+        (lambda: torch.nn.Sequential(slayer.synapse.Dense(3, 2)), r"0: neurons are known in"),
         (
             lambda: Chain(sigma_delta.Dense(SDNN_NEURON, 4, 6), sigma_delta.Dense(SDNN_NEURON, 5, 3)),
             r"blocks.1.synapse takes 5 inputs, but blocks.0.synapse has 6 neurons",
         ),
         (lambda: torch.nn.Linear(3, 2), "Linear: no dense or convolutional synapse"),
     ],
-    ids=["groups", "complex", "recurrent", "bare", "widths", "not lava-dl"],
+    ids=["groups", "winners", "bare", "widths", "not lava-dl"],
 )
 def test_networks_whose_neurons_cannot_be_told_are_refused(build, message):
     network = build()

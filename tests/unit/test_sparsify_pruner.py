@@ -9,7 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lava.lib.dl import slayer
-from tests.chains import complex_rf, convolutional_cuba, convolutional_sdnn, dense_sdnn, exported, recurrent_alif
+from tests.chains import (
+    complex_rf,
+    convolutional_cuba,
+    convolutional_sdnn,
+    dense_sdnn,
+    exported,
+    recurrent_alif,
+    recurrent_cuba,
+)
 
 from spandex.errors import SpandexError
 from spandex.sparsify import SCHEDULES, Cubic, Iterative, Linear, OneShot, Pruner, magnitude, make_schedule, sparsity
@@ -20,6 +28,7 @@ NETWORKS = {
     "convolutional sdnn": (convolutional_sdnn, IMAGE),
     "convolutional cuba": (convolutional_cuba, IMAGE),
     "recurrent alif": (recurrent_alif, VECTOR),
+    "recurrent cuba": (recurrent_cuba, VECTOR),
     "complex rf": (complex_rf, VECTOR),
 }
 OPTIMIZERS = {
@@ -395,8 +404,10 @@ def test_nothing_is_left_after_removal(weight_norm, tmp_path):
     assert any((weight[zero[name]] != 0).any() for name, weight in used_weights(network).items())
 
 
-def test_zeros_of_normalised_weights_are_zeros_of_the_file(tmp_path):
-    network, shape = make(weight_norm=True)
+@pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])
+@pytest.mark.parametrize("kind", ["dense sdnn", "recurrent cuba", "complex rf"])
+def test_zeros_of_weights_are_zeros_of_the_file(kind, weight_norm, tmp_path):
+    network, shape = make(kind, weight_norm=weight_norm)
     pruner = Pruner(network, OneShot(0.9, steps=0), scope="layer")
     for _ in train(network, shape, OPTIMIZERS["adam"](network.parameters()), pruner, 3):
         pass
@@ -404,9 +415,15 @@ def test_zeros_of_normalised_weights_are_zeros_of_the_file(tmp_path):
     pruner.remove()
     exported(network, tmp_path / "network.net")
     with h5py.File(tmp_path / "network.net") as file:
-        for i in range(3):
-            weight = file[f"layer/{i}/weight"][()]
-            assert np.count_nonzero(weight[~masks[f"blocks.{i}.synapse"].numpy().reshape(weight.shape)]) == 0
+        for name, mask in masks.items():
+            block, synapse = name.removeprefix("blocks.").split(".", 1)
+            dataset = {
+                "recurrent_synapse": "weight_rec",
+                "synapse.real": "weight/real",
+                "synapse.imag": "weight/imag",
+            }.get(synapse, "weight")
+            weight = file[f"layer/{block}/{dataset}"][()]
+            assert np.count_nonzero(weight[~mask.numpy().reshape(weight.shape)]) == 0
             assert np.count_nonzero(weight) > 0
 
 

@@ -6,7 +6,16 @@ import math
 import pytest
 import torch
 from lava.lib.dl import slayer
-from tests.chains import SDNN_NEURON, Chain, convolutional_sdnn, dense_sdnn, exported
+from tests.chains import (
+    SDNN_NEURON,
+    Chain,
+    complex_rf,
+    convolutional_sdnn,
+    dense_sdnn,
+    exported,
+    pooled_cuba,
+    recurrent_cuba,
+)
 
 import training
 from spandex.errors import SpandexError
@@ -90,6 +99,44 @@ def test_penalty_is_the_cost_written_out():
     by_neuron = (10 + 0.1 * 2) * s(0.3) + (10 + 0.2 * 0) * s(-0.1)
     whole = 2 * (0.5 + 0.25 + 1.0) + 2 * (0.1 + 0.2) + 10 * 5
     assert search.penalty().item() == pytest.approx(0.5 * (by_weight + by_neuron) / whole, rel=1e-5)
+
+
+def tiled():
+    """Kernels that do not overlap: each event meets as many weights, at borders too."""
+    return Chain(
+        sigma_delta.Conv(SDNN_NEURON, 2, 3, 2, stride=2),
+        sigma_delta.ConvT(SDNN_NEURON, 3, 4, 2, stride=2),
+        sigma_delta.Flatten(),
+        sigma_delta.Dense(SDNN_NEURON, 64, 6),
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "met", "hidden"),
+    [
+        (tiled, (2, 4, 4), {"0": 3, "1": 4 * 4, "3": 6}, 3 * 4 + 4 * 16),
+        (recurrent_cuba, (12,), {"0": 16, "1": 14, "1 itself": 14, "2": 9, "2 itself": 9, "3": 5}, 16 + 14 + 9),
+        (complex_rf, (12,), {"0": 2 * 9, "1": 2 * 5}, 9),
+    ],
+    ids=["images", "recurrent", "complex"],
+)
+def test_a_network_of_any_kind_costs_its_operations(build, shape, met, hidden):
+    torch.manual_seed(0)
+    network = build()
+    x = (torch.rand(3, *shape, 20, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    network(torch.zeros(1, *shape, 1))
+    events, signal = {}, x
+    for i, block in enumerate(copy.deepcopy(network).blocks):
+        events[str(i)] = int((signal != 0).sum()) / 60
+        signal = block(signal)
+        events[f"{i} itself"] = int((signal != 0).sum()) / 60
+    search = MaskSearch(network, 2.0, 10)
+    network.train()(x)
+    assert all(events[name] for name in met)
+    of_synapses = sum(events[name] * weights for name, weights in met.items())
+    of_hidden = of_synapses - events["0"] * met["0"] + 10 * hidden
+    whole = of_synapses + 10 * (math.prod(shape) + hidden)
+    assert search.penalty().item() == pytest.approx(2 * 0.95 * (of_synapses + of_hidden) / whole, rel=1e-5)
 
 
 def test_beta_grows_exponentially_to_its_final_value():
@@ -195,6 +242,67 @@ def test_weights_with_scores_above_zero_stay_and_rows_go_with_their_neuron():
         assert torch.equal(mask.flatten(1), wanted.bool())
 
 
+@pytest.mark.parametrize(
+    ("build", "shape", "cut", "left"),
+    [
+        (pooled_cuba, (2, 6, 6), ("blocks.0.synapse", "blocks.2.synapse"), [(7, 2), (6, 7), (9, 24), (5, 9)]),
+        (pooled_cuba, (2, 6, 6), ("blocks.2.synapse", "blocks.4.synapse"), [(8, 2), (5, 8), (9, 20), (5, 9)]),
+        (
+            recurrent_cuba,
+            (12,),
+            ("blocks.1.input_synapse", "blocks.1.recurrent_synapse", "blocks.2.input_synapse"),
+            [(16, 12), (13, 16), (13, 13), (9, 13), (9, 9), (5, 9)],
+        ),
+        (
+            complex_rf,
+            (12,),
+            ("blocks.0.synapse.real", "blocks.0.synapse.imag", "blocks.1.synapse.real", "blocks.1.synapse.imag"),
+            [(8, 12), (8, 12), (5, 8), (5, 8)],
+        ),
+    ],
+    ids=["pooled", "flattened", "recurrent", "complex"],
+)
+def test_a_neuron_of_any_kind_goes_with_all_its_weights(build, shape, cut, left):
+    torch.manual_seed(0)
+    network = build()
+    network(torch.zeros(1, *shape, 1))
+    search = MaskSearch(network, 1.0, 1)
+    with torch.no_grad():
+        search._masks[cut[-1]].neuron_scores[3] = -1.0
+    search.step()
+    search.step()
+    assert {name for name, mask in search.masks.items() if not mask.all()} == set(cut)
+    search.remove()
+    small = shrink(network)
+    assert [tuple(weight.value().shape[:2]) for weight in synapse_weights(small).values()] == left
+    x = (torch.rand(2, *shape, 40, generator=torch.Generator().manual_seed(1)) > 0.4).float()
+    with torch.no_grad():
+        whole = network(x)
+        assert torch.equal(small(x), whole) and whole.any()
+
+
+@pytest.mark.parametrize("build", [pooled_cuba, recurrent_cuba, complex_rf])
+def test_scores_of_any_kind_learn_and_reach_the_target(build):
+    torch.manual_seed(0)
+    network = build()
+    shape = (2, 6, 6) if build is pooled_cuba else (12,)
+    network(torch.zeros(1, *shape, 1))
+    search = MaskSearch(network, 0.1, 8, target=0.6)
+    start = copy.deepcopy(network.state_dict())
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for seed in range(10):
+        x = (torch.rand(3, *shape, 12, generator=torch.Generator().manual_seed(seed)) > 0.5).float()
+        loss, penalty = network(x).sub(0.3).square().mean(), search.penalty()
+        optimizer.zero_grad()
+        (loss if penalty is None else loss + penalty).backward()
+        optimizer.step()
+        search.step()
+    assert all((p != start[name]).any() for name, p in network.named_parameters() if name.endswith("scores"))
+    search.remove()
+    total = sum(mask.numel() for mask in search.masks.values())
+    assert sparsity(network).total == round(0.6 * total) / total
+
+
 def test_pruned_neurons_leave_the_exported_network(tmp_path):
     network = make()
     for block in network.blocks[:2]:
@@ -270,7 +378,7 @@ def test_either_kind_of_score_alone(weights, neurons):
         (lambda n: MaskSearch(n, 1.0, 5, weights=False, neurons=False), "neither weights nor hidden neurons"),
         (lambda n: (MaskSearch(n, 1.0, 5), MaskSearch(n, 1.0, 5)), "blocks.0.synapse: its weights are parametrised"),
         (lambda n: MaskSearch(dense_sdnn(weight_norm=True), 1.0, 5), "blocks.0.synapse: .* without weight norm"),
-        (lambda n: MaskSearch(convolutional_sdnn(), 1.0, 5), "blocks"),
+        (lambda n: MaskSearch(convolutional_sdnn(), 1.0, 5), "blocks.2.synapse: .* grouped"),
         (
             lambda n: MaskSearch(n, 1.0, 5).load_state_dict({"masks": 1}),
             "not the state of a MaskSearch: it holds masks",

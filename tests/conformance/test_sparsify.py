@@ -7,10 +7,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from tests.chains import complex_rf, pooled_cuba, recurrent_cuba
 
 from spandex.deploy import Executor
 from spandex.networks import SDNN, export_hdf5
-from spandex.sparsify import Cubic, NeuronPruner, shrink
+from spandex.sparsify import Cubic, NeuronPruner, OneShot, Pruner, shrink
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "howto" / "sparsify.md"
 
@@ -60,6 +61,42 @@ def test_the_deployed_smaller_network_is_the_masked_one_bit_for_bit(networks, sp
     assert sum(a.neuron_updates for a in less.activity) < sum(a.neuron_updates for a in whole.activity)
 
 
+@pytest.mark.parametrize("weight_norm", [False, True], ids=["plain", "normalised"])
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [(pooled_cuba, (2, 6, 6)), (recurrent_cuba, (12,)), (complex_rf, (12,))],
+    ids=["images", "recurrent", "complex"],
+)
+def test_neurons_of_any_kind_to_which_nothing_listens_go_from_the_file(build, shape, weight_norm, tmp_path):
+    def unheard(weights, masks, sparsity):
+        """Every third neuron of the hidden layers."""
+        for name, mask in masks.items():
+            positions = 4 if name == "blocks.4.synapse" else 1  # behind flattening
+            if not name.startswith("blocks.0."):
+                mask[:, torch.arange(mask.shape[1]) // positions % 3 == 0] = False
+        return masks
+
+    torch.manual_seed(0)
+    network = build(weight_norm=weight_norm)
+    network(torch.zeros(1, *shape, 1))
+    Pruner(network, OneShot(0.1, steps=0), source=unheard).step()
+    inputs = np.random.default_rng(0).integers(0, 2, (*shape[::-1], 400)).astype(np.int32)
+    images = {"input_shape": shape[::-1]} if len(shape) == 3 else {}
+    runs = []
+    for name, one in (("whole", network), ("small", shrink(network))):
+        export_hdf5(one, tmp_path / f"{name}.net")
+        runs.append(Executor(tmp_path / f"{name}.net", **images).run(inputs, record=True))
+    whole, less = runs
+    assert whole.outputs.any()
+    np.testing.assert_array_equal(less.outputs, whole.outputs)
+    in_vain = []
+    for before, after in zip(whole.spikes[:-1], less.spikes[:-1], strict=True):
+        kept = np.arange(before.shape[-2]) % 3 != 0
+        np.testing.assert_array_equal(after, before[..., kept, :])
+        in_vain.append(before[..., ~kept, :].any())
+    assert any(in_vain)
+
+
 def test_the_layers_in_the_file_are_as_small_as_the_neurons_left(networks, tmp_path):
     _, keep, small = networks
     export_hdf5(small, tmp_path / "small.net")
@@ -78,6 +115,7 @@ def test_the_documented_examples_run():
     for code in blocks:
         exec(code, names)
     small = names["small"]
-    assert small[0].synapse.out_channels + small[1].synapse.out_channels == 32
+    assert sum(int(neurons.sum()) for neurons in names["pruner"].neurons.values()) == 32
+    assert small[0].synapse.out_channels + small[1].synapse.out_channels <= 32  # weights were pruned before
     x = torch.rand(2, 17, 40)
     torch.testing.assert_close(small(x), names["network"](x))

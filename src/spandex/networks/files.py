@@ -61,11 +61,15 @@ def _plain(block: torch.nn.Module) -> torch.nn.Module:
     if not normalised:
         return block
     for module in normalised:
-        module.weight = module.weight.detach()  # torch copies no tensor with a graph; the next forward makes it anew
+        if hasattr(module, "weight"):  # a complex synapse has two, which are normalised themselves
+            # torch copies no tensor with a graph; the next forward makes it anew
+            module.weight = module.weight.detach()
     copied = copy.deepcopy(block)
     for module in copied.modules():
         if getattr(module, "weight_norm_enabled", False):
-            module.disable_weight_norm()
+            if hasattr(module, "weight"):
+                module.disable_weight_norm()
+            module.weight_norm_enabled = False
     return copied
 
 

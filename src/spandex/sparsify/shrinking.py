@@ -13,9 +13,9 @@ def shrink(network: torch.nn.Module) -> torch.nn.Module:
 
     These are the neurons whose outgoing weights, recurrent ones too, are all exactly zero or lead only to such neurons:
     what ``NeuronPruner`` pruned, and what other pruning left without an outgoing weight. Their rows of the layer, their
-    columns of it and of the next one, and their delays, thresholds, biases and other values of their own go. Every other
-    neuron does what it did, so the output is the same up to the order of sums. The inputs, the outputs and one neuron of
-    each layer stay. A neuron is one output channel, as for ``NeuronPruner``.
+    columns of it and of the next one, and their delays, thresholds, biases and other values of their own go. Every
+    other neuron does what it did, so the output is the same up to the order of sums. The inputs, the outputs and one
+    neuron of each layer stay. A neuron is one output channel, as for ``NeuronPruner``.
 
     An optimiser of the network does not know the parameters of the copy: make a new one. Batch normalisation with
     one variance for all neurons (``WgtScaleBatchNorm``) stays the same in evaluation, but not in further training.

@@ -45,9 +45,9 @@ class NeuronPruner(MaskedWeights):
         small = shrink(network)
 
     Of a pruned neuron all incoming and outgoing weights, the bias and the mean of its normalisation are zero: it has
-    no say in the output, and where the activation of zero is zero, as relu's is, it sends no events. A neuron is a
-    neuron of a dense or recurrent block or an output channel of a convolution block; the neurons of the last block
-    stay, and one in each block. Recurrent weights are both incoming and outgoing ones.
+    no say in the output, and where the activation of zero is zero, as relu's is, it sends no events once its state has
+    run out. A neuron is a neuron of a dense or recurrent block or an output channel of a convolution block; the neurons
+    of the last block stay, and one in each block. Recurrent weights are both incoming and outgoing ones.
 
     Sparsity in the schedule is the share of hidden neurons. Blocks must feed one another in the order in which the
     network registers them.
@@ -137,8 +137,9 @@ class NeuronPruner(MaskedWeights):
     @torch.no_grad()
     def _hold(self) -> None:
         super()._hold()
+        kept = self.neurons
         for link in self._links[:-1]:
-            pruned = ~self.neurons[link.name]
+            pruned = ~kept[link.name]
             neuron = link.block.neuron
             for shift in (getattr(neuron, "bias", None), getattr(getattr(neuron, "norm", None), "running_mean", None)):
                 if shift is not None and shift.shape[0] == link.neurons:

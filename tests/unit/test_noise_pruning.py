@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import solve_continuous_lyapunov
-from tests.chains import Chain, convolutional_sdnn, dense_sdnn, exported
+from tests.chains import Chain, complex_rf, convolutional_sdnn, dense_sdnn, exported, recurrent_cuba
 
 from spandex.errors import SpandexError
 from spandex.sparsify import noise_rule
@@ -177,6 +177,11 @@ def test_networks_and_numbers_that_it_cannot_take_are_named():
     torch.manual_seed(0)
     with pytest.raises(SpandexError, match=r"blocks\.0\.synapse: noise pruning takes dense layers"):
         NoisePruner(Chain(convolutional_sdnn().blocks[0]), 0.5)
+    for build, name in ((complex_rf, "blocks.0.synapse"), (recurrent_cuba, "blocks.1.input_synapse")):
+        with pytest.raises(
+            SpandexError, match=f"{name}: noise pruning takes dense layers, neither recurrent or complex"
+        ):
+            NoisePruner(build(), 0.5)
     with pytest.raises(SpandexError, match=r"gain_limit 0\.5"):
         NoisePruner(make(), 0.5, gain_limit=0.5)
     network = make()

@@ -88,6 +88,7 @@ TOY = {
         "neuron": {"threshold": 1.0, "voltage_decay": 0.1, "tau_grad": 0.01, "scale_grad": 10.0},
         "train_images": 80,
         "test_images": 20,
+        "lava_images": 1,
         "batch_size": 20,
         "lr": 0.005,
         "epochs": 2,

@@ -1,15 +1,15 @@
-"""One network trained dense, then pruned in rounds with retraining, exported and run in Lava; CIFAR-10."""
+"""One network trained dense, then pruned in rounds with retraining, exported and run in fixed point; CIFAR-10."""
 
-from dataclasses import asdict
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spandex.companions.training import Labelled, accuracy, prepare, train
+from spandex.companions.training import Labelled, prepare, train
 from spandex.companions.vgg import PRUNED
-from spandex.companions.vgg.fan_out import synapses, traffic
-from spandex.companions.vgg.in_lava import run_image
+from spandex.companions.vgg.fan_out import mean_fan_outs, synapses
+from spandex.companions.vgg.fixed_point import run_images
 from spandex.companions.vgg.network import SpikingVgg
 from spandex.companions.work import Work
 from spandex.kernels import accelerate
@@ -28,8 +28,7 @@ def run(settings: Vgg, work: Work) -> dict[str, Any]:
     """Prune a trained network, and train it on for as long without pruning: the dense control.
 
     Returns:
-        variants: metrics of both, see ``measured``, and of the pruned one what became of it in Lava:
-        sparse_layers, sparse_synapses, differing (share of an image's output spikes that Lava has otherwise).
+        variants: metrics of both, see ``measured``.
     """
     learning, test = prepare(work.images("cifar10", settings.train_images, settings.test_images), work.device)
     result = {
@@ -50,7 +49,10 @@ def pruner(network: torch.nn.Module, settings: Vgg, iterations: int) -> Sparsifi
     )
 
 
-def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path) -> dict[str, Any]:
+@torch.no_grad()
+def measured(
+    network: SpikingVgg, whole: int, test: Labelled, path: Path, in_lava: Container[int] = ()
+) -> dict[str, Any]:
     """What there is to know of a finished network.
 
     Args:
@@ -58,22 +60,35 @@ def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path) -> dic
         whole: weights before pruning.
         test: images.
         path: of the network's file, which is written.
+        in_lava: see ``run_images``.
 
     Returns:
-        accuracy; deployed_sparsity (share of the original weights that the file does not have, in 8 bits); neurons (of
-        all layers with synapses); spikes and synops (of an image); layers (see ``Traffic``); dense_synapses (in the
-        fully connected layers, as Lava holds them).
+        accuracy (in lava-dl); deployed_sparsity (share of the original weights that the file does not have, in 8 bits);
+        neurons (of all layers with synapses); dense_synapses (in the fully connected layers, as Lava holds them); and
+        in fixed point: fixed_point_accuracy, output_spikes (of all images), differing_images (whose output spikes are
+        not those of lava-dl), spikes and synops (of an image), layers (the same by layer, and ``mean_fan_outs``).
+
+    Raises:
+        SpandexError: as of ``run_images``.
     """
-    found = traffic(network, test, BATCH)
-    right = accuracy(network, test, BATCH)
+    network.eval()
+    expected = torch.cat([network.spikes(images)[-1].cpu() for images, _ in test.batches(BATCH)])
     export_hdf5(network, path)
+    found = run_images(path, test.images, network.steps, in_lava)
+
+    def accuracy(outputs: torch.Tensor) -> float:
+        return int((network.scores(outputs).argmax(1) == test.labels.cpu()).sum()) / len(test)
+
     return {
-        "accuracy": right,
+        "accuracy": accuracy(expected),
+        "fixed_point_accuracy": accuracy(found.outputs),
+        "output_spikes": int(found.outputs.sum()),
+        "differing_images": int((found.outputs != expected).flatten(1).any(1).sum()),
         "deployed_sparsity": 1 - sum(int(synapses(layer).sum()) for layer in network.layers) / whole,
         "neurons": sum(layer.neuron.shape.numel() for layer in network.layers),
         "spikes": sum(found.spikes),
         "synops": sum(found.operations),
-        "layers": asdict(found),
+        "layers": {"spikes": found.spikes, "operations": found.operations} | mean_fan_outs(network, test.images[:1]),
         "dense_synapses": sum(layer.nonzero_weights for layer in deployed_weights(path)),
     }
 
@@ -90,20 +105,9 @@ def _variant(name: str, settings: Vgg, work: Work, learning: Labelled, test: Lab
     if sparsifier is not None:
         sparsifier.remove()
         network = shrink(network)
-    path = work.folder / f"{name.replace(' ', '_')}.net"
-    found = measured(network, whole, test, path)
-    if name == PRUNED:
-        image = test.images[work.seed % len(test)]  # another one in every run
-        deployed = run_image(path, network, image)
-        with torch.no_grad():
-            expected = network.spikes(image[None])[-1][0].cpu().numpy()
-        found["lava"] = {
-            "sparse_layers": deployed.sparse_layers,
-            "sparse_synapses": deployed.sparse_synapses,
-            "spikes": int(expected.sum()),
-            "differing": float((deployed.spikes != expected).mean()),
-        }
-    return found
+    first = work.seed * settings.lava_images  # others in every run
+    in_lava = {number % len(test) for number in range(first, first + settings.lava_images)}
+    return measured(network, whole, test, work.folder / f"{name.replace(' ', '_')}.net", in_lava)
 
 
 def _trained(settings: Vgg, work: Work, learning: Labelled) -> SpikingVgg:

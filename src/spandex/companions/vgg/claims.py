@@ -32,9 +32,9 @@ def findings(runs: Mapping[str, Runs], settings: Vgg) -> list[Finding]:
     change = over_seeds(there, lambda run: 100 * (_of(run, PRUNED)["accuracy"] - _of(run, "dense")["accuracy"]))
     spread = _left(there, _per_spike)
     operations = _left(there, itemgetter("synops"))
-    lava = [_of(run, PRUNED)["lava"] for run in there]
-    spikes = sum(found["spikes"] for found in lava)
-    most = 100 * max(found["differing"] for found in lava)
+    pruned = [_of(run, PRUNED) for run in there]
+    spikes = [variant["output_spikes"] for variant in pruned]
+    differing = sum(variant["differing_images"] for variant in pruned)
     return [
         Finding(
             f"Iterative unstructured and structured pruning reaches {target:g} % synaptic sparsity",
@@ -67,20 +67,21 @@ def findings(runs: Mapping[str, Runs], settings: Vgg) -> list[Finding]:
         Finding(
             "The pruned network runs in Lava through netx, with sparse synapses, as it does in lava-dl",
             "exported to netx",
-            f"{len(lava)} images, one a seed, with {spikes} output spikes: "
-            + (f"up to {most:.2f} % of an image's differ" if most else "all the same"),
-            "no output spike of these images differs, and each has some",
-            *_same_spikes(lava),
+            f"{sum(spikes):,} output spikes for all test images: "
+            + (f"{differing:,} images differ" if differing else "all the same")
+            + f"; {settings.lava_images} images a seed in Lava itself",
+            "no output spike of any test image differs, and every seed's network has some",
+            *_same_spikes(differing, spikes),
         ),
     ]
 
 
-def _same_spikes(lava: Sequence[Mapping[str, Any]]) -> tuple[Verdict, str]:
+def _same_spikes(differing: int, spikes: Sequence[int]) -> tuple[Verdict, str]:
     """No sample of a distribution: one difference is enough to refute it."""
-    if any(found["differing"] for found in lava):
+    if differing:
         return Verdict.NOT_REPRODUCED, "an image's output differs"
-    if not all(found["spikes"] for found in lava):
-        return Verdict.NOT_TESTABLE, "an image has no output spike"
+    if not all(spikes):
+        return Verdict.NOT_TESTABLE, "a network has no output spike"
     return Verdict.REPRODUCED, "spike by spike the same"
 
 
@@ -95,6 +96,7 @@ def tables(runs: Mapping[str, Runs]) -> list[Table]:
     columns = {
         "weights gone (%)": lambda variant: 100 * variant["deployed_sparsity"],
         "accuracy (%)": lambda variant: 100 * variant["accuracy"],
+        "accuracy in fixed point (%)": lambda variant: 100 * variant["fixed_point_accuracy"],
         "neurons": itemgetter("neurons"),
         "spikes an image": itemgetter("spikes"),
         "fan-out of a spike": _per_spike,

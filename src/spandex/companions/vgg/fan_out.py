@@ -1,49 +1,32 @@
 """Synapses that spikes reach, counted position by position."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from lava.lib.dl import slayer
 
-from spandex.companions.training import Labelled
 from spandex.companions.vgg.network import SpikingVgg
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What a network does for an image, mean over images, by layer with synapses.
-
-    Attributes:
-        spikes: into the layer.
-        operations: synaptic operations, spikes times the synapses that each reaches.
-        fan_out: synapses that a spike can reach, mean over the neurons that feed the layer.
-        held: the same where Lava holds every weight of a convolution, zero or not.
-    """
-
-    spikes: Sequence[float]
-    operations: Sequence[float]
-    fan_out: Sequence[float]
-    held: Sequence[float]
-
-
 @torch.no_grad()
-def traffic(network: SpikingVgg, data: Labelled, batch_size: int = 100) -> Traffic:
-    """Spikes and synaptic operations in evaluation mode."""
-    network.eval()
-    totals: list[torch.Tensor] = []
-    for images, _ in data.batches(batch_size):
-        counts = [train.sum((0, -1), dtype=torch.float64) for train in network.spikes(images)[:-1]]
-        totals = [a + b for a, b in zip(totals, counts, strict=True)] if totals else counts
-    layers = []
-    for layer, total in zip(network.layers, totals, strict=True):
-        weights = synapses(layer)
-        each = fan_out(layer, total.shape, weights)
-        spikes, operations = float(total.sum()) / len(data), float((total * each).sum()) / len(data)
+def mean_fan_outs(network: SpikingVgg, image: torch.Tensor) -> dict[str, list[float]]:
+    """Synapses that a spike can reach, mean over the neurons that feed each layer with synapses.
+
+    Args:
+        network: in evaluation mode.
+        image: any (1, channels, height, width), for the shapes.
+
+    Returns:
+        fan_out: with the synapses of the file; held: where every weight of a convolution is one, as Lava holds it.
+    """
+    found: dict[str, list[float]] = {"fan_out": [], "held": []}
+    for layer, signal in zip(network.layers, network.spikes(image)[:-1], strict=True):
+        shape, weights = signal.shape[1:-1], synapses(layer)
         whole = weights if is_dense(layer) else torch.ones_like(weights)
-        layers.append((spikes, operations, float(each.mean()), float(fan_out(layer, total.shape, whole).mean())))
-    return Traffic(*map(list, zip(*layers, strict=True)))
+        found["fan_out"].append(float(fan_out(layer, shape, weights).mean()))
+        found["held"].append(float(fan_out(layer, shape, whole).mean()))
+    return found
 
 
 def synapses(layer: torch.nn.Module) -> torch.Tensor:

@@ -28,6 +28,7 @@ class Vgg(Section):
     neuron: Neuron
     train_images: Count
     test_images: Count
+    lava_images: Count
     batch_size: Count
     lr: Positive
     epochs: Count

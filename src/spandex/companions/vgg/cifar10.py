@@ -50,9 +50,7 @@ def pruner(network: torch.nn.Module, settings: Vgg, iterations: int) -> Sparsifi
 
 
 @torch.no_grad()
-def measured(
-    network: SpikingVgg, whole: int, test: Labelled, path: Path, in_lava: Container[int] = ()
-) -> dict[str, Any]:
+def measured(network: SpikingVgg, whole: int, test: Labelled, path: Path, in_lava: Container[int]) -> dict[str, Any]:
     """What there is to know of a finished network.
 
     Args:

@@ -67,9 +67,8 @@ def findings(runs: Mapping[str, Runs], settings: Vgg) -> list[Finding]:
         Finding(
             "The pruned network runs in Lava through netx, with sparse synapses, as it does in lava-dl",
             "exported to netx",
-            f"{sum(spikes):,} output spikes for all test images: "
-            + (f"{differing:,} images differ" if differing else "all the same")
-            + f"; {settings.lava_images} images a seed in Lava itself",
+            f"{sum(spikes):,} output spikes for all test images, of which Lava ran {settings.lava_images} a seed: "
+            + (f"those of {differing:,} images differ" if differing else "all the same"),
             "no output spike of any test image differs, and every seed's network has some",
             *_same_spikes(differing, spikes),
         ),

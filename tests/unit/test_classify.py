@@ -1,6 +1,9 @@
-"""spandex evaluate --data: classes, intervals and costs of small networks, and what is refused."""
+"""spandex evaluate --data: classes, intervals and costs of small networks, what is resumed, and what is refused."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from image_mirror import image_mirror
 from network_files import INTEGRATOR, SIGMA_DELTA, convolution, dense, image, shape_of, weights, write_layers
 from spandex.deploy import Executor
 from spandex.evaluation.classify import encode_rate
+from spandex.files.results import ResultLog
 
 SAMPLES, STEPS = 12, 9
 LIVELY = INTEGRATOR | {"vThMant": 8}
@@ -143,6 +147,97 @@ def test_workers_change_nothing_and_networks_are_compared(folder):
     assert difference == pytest.approx(one["networks"]["b"]["accuracy"] - one["networks"]["flat"]["accuracy"])
     alone = spandex("evaluate", "flat.net", "--data", "flat.npz", "--steps", STEPS, "--json", "-")
     assert json.loads(alone.stdout)["networks"]["flat"] == one["networks"]["flat"]
+
+
+STOPPED_IN_WRITING = """
+import os, signal, sys
+from spandex.cli.commands import app
+from spandex.files.results import ResultLog
+
+def add(log, key, scores, whole=ResultLog.add):
+    whole(log, key, scores)
+    if len(log.path.read_bytes().splitlines()) == 15:
+        log._file.write('["torn')
+        log._file.flush()
+        os.kill(os.getpid(), int(sys.argv[1]))
+
+ResultLog.add = add
+app(sys.argv[2:])
+"""
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The executors of samples, in order."""
+    counted = []
+
+    def run(self, inputs, *more, whole=Executor.run, **options):
+        counted.extend([self] * (inputs.shape[-1] > 0))
+        return whole(self, inputs, *more, **options)
+
+    monkeypatch.setattr(Executor, "run", run)
+    return counted
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)])
+def test_a_stopped_run_goes_on_where_it_was(folder, runs, number, status):
+    write_layers("other.net", dense(weights(np.random.default_rng(4), (3, 6)), LIVELY))
+    arguments = ("flat.net", "other.net", "--data", "flat.npz", "--steps", STEPS)
+    whole = judged(*arguments)
+    Path("out.json").unlink()
+    command = [sys.executable, "-c", STOPPED_IN_WRITING, int(number), "evaluate", *arguments, "--json", "out.json"]
+    stopped = subprocess.run(list(map(str, command)), capture_output=True, timeout=120)
+    assert stopped.returncode == status, stopped.stderr
+    assert not Path("out.json").exists()
+    assert len(Path("out.json.partial").read_text().splitlines()) == 16
+    runs.clear()
+    assert judged(*arguments) == whole
+    assert len(runs) == 2 * SAMPLES - 15
+    assert not Path("out.json.partial").exists()
+
+
+def changed_network():
+    write_layers("input.net", dense(weights(np.random.default_rng(8), (3, 6)), LIVELY))
+
+
+def changed_samples():
+    with np.load("flat.npz") as archive:
+        write("flat.npz", 1 - archive["x"])
+
+
+def changed_labels():
+    with np.load("flat.npz") as archive:
+        write("flat.npz", archive["x"], (archive["y"] + 1) % 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_network,
+        changed_samples,
+        changed_labels,
+        "--steps 8",
+        "--encode rate",
+        "--read voltage",
+        "--sparsity-map dense",
+        "--density-threshold 0.1",
+    ],
+)
+def test_scores_of_other_networks_samples_or_options_are_not_taken(folder, monkeypatch, runs, change):
+    own = {"type": "input", "shape": [6], "neuron": LIVELY}
+    write_layers("input.net", own, dense(weights(np.random.default_rng(7), (3, 6)), LIVELY))
+    arguments = ["input.net", "--data", "flat.npz", "--steps", STEPS]
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultLog, "remove", ResultLog.close)
+        judged(*arguments)
+    if isinstance(change, str):
+        arguments += change.split()
+    else:
+        change()
+    runs.clear()
+    content = judged(*arguments)
+    assert len(runs) == SAMPLES
+    assert content == judged(*arguments)  # with nothing known
 
 
 def test_images_of_the_catalogue_come_from_the_mirror_by_name(folder):

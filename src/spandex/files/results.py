@@ -13,7 +13,7 @@ class ResultLog:
     """Results by key in a file of JSON lines; appended to as they come, a torn last line is dropped.
 
     Args:
-        path: the file; it is made with the first result.
+        path: the file; it is made with the first result. None: results are kept in memory alone.
         code: digest of the code that computes them; what other code computed is not known.
         others: logs of other runs; what they know, this one knows too.
 
@@ -21,14 +21,14 @@ class ResultLog:
         SpandexError: the file holds something else.
     """
 
-    def __init__(self, path: str | os.PathLike, code: str = "", others: Iterable[Path] = ()):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike | None, code: str = "", others: Iterable[Path] = ()):
+        self.path = None if path is None else Path(path)
         self._code = code
         self._results: dict[str, Any] = {}
         self._file: TextIO | None = None
         for other in others:
             self._read(other)
-        if self.path.is_file():
+        if self.path is not None and self.path.is_file():
             os.truncate(self.path, self._read(self.path))
 
     def get(self, key: str) -> Any | None:
@@ -37,12 +37,14 @@ class ResultLog:
 
     def add(self, key: str, result: Any) -> None:
         """Remember a result."""
+        self._results[self._whole(key)] = result
+        if self.path is None:
+            return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
         self._file.write(json.dumps([self._whole(key), result], allow_nan=False) + "\n")
         self._file.flush()
-        self._results[self._whole(key)] = result
 
     def close(self) -> None:
         """Close the file."""
@@ -52,7 +54,8 @@ class ResultLog:
     def remove(self) -> None:
         """Delete the file: the run is whole."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> int:
         """Take what a log knows; return the bytes of its whole lines."""

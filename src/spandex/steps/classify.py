@@ -1,7 +1,8 @@
 """Accuracy and cost of networks that classify, on labelled samples."""
 
+import hashlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,12 @@ from spandex.errors import SpandexError, prefixed
 from spandex.evaluation.classify import encode_rate, latency_steps, sample_scores, summarise_samples
 from spandex.evaluation.subject import check_distinct, network_name
 from spandex.evaluation.summary import CONFIDENCE, differences
-from spandex.files import reading_numbers, refuse_overwriting, write_json
+from spandex.files import PARTIAL, reading_numbers, refuse_overwriting, sha256, write_json
+from spandex.files.results import ResultLog
 from spandex.metrics.size import TOTALS, network_size
 from spandex.networks.hdf5 import input_transform, missing_input_shape, network_layers
 from spandex.params.section import DENSITY_THRESHOLD
-from spandex.pipeline.provenance import produced_by
+from spandex.pipeline.provenance import code_digest, produced_by
 
 
 class Samples(NamedTuple):
@@ -66,6 +68,8 @@ def classify(
 ) -> None:
     """Judge networks on labelled samples, print a line for each, and write JSON.
 
+    Scores go to ``OUTPUT.partial`` sample by sample; a run that was stopped goes on from there, whatever stopped it.
+
     Args:
         networks: HDF5 networks.
         data: NumPy archive of ``x`` and ``y``, see ``Samples``; or the name of an image set, for its test images.
@@ -93,9 +97,10 @@ def classify(
     if samples.x.ndim % 2 and (steps, encode) != (None, None):
         raise SpandexError(f"{data}: x has {samples.x.shape[-1]} steps; --steps and --encode are for values")
     options = {"sparsity_map": parse_sparsity_map(sparsity_map), "density_threshold": density_threshold}
+    log = ResultLog(output and output.with_name(f"{output.name}{PARTIAL}"), code_digest())
     summaries = {}
     for name, path in zip(names, networks, strict=True):
-        summaries[name] = _judged(name, path, samples, read == "voltage", workers, options)
+        summaries[name] = _judged(name, path, samples, read == "voltage", workers, options, log)
         print(f"{name}: {_in_short(summaries[name])}")
     compared = differences(summaries)
     for summary in summaries.values():
@@ -110,6 +115,7 @@ def classify(
             "produced_by": produced_by([*networks, *files]),
         }
         write_json(output, content)
+    log.remove()
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -135,18 +141,38 @@ def _images(name: str, mirror: str | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _judged(
-    name: str, path: Path, samples: Samples, voltage: bool, workers: int | None, options: Mapping[str, Any]
+    name: str,
+    path: Path,
+    samples: Samples,
+    voltage: bool,
+    workers: int | None,
+    options: Mapping[str, Any],
+    log: ResultLog,
 ) -> dict[str, Any]:
     """Summary of a network's scores, with its latency and size."""
     unknown = len(samples.shape) == 3 and missing_input_shape(network_layers(path))
     executor = Executor(path, **options, input_shape=samples.shape if unknown else None)
     _check(samples, path, executor, voltage)
     transform = None if executor.takes_spikes else input_transform(path)
-    scores = sample_scores(executor, _inputs(samples, executor, transform), samples.y.tolist(), voltage, workers)
-    per_sample = list(tqdm(scores, name, len(samples.y), unit=" samples", disable=None))
+    judged_by = f"{sha256(path)} {samples.shown_steps} {samples.encode} {voltage} {options}"
+    keys = [_digest(judged_by, *sample) for sample in zip(samples.x, samples.y.tolist(), strict=True)]
+    left = [number for number, key in enumerate(keys) if log.get(key) is None]
+    inputs = _inputs(samples, left, executor, transform)
+    scores = sample_scores(executor, inputs, samples.y[left].tolist(), voltage, workers)
+    with tqdm(desc=name, total=len(keys), initial=len(keys) - len(left), unit=" samples", disable=None) as bar:
+        for number, found in zip(left, scores, strict=True):
+            log.add(keys[number], found)
+            bar.update()
+    per_sample = list(map(log.get, keys))
     size = network_size(path)
     totals = {total: getattr(size, total) for total in TOTALS}
     return {"latency_steps": latency_steps(executor)} | summarise_samples(per_sample, samples.steps) | totals
+
+
+def _digest(judged_by: str, values: np.ndarray, label: int) -> str:
+    """Of everything that the scores of a sample depend on."""
+    about = f"{judged_by} {label} {values.dtype.str} {values.shape} "
+    return hashlib.sha256(about.encode() + values.tobytes()).hexdigest()
 
 
 def _check(samples: Samples, path: Path, executor: Executor, voltage: bool) -> None:
@@ -162,14 +188,18 @@ def _check(samples: Samples, path: Path, executor: Executor, voltage: bool) -> N
         executor.run(np.zeros((executor.inputs, 0), np.int32), voltage=voltage)  # no step; whether there is a voltage
 
 
-def _inputs(samples: Samples, executor: Executor, transform: tuple[int, int] | None) -> Iterator[np.ndarray]:
-    """What the network gets of each sample, (*input shape, steps); a flat network images row by row, as in lava-dl.
+def _inputs(
+    samples: Samples, numbers: Iterable[int], executor: Executor, transform: tuple[int, int] | None
+) -> Iterator[np.ndarray]:
+    """What the network gets of some samples, (*input shape, steps); a flat network images row by row, as in lava-dl.
 
     Args:
         samples, executor: which fit.
+        numbers: of the samples, from 0.
         transform: of an input layer, see ``input_transform``; None where spikes arrive.
     """
-    for number, sample in enumerate(samples.x):
+    for number in numbers:
+        sample = samples.x[number]
         with prefixed(f"{samples.source}: sample {number}: "):
             if samples.shown_steps is None:
                 inputs = input_numbers(sample, executor.takes_spikes)

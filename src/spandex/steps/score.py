@@ -1,6 +1,5 @@
 """Clips that were denoised elsewhere, in the columns of the table that tell quality."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,19 +52,17 @@ def score(
     if output is not None:
         refuse_overwriting([output], files)
     dnsmos = Dnsmos(threads=1) if mos else None
-    with tempfile.TemporaryDirectory() as temporary:
-        beside = Path(temporary, "scores") if output is None else output.with_name(f"{output.name}{PARTIAL}")
-        log = ResultLog(beside, code_digest())
-        with tqdm(total=len(pairs), desc=recordings.name, unit=" clips", disable=None) as bar:
-            options = {"workers": workers, "progress": bar.update, "judge_inputs": noisy is not None}
-            result = evaluate([recordings], pairs, dnsmos, log, **options)
-        if output is not None:
-            settings = {"align": align, "mos": mos}
-            write_scores(output, result, len(pairs) - len(result.failed), result.failed, settings, produced_by(files))
-        if result.failed:
-            log.close()
-        else:
-            log.remove()
+    log = ResultLog(output and output.with_name(f"{output.name}{PARTIAL}"), code_digest())
+    with tqdm(total=len(pairs), desc=recordings.name, unit=" clips", disable=None) as bar:
+        options = {"workers": workers, "progress": bar.update, "judge_inputs": noisy is not None}
+        result = evaluate([recordings], pairs, dnsmos, log, **options)
+    if output is not None:
+        settings = {"align": align, "mos": mos}
+        write_scores(output, result, len(pairs) - len(result.failed), result.failed, settings, produced_by(files))
+    if result.failed:
+        log.close()
+    else:
+        log.remove()
     shown = result.networks | ({"noisy": result.noisy} if result.noisy else {})
     print(fitted(to_markdown(*quality_rows(shown))))
     print(_lags(result.networks[recordings.name]["per_clip"], align))

@@ -3,6 +3,7 @@ import hashlib
 import io
 import pickle
 import tarfile
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,13 @@ def relabelled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(label=[None, *table["label"][1:]])
 
 
+def png_of_size(side: int) -> bytes:
+    """A PNG whose header says so; there are no pixels."""
+    header = b"IHDR" + np.array([side, side], ">u4").tobytes() + bytes((8, 2, 0, 0, 0))
+    chunks = bytes((0, 0, 0, 13)) + header + zlib.crc32(header).to_bytes(4) + bytes(4) + b"IDAT" + bytes(4)
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
 def with_picture(picture):
     return lambda table: table.assign(image=[picture] * len(table))
 
@@ -186,8 +194,11 @@ def with_picture(picture):
         (lambda table: table.rename(columns={"label": "class"}), "cifar10_train.parquet: no parquet file"),
         (relabelled, "cifar10_train.parquet: no parquet file"),
         (lambda table: table.assign(label=-1), "cifar10_train.parquet: label -1"),
+        (lambda table: table.assign(label=3.7), r"cifar10_train.parquet: .* \(labels are not whole numbers\)"),
+        (lambda table: table.assign(label=2.0**70), r"cifar10_train.parquet: .* \(labels are not whole numbers\)"),
         (lambda table: table[:0], "cifar10_train.parquet: no images"),
         (with_picture(b"GIF89a"), r"cifar10_train.parquet: image \d+: no PNG or JPEG"),
+        (with_picture(png_of_size(60_000)), r"cifar10_train.parquet: image \d+: no PNG or JPEG .*3600000000 pixels"),
         (with_picture(None), r"cifar10_train.parquet: image \d+: no PNG or JPEG"),
     ],
 )

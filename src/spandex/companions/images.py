@@ -118,6 +118,8 @@ def _parquet(path: Path, shape: tuple[int, int, int]) -> _Split:
     try:
         table = pd.read_parquet(path, columns=["image", "label"])
         labels = table["label"].astype(np.int64).to_numpy()
+        if not np.array_equal(labels, table["label"].to_numpy()):
+            raise ValueError("labels are not whole numbers")
     except (*DAMAGE, TypeError) as error:
         raise _damaged(path, "no parquet file with the columns image and label", error) from None
 
@@ -135,7 +137,7 @@ def _decoded(data: bytes, shape: tuple[int, int, int], name: str) -> np.ndarray:
                 found, expected = (image.mode, *image.size), (MODES[channels], width, height)
                 raise SpandexError("{}: {} of {} x {}, not {} of {} x {}".format(name, *found, *expected))
             return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
-    except (*DAMAGE, TypeError, SyntaxError) as error:  # the last is how PIL finds a broken PNG
+    except (*DAMAGE, TypeError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
         raise _damaged(name, "no PNG or JPEG", error) from None
 
 

@@ -172,7 +172,7 @@ def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Ca
         def run(*args, **kwargs) -> None:
             try:
                 function(*args, **kwargs)
-            except (SpandexError, OSError) as error:
+            except (SpandexError, OSError, MemoryError) as error:
                 if getattr(error, "errno", None) == errno.EPIPE:  # whoever read standard output has left; typer knows
                     raise
                 print(f"spandex {name}: {_reason(error)}", file=sys.stderr)
@@ -187,8 +187,10 @@ def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Ca
     return register
 
 
-def _reason(error: SpandexError | OSError) -> str:
+def _reason(error: SpandexError | OSError | MemoryError) -> str:
     """One line; with the file that the system refused, the target where it would not rename."""
+    if isinstance(error, MemoryError):
+        return f"out of memory: {one_line(error)}".removesuffix(": ")
     file = getattr(error, "filename2", None) or getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error)
     return f"{file}: {reason}" if file else reason

@@ -1,9 +1,13 @@
 """spandex evaluate --data: classes, intervals and costs of small networks, what is resumed, and what is refused."""
 
+import io
 import json
+import pickle
 import signal
 import subprocess
 import sys
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -295,6 +299,87 @@ CLASSES = np.array([0, 1, 2, 0])
 def test_what_does_not_fit_is_refused_in_one_line(folder, arrays, options, message):
     np.savez("data.npz", **arrays)
     assert message in refusal("evaluate", "flat.net", "--data", "data.npz", *options.split())
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(array))
+    return file.getvalue()
+
+
+def archive(*members, claimed=None):
+    """A zip file of members (name, content), the first of which claims to be of another size."""
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
+        warnings.simplefilter("ignore")  # a name that is there twice
+        for name, content in members:
+            whole.writestr(name, content)
+        whole.filelist[0].file_size = claimed or whole.filelist[0].file_size
+    return file.getvalue()
+
+
+class Payload:
+    def __reduce__(self):
+        return Path.mkdir, (Path("unpickled"),)
+
+
+X, Y = ("x.npy", npy(VALUES)), ("y.npy", npy(CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (npy(VALUES), "not a whole .npz file of numbers (File is not a zip file)"),
+        (pickle.dumps(Payload()), "not a whole .npz file of numbers (File is not a zip file)"),
+        (archive(X, Y)[:-1], "not a whole .npz file of numbers"),
+        (archive(X, Y).replace(b"PK\1\2", b"PK\1\3"), "not a whole .npz file of numbers"),
+        (archive(("x", pickle.dumps(Payload())), Y), "not a whole .npz file of numbers (the magic string"),
+        (archive(X, ("y.npy", npy(np.array([Payload()] * 4)))), "not a whole .npz file of numbers (Object arrays"),
+        (archive(X, ("y.npy", b"")), "not a whole .npz file of numbers (EOF"),
+        (archive(("x.npy", X[1].replace(b"(4, 6)", b"(9**9,")), Y), "not a whole .npz file of numbers"),
+        (
+            archive(("x.npy", X[1].replace(b"(4, 6), }   ", b"(4, 6000), }")), Y),
+            "not a whole .npz file of numbers (EOF",
+        ),
+        (archive(("x.npy", X[1].replace(b"(4, 6), } ", b"(-4, 6), }")), Y), "not a whole .npz file of numbers"),
+        (archive(("x.npy", X[1].replace(b"(4, 6), }" + b" " * 14, b"(4, 99999999999999), }")), Y), "not a whole .npz"),
+        (archive(X, Y, claimed=2**45), "x takes 35,184 GB of memory, this machine has"),
+        (archive(X, Y, X), "holds 2 arrays x"),
+        (archive(X, Y, ("y", Y[1])), "holds 2 arrays y"),
+        (archive(("x.npy", npy(VALUES[:0])), ("y.npy", npy(CLASSES[:0]))), "x is float64 of shape (0, 6)"),
+        (archive(("x.npy", npy(VALUES[..., :0])), Y), "x is float64 of shape (4, 0)"),
+        (archive(X, ("y.npy", npy(np.full(4, 2**64 - 1, np.uint64)))), "y holds 18446744073709551615"),
+        (archive(("x.npy", npy(np.array(VALUES, complex))), Y), "x is complex128 of shape (4, 6)"),
+        (archive(("x.npy", npy(np.full((4, 6), -np.inf))), Y), "sample 0: holds -inf"),
+    ],
+)
+def test_hostile_archives_are_refused_in_one_line_and_nothing_in_them_is_run(folder, content, message):
+    Path("data.npz").write_bytes(content)
+    assert f"evaluate: data.npz: {message}" in refusal("evaluate", "flat.net", "--data", "data.npz", "--steps", 3)
+    assert not Path("unpickled").exists()
+
+
+@pytest.mark.parametrize("kind", ["f2", ">f4", "g", ">i2", "u8", "bool", "fortran"])
+def test_numbers_count_as_such_in_any_type_and_order(folder, kind):
+    own = {"type": "input", "shape": [6], "neuron": LIVELY, "weight": np.int64(70_000), "bias": np.int64(-60_000)}
+    write_layers("input.net", own, dense(weights(np.random.default_rng(7), (3, 6)), LIVELY))
+    values = np.random.default_rng(8).random((SAMPLES, 6)) > 0.5
+    np.savez("samples.npz", x=values.astype(float), y=np.arange(SAMPLES) % 3)
+    classes = (np.arange(SAMPLES) % 3).astype(">u8")
+    np.savez("other.npz", x=np.asfortranarray(values * 1.0) if kind == "fortran" else values.astype(kind), y=classes)
+    arguments = ("flat.net", "input.net", "--data")
+    assert (
+        judged(*arguments, "other.npz", "--steps", 3)[0]["networks"]
+        == judged(*arguments, "samples.npz", "--steps", 3)[0]["networks"]
+    )
+
+
+def test_currents_beyond_32_bits_are_refused(folder):
+    own = {"type": "input", "shape": [6], "neuron": LIVELY, "weight": np.int64(2**40)}
+    write_layers("input.net", own, dense(weights(np.random.default_rng(7), (3, 6)), LIVELY))
+    np.savez("data.npz", x=VALUES, y=CLASSES)
+    line = refusal("evaluate", "input.net", "--data", "data.npz", "--steps", 3)
+    assert "data.npz: sample 0: inputs from 549755813888.0 to 549755813888.0 do not fit 32 bits" in line
 
 
 def test_voltages_that_are_not_there_and_files_that_are_none_are_refused(folder):

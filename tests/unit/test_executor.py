@@ -97,17 +97,35 @@ def test_state_of_another_network_is_refused(path, tmp_path):
     with processes_forgotten():
         other = Executor.from_processes([(None, Delta(shape=(3,), vth=1))])
     other.initial_state().save(tmp_path / "state.npz")
-    with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
+    with pytest.raises(SpandexError, match=r"state\.npz: holds no array 1\."):
         Executor(path).load_state(tmp_path / "state.npz")
+    Executor(path).initial_state().save(tmp_path / "state.npz")
     whole = (tmp_path / "state.npz").read_bytes()
-    flipped = whole[:200] + bytes([whole[200] ^ 255]) + whole[201:]
+    flipped = whole[:190] + bytes([whole[190] ^ 255]) + whole[191:]
     np.save(tmp_path / "array.npy", np.zeros(3))
     for content in (b"PK nonsense", whole[:-40], flipped, b"", (tmp_path / "array.npy").read_bytes()):
         (tmp_path / "state.npz").write_bytes(content)
-        with pytest.raises(SpandexError, match=r"state\.npz: not a state of this network"):
+        with pytest.raises(SpandexError, match=r"state\.npz: not a whole \.npz file"):
             Executor(path).load_state(tmp_path / "state.npz")
-    with pytest.raises(SpandexError, match=r"none\.npz: no such file"):
+    with pytest.raises(SpandexError, match=r"none\.npz: No such file"):
         Executor(path).load_state(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"step": np.float64(1)}, "step is 1.0"),
+        ({"step": np.int64(-1)}, "step is -1"),
+        ({"step": np.array([1])}, r"step is \[1\]"),
+        ({"1.pending": np.zeros((1, 1), np.int32)}, r"1\.pending is int32 \(1, 1\), not int32"),
+    ],
+)
+def test_state_with_other_arrays_is_refused(path, tmp_path, arrays, message):
+    executor = Executor(path)
+    state = executor.initial_state()
+    np.savez(tmp_path / "state.npz", **{"step": state.step, **state.arrays()} | arrays)
+    with pytest.raises(SpandexError, match=rf"state\.npz: not a state of this network: {message}"):
+        executor.load_state(tmp_path / "state.npz")
 
 
 def test_counts_follow_from_spikes_and_weights(path, inputs):

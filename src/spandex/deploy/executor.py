@@ -361,7 +361,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
         return values
     if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
         raise SpandexError(f"inputs ({values.dtype}) are not whole numbers")
-    if values.size and (values.min() < INT32_MIN or values.max() > INT32_MAX):
+    if values.size and (float(values.min()) < INT32_MIN or float(values.max()) > INT32_MAX):
         raise SpandexError(f"inputs from {values.min()} to {values.max()} do not fit 32 bits")
     return values.astype(np.int32)
 

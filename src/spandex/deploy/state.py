@@ -1,17 +1,17 @@
 """State of a network between two steps, so that a clip can be run in pieces and a run be continued elsewhere."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from spandex.deploy.layers import Layer
 from spandex.deploy.neurons import STATE_OF, NeuronState, Resonators
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.files import atomic_path
+from spandex.files.arrays import read_arrays
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,12 @@ def load_state(path: str | os.PathLike, initial: State) -> State:
     Raises:
         SpandexError: the file is missing, broken, or of another network.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            read = tuple(_read(archive, number, layer) for number, layer in enumerate(initial.layers))
-            return State(read, int(archive["step"]))
-    except FileNotFoundError:
-        raise SpandexError(f"{path}: no such file") from None
-    except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise SpandexError(f"{path}: not a state of this network ({error})") from None
+    arrays = read_arrays(Path(path), [*initial.arrays(), "step"])
+    with prefixed(f"{path}: not a state of this network: "):
+        if arrays["step"].dtype.kind not in "iu" or arrays["step"].ndim or arrays["step"] < 0:
+            raise SpandexError(f"step is {arrays['step']}")
+        layers = tuple(_read(arrays, number, layer) for number, layer in enumerate(initial.layers))
+    return State(layers, int(arrays["step"]))
 
 
 def _initial_state(layer: Layer) -> LayerState:
@@ -86,11 +84,11 @@ def _initial_state(layer: Layer) -> LayerState:
     return LayerState(zeros, np.broadcast_to(np.int32(0), (longest + 1, inputs)))
 
 
-def _read(archive: Mapping[str, np.ndarray], number: int, expected: LayerState) -> LayerState:
+def _read(arrays: Mapping[str, np.ndarray], number: int, expected: LayerState) -> LayerState:
     def read(name: str, like: np.ndarray) -> np.ndarray:
-        value = archive[f"{number}.{name}"]
+        value = arrays[f"{number}.{name}"]
         if value.shape != like.shape or value.dtype != like.dtype:
-            raise ValueError(f"{number}.{name} is {value.dtype} {value.shape}, not {like.dtype} {like.shape}")
+            raise SpandexError(f"{number}.{name} is {value.dtype} {value.shape}, not {like.dtype} {like.shape}")
         return value
 
     neurons = {name: read(name, value) for name, value in expected.neurons._asdict().items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spandex.errors import SpandexError, one_line
+from spandex.errors import SpandexError
 
 PARTIAL = ".partial"  # ends the name of what a stopped run goes on from
 
@@ -46,17 +46,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text whose lines end with a line feed."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-@contextlib.contextmanager
-def reading_numbers(path: Path, kind: str) -> Iterator[None]:
-    """Raise SpandexError for what a NumPy file of a kind (its ending) raises that is read within."""
-    try:
-        yield
-    except OSError as error:
-        raise SpandexError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # which depends on where the file is damaged
-        raise SpandexError(f"{path}: not a whole {kind} file of numbers ({one_line(error)})") from None
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

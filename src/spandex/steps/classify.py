@@ -10,13 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from spandex.companions.images import SETS, load
-from spandex.deploy.executor import Executor, input_numbers
+from spandex.deploy.executor import Executor, input_numbers, whole_numbers
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, prefixed
 from spandex.evaluation.classify import encode_rate, latency_steps, sample_scores, summarise_samples
 from spandex.evaluation.subject import check_distinct, network_name
 from spandex.evaluation.summary import CONFIDENCE, differences
-from spandex.files import PARTIAL, reading_numbers, refuse_overwriting, sha256, write_json
+from spandex.files import PARTIAL, refuse_overwriting, sha256, write_json
+from spandex.files.arrays import read_arrays
 from spandex.files.results import ResultLog
 from spandex.metrics.size import TOTALS, network_size
 from spandex.networks.hdf5 import input_transform, missing_input_shape, network_layers
@@ -120,14 +121,9 @@ def classify(
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """x and y of an archive."""
-    with reading_numbers(path, ".npz"), np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise SpandexError(f"{path}: holds no array {name}")
-    x, y = arrays["x"], arrays["y"]
+    x, y = read_arrays(path, ("x", "y")).values()
     if x.dtype.kind not in "biuf" or x.ndim not in (2, 3, 4, 5) or not x.size:
-        takes = "numbers (samples, inputs) or (samples, x, y, channels), with steps behind or without"
+        takes = "numbers (samples, inputs) or (samples, x, y, channels), with steps behind or without, none of them 0"
         raise SpandexError(f"{path}: x is {x.dtype} of shape {x.shape}; it takes {takes}")
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
         raise SpandexError(f"{path}: y is {y.dtype} of shape {y.shape}; it takes a whole number for {len(x)} samples")
@@ -218,7 +214,8 @@ def _encoded(values: np.ndarray, samples: Samples, transform: tuple[int, int] | 
         return encode_rate(values, samples.steps)
     weight, bias = transform
     shown = encode_rate(values, samples.steps) if samples.encode == "rate" else values[..., np.newaxis]
-    return np.broadcast_to(np.rint(weight * shown + bias).astype(np.int32), (*values.shape, samples.steps))
+    current = whole_numbers(np.rint(weight * shown.astype(np.float64) + bias))
+    return np.broadcast_to(current, (*values.shape, samples.steps))
 
 
 def _in_short(scores: Mapping[str, Any]) -> str:

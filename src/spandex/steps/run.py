@@ -12,7 +12,8 @@ from spandex.deploy.executor import Executor, LayerActivity, input_numbers
 from spandex.deploy.layers import DEFAULTS, NetxOptions
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.errors import SpandexError, prefixed
-from spandex.files import atomic_path, reading_numbers, refuse_overwriting
+from spandex.files import atomic_path, refuse_overwriting
+from spandex.files.arrays import read_array
 from spandex.params.section import DENSITY_THRESHOLD
 
 
@@ -78,7 +79,7 @@ def _run_events(
     net: Path, options: dict[str, Any], inputs: Path, voltage: bool, layers: Path | None
 ) -> tuple[np.ndarray, list[str]]:
     """The outputs, and a line for each layer on what left its range."""
-    data = _load(inputs)
+    data = read_array(inputs)
     executor = Executor(net, **options)
     with prefixed(f"{inputs}: "):
         result = executor.run(input_numbers(data, executor.takes_spikes), record=layers is not None, voltage=voltage)
@@ -107,7 +108,7 @@ def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndar
     from spandex.deploy.lava_run import run_in_lava
     from spandex.deploy.netx import Network
 
-    data = _load(inputs)
+    data = read_array(inputs)
     with processes_forgotten():
         network = Network(net, **options)
         spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
@@ -121,8 +122,3 @@ def _beyond(layer: LayerActivity) -> str:
     on_chip = f"{layer.sums_beyond_24_bits:,} sums and {layer.states_beyond_24_bits:,} states left Loihi 2's 24 bits"
     in_lava = f"{layer.sums_beyond_32_bits:,} and {layer.states_beyond_32_bits:,} the 32 bits of Lava's simulation"
     return f"layer {layer.name}: {on_chip}, {in_lava}"
-
-
-def _load(path: Path) -> np.ndarray:
-    with reading_numbers(path, ".npy"), path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -380,6 +381,21 @@ def test_currents_beyond_32_bits_are_refused(folder):
     np.savez("data.npz", x=VALUES, y=CLASSES)
     line = refusal("evaluate", "input.net", "--data", "data.npz", "--steps", 3)
     assert "data.npz: sample 0: inputs from 549755813888.0 to 549755813888.0 do not fit 32 bits" in line
+
+
+def test_too_little_memory_is_told_in_one_line(folder):
+    write_layers("wide.net", dense(np.ones((3, 3000), int), LIVELY))
+    write("wide.npz", np.zeros((1, 3000)))
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**30, before[1]))
+    try:
+        line = refusal("evaluate", "wide.net", "--data", "wide.npz", "--steps", 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert line.startswith("spandex evaluate: out of memory: Unable to allocate 2.24 GiB")
+    line = refusal("evaluate", "wide.net", "--data", "wide.npz", "--steps", 10**30, status=2)
+    assert "'--steps': Input should be less than or equal to 100000" in line
 
 
 def test_voltages_that_are_not_there_and_files_that_are_none_are_refused(folder):

@@ -212,7 +212,7 @@ def evaluate(
         Path | None, typer.Option(help="JSON of an evaluation on the same clips: scores of noisy and clean audio.")
     ] = None,
     sample_steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="For which each sample of --data is shown.")
+        int | None, typer.Option("--steps", min=1, max=100_000, help="For which each sample of --data is shown.")
     ] = None,
     encode: Annotated[
         Encoding | None,

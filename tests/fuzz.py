@@ -32,6 +32,7 @@ from typer.testing import CliRunner
 
 import mutations
 from faulty_server import FaultyServer
+from image_mirror import image_mirror
 from inputs import write_corpus, write_inputs
 from network_files import (
     INTEGRATOR,
@@ -127,6 +128,27 @@ SUBJECTS = (
             f"train --network network.pt --output out {BRIEF}",
             "--set model.hidden=4 export --float-network network.pt --output out",
         ),
+    ),
+    *(
+        Subject(
+            f"{name}.npz",
+            (mutations.npz, mutations.npz, mutations.npz, mutations.bytes_),
+            tuple(
+                f"evaluate kinds.net --data {name}.npz{options} --workers 1 --json out"
+                for options in ("", f"{shown} --read voltage", f"{shown} --encode rate" if shown else "")
+            ),
+            ("out", "out.partial"),
+        )
+        for name, shown in (("values", " --steps 3"), ("steps", ""))
+    ),
+    *(
+        Subject(
+            f"pictures/images/cifar10_{split}.parquet",
+            (mutations.bytes_,),
+            ("--set mirror=pictures evaluate pictures.net --data cifar10 --steps 2 --json out",),
+            ("out", "out.partial"),
+        )
+        for split in ("train", "test")
     ),
     Subject("X.npy", (mutations.bytes_,), ("run network.net --input X.npy --output out",)),
     *(
@@ -371,7 +393,9 @@ def write_template(folder: Path) -> None:
 
 
 def _write_kinds(folder: Path) -> None:
-    """A network with a convolution, a pool, recurrent, delayed and resonating layers, and images for it."""
+    """A network with a convolution, a pool, recurrent, delayed and resonating layers, with what it is run on; and a
+    network for a mirror's pictures.
+    """
     random = np.random.default_rng(1)
     first = convolution(
         weights(random, (4, 1, 2, 2)), (5, 4, 2), INTEGRATOR, groups=2, padding=(1, 0), bias=[1, 2, 3, 4]
@@ -386,6 +410,10 @@ def _write_kinds(folder: Path) -> None:
     ]
     write_layers(folder / "kinds.net", image(5, 4, 2, INTEGRATOR), first, pool, {"type": "flatten"}, *layers)
     np.save(folder / "images.npy", random.integers(0, 90, (5, 4, 2, 20)))
+    np.savez(folder / "values.npz", x=random.random((4, 5, 4, 2)), y=np.arange(4) % 3)
+    np.savez(folder / "steps.npz", x=random.integers(0, 90, (4, 5, 4, 2, 3)), y=np.arange(4) % 3)
+    image_mirror(folder / "pictures", per_class=1)
+    write_layers(folder / "pictures.net", dense(weights(random, (10, 32 * 32 * 3)), INTEGRATOR))
 
 
 def impatient() -> None:

@@ -1,10 +1,12 @@
-"""Random damage to files, each kind by its own form: bytes, lines, JSON and YAML, HDF5, state dicts, HTTP answers."""
+"""Random damage to files, each kind by its own form: bytes, lines, JSON and YAML, HDF5, NumPy, state dicts, HTTP."""
 
 import contextlib
 import copy
 import io
 import json
 import math
+import warnings
+import zipfile
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +34,8 @@ NAMES = (
     b"\xff",
     b"x" * 300,
 )
+TYPES = ("f2", "f4", ">f8", "g", "?", "u1", "u8", "i1", ">i4", "c8", "S3", "U3", "O", "M8[s]")
+SHAPES = ("(-1,)", "(0, 6)", "()", "(10**9,)", "(99999999999999,)", "(True,)", "(2, 3.0)", "[4]", "(4, 6", "(9,)*99")
 ENCODINGS = ("utf-16", "utf-8-sig", "latin-1", "utf-32", "cp037")
 
 
@@ -173,6 +177,44 @@ def _changed(random: Random, value: Any) -> Any:
     if array.dtype.kind in "iub" and np.isfinite(changed).all() and (np.abs(changed) < 2**62).all():
         return changed.astype(random.choice((np.int64, np.float64)))
     return changed
+
+
+def npz(random: Random, content: bytes) -> bytes:
+    """An array of another type, order, shape or value, a header that lies, a member doubled, renamed, empty or gone."""
+    with np.load(io.BytesIO(content)) as archive:
+        members = [(f"{name}.npy", _npy(array)) for name, array in archive.items()]
+        place = random.randrange(len(members))
+        name, whole = members[place]
+        array = archive[name.removesuffix(".npy")]
+    match random.randrange(9):
+        case 0:
+            members[place] = (name, _npy(np.asfortranarray(array)))
+        case 1 | 2:
+            members[place] = (name, _npy(array.astype(random.choice(TYPES))))
+        case 3 | 4:
+            members[place] = (name, _npy(np.asarray(_changed(random, array))))
+        case 5:
+            shape = f"{array.shape}, }}".encode()
+            members[place] = (name, whole.replace(shape.ljust(30), f"{random.choice(SHAPES)}, }}".encode().ljust(30)))
+        case 6:
+            members.append((random.choice((name, name.removesuffix(".npy"))), whole))
+        case 7:
+            members[place] = (random.choice((name.upper(), f"../{name}", name[:1], name)), b"")
+        case 8:
+            del members[place]
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", random.choice((0, 8, 12, 14))) as archive:
+        warnings.simplefilter("ignore")  # names that are there twice
+        for name, data in members:
+            archive.writestr(name, data)
+        archive.filelist[-1:][0].file_size *= random.choice((1, 1, 1, 2**33))
+    return file.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array)
+    return file.getvalue()
 
 
 def state_dict(random: Random, content: bytes) -> bytes:

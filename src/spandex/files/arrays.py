@@ -51,7 +51,6 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except SpandexError as error:
         raise SpandexError(f"{path}: {error}") from None
-    except OSError as error:
-        raise SpandexError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # which depends on where the file is damaged
-        raise SpandexError(f"{path}: not a whole {kind} file of numbers ({one_line(error)})") from None
+    except Exception as error:  # which depends on where the file is damaged; the system names what it cannot open
+        reason = getattr(error, "filename", None) and error.strerror
+        raise SpandexError(f"{path}: {reason or f'not a whole {kind} file of numbers ({one_line(error)})'}") from None

@@ -231,8 +231,7 @@ def evaluate(
         bool, typer.Option("--pipeline", hidden=True, help="Record params.yaml as the origin.")
     ] = False,
 ) -> None:
-    """Quality and cost of deployed networks, with 95 % intervals: on folders of clips, or of classifiers on labelled
-    samples. A run that was stopped goes on from what lies beside its JSON.
+    """Quality and cost of deployed networks, on clips or labelled samples. Goes on where it was stopped.
 
     \b
     Examples:

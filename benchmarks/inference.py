@@ -36,7 +36,7 @@ from spandex.data.download import fetch
 from spandex.data.folders import audio_files
 from spandex.data.public import prepare_corpus
 from spandex.deploy import Executor
-from spandex.deploy.codec import encode, framing
+from spandex.deploy.codec import encode, executor_framing
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.executor import MOST_CHUNK_STEPS, _RunningLayer
 from spandex.deploy.lava_models import FAST_MODELS
@@ -100,7 +100,7 @@ def measure(
         audio_used = _write_clips(audio, mirror, folder, clips)
         general = _with_delay_per_synapse(network, folder / "general.net")
         sparse, dense, delayed = Executor(network, True), Executor(network, False), Executor(general, True)
-        frame = framing(sparse.inputs, sparse.outputs, network)
+        frame = executor_framing(sparse, network)
         noisy = sorted((folder / "noisy").iterdir())[: max(4, 2 * _cores())]
         inputs = [encode(read_audio(file), *frame)[0] for file in noisy]
 

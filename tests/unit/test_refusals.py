@@ -20,6 +20,7 @@ import torch
 from commands import refusal
 from denoising import noisy_pair
 from inputs import write_inputs
+from network_files import INTEGRATOR, dense, write_layers
 from spandex.data.audio import to_int16
 
 OVERWRITTEN = "would be overwritten; choose another output"
@@ -195,6 +196,18 @@ LAYERS = [
         (1, "neuron/gradedSpike", True, "neuron/gradedSpike of SDNN neurons; Lava's send 1 or nothing"),
         (1, "neuron/type", "ALIF", "neuron type 'ALIF'; netx runs SDNN"),
         (1, "weight", np.nan, "weight is nan"),
+    )
+]
+LAYERS += [
+    Case(
+        command,
+        "bad.net: no mask network; it has no input layer",
+        {"bad.net": lambda path: write_layers(path, dense(np.eye(33, dtype=int), INTEGRATOR))},
+    )
+    for command in (
+        "denoise noisy/1.wav a.wav --network bad.net",
+        "denoise noisy/1.wav a.wav --network bad.net --backend lava",
+        f"{EVALUATE.replace('network.net', 'bad.net')} --hop 64 --json a.json",
     )
 ]
 LAYERS += [

@@ -12,6 +12,7 @@ one frame as for many: elementwise ones that IEEE 754 rounds exactly, and scipy'
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
@@ -19,6 +20,9 @@ import scipy.fft
 from spandex.data.audio import pieces
 from spandex.deploy.neurons import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
+
+if TYPE_CHECKING:
+    from spandex.deploy.executor import Executor
 
 MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before the network (challenge: stft_mean)
 INPUT_GAIN = 1 << 6  # fixed-point units of the network's input per unit of magnitude
@@ -56,6 +60,13 @@ def framing(inputs: int, outputs: int, network: str | os.PathLike, hop: int | No
     if hop < 1 or n_fft < hop or n_fft % hop:
         raise SpandexError(f"{network}: frames of {n_fft} samples are no multiple of the hop of {hop}")
     return n_fft, hop
+
+
+def executor_framing(executor: "Executor", network: str | os.PathLike, hop: int | None = None) -> tuple[int, int]:
+    """What ``framing`` gives for the network of an executor."""
+    if executor.takes_spikes:
+        raise SpandexError(f"{network}: no mask network; it has no input layer")
+    return framing(executor.inputs, executor.outputs, network, hop)
 
 
 def delay_steps(n_fft: int, hop: int) -> int:

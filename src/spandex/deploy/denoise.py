@@ -15,8 +15,8 @@ from spandex.deploy.codec import (
     decode_frames,
     delay_steps,
     encode_frames,
+    executor_framing,
     frames_of,
-    framing,
     hop_by_hop,
     overlap_add,
 )
@@ -151,7 +151,7 @@ class EventDenoiser(InBlocks):
         self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = DENSITY_THRESHOLD
     ):
         self._executor = Executor(path, sparsity_map, density_threshold)
-        self.n_fft, self.hop = framing(self._executor.inputs, self._executor.outputs, path)
+        self.n_fft, self.hop = executor_framing(self._executor, path)
         self.delay = delay_steps(self.n_fft, self.hop) * self.hop
 
     def start(self) -> StreamState:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from spandex.deploy.codec import framing
+from spandex.deploy.codec import executor_framing
 from spandex.deploy.executor import Executor
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.errors import SpandexError
@@ -70,7 +70,7 @@ def load_subject(
     """
     path = Path(path)
     executor = Executor(path, sparsity_map, density_threshold)
-    n_fft, hop = framing(executor.inputs, executor.outputs, path, hop)
+    n_fft, hop = executor_framing(executor, path, hop)
     digest = f"{sha256(path)} {hop} {sparsity_map} {density_threshold}"
     network = None
     if with_float:

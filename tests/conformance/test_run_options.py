@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commands import refusal, spandex
-from network_files import INTEGRATOR, SIGMA_DELTA, convolution, dense, shape_of, weights, write_layers
+from network_files import INTEGRATOR, SIGMA_DELTA, convolution, dense, image, shape_of, weights, write_layers
 from spandex.deploy.execution import processes_forgotten
 from stock_lava import modelled, stock_network
 
@@ -77,13 +77,56 @@ def test_a_part_of_the_layers_runs(network):
         ("--input-shape 6,5,2 --backend lava --read voltage", "voltages and layers are read with the backend events"),
         ("--input-shape 6,5,2 --backend lava --layers l.npz", "voltages and layers are read with the backend events"),
         ("--input-shape 6,5,2 --layers X.npy", "X.npy"),
+        ("--input-shape 6,5,2 --layers ./Y.npy", "Y.npy: is to hold the outputs and the layers"),
+        ("--input-shape 6,5,2 --reset-offset 3", "--reset-offset needs --reset-interval"),
+        (f"--input-shape 6,5,2 --reset-interval {10**30}", "--reset-interval': Input should be less than or equal to"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_and_nothing_is_written(network, options, message):
-    status = 2 if "6,5 is" in message.replace("'", "") else 1
+    status = 2 if message.startswith("--") else 1
     arguments = ("run", network, "--input", "X.npy", "--output", "Y.npy", *options.split())
     assert message in refusal(*arguments, status=status)
     assert sorted(path.name for path in Path().iterdir()) == ["X.npy", "network.net"]
+
+
+@pytest.mark.parametrize("backend", ["events", "lava"])
+def test_images_in_another_order_are_refused(network, backend):
+    np.save("X.npy", np.load("X.npy").transpose(2, 1, 0, 3))
+    arguments = ("--input", "X.npy", "--output", "Y.npy", "--input-shape", "6,5,2", "--backend", backend)
+    line = refusal("run", network, *arguments)
+    assert line.endswith("inputs have shape (2, 5, 6, 30); the network takes (6, 5, 2, steps) or (60, steps)")
+
+
+@pytest.mark.parametrize(("neuron", "largest"), [(SIGMA_DELTA, 900), (INTEGRATOR, 1)])
+def test_layers_behind_those_left_out_take_what_those_send(network, neuron, largest):
+    """Values behind sigma-delta neurons, spikes behind integrators, whatever ``--input-message-bits`` says."""
+    random = np.random.default_rng(2)
+    layers = dense(weights(random, (5, 6)), neuron), dense(weights(random, (3, 5)), neuron)
+    write_layers(network, {"type": "input", "shape": [6], "neuron": neuron}, *layers)
+    np.save("X.npy", random.integers(0, largest + 1, (6, STEPS)))
+    arguments = ("run", network, "--input", "X.npy", "--output", "Y.npy", "--skip-layers", "1")
+    for bits in ("0", "8"):
+        found = []
+        for backend in ("events", "lava"):
+            result = spandex(*arguments, "--input-message-bits", bits, "--backend", backend)
+            assert result.exit_code == 0, result.output
+            found.append(np.load("Y.npy"))
+        np.testing.assert_array_equal(*found)
+        assert found[0].any()
+    np.save("X.npy", np.full((6, STEPS), largest + 1))
+    if neuron is INTEGRATOR:
+        for backend in ("events", "lava"):
+            line = refusal(*arguments, "--input-message-bits", "8", "--backend", backend)
+            assert "holds 2, but without an input layer" in line
+
+
+def test_a_shape_that_is_not_the_input_layers_is_refused(network):
+    random = np.random.default_rng(3)
+    first = convolution(weights(random, (3, 2, 2, 2)), (6, 5, 2), INTEGRATOR)
+    write_layers(network, image(6, 5, 2, INTEGRATOR), first)
+    arguments = ("run", network, "--input", "X.npy", "--output", "Y.npy", "--input-shape")
+    assert refusal(*arguments, "5,6,2").endswith("network.net: layer 0: takes inputs of 6,5,2, not of 5,6,2")
+    assert spandex(*arguments, "6,5,2").exit_code == 0
 
 
 def test_networks_without_voltages_say_so(network):
@@ -93,7 +136,7 @@ def test_networks_without_voltages_say_so(network):
     )
     np.save("X.npy", np.ones((6, 4), int))
     line = refusal("run", network, "--input", "X.npy", "--output", "Y.npy", "--read", "voltage")
-    assert line.endswith("layer 1: no integrators, so there is no voltage to read")
+    assert line.endswith("network.net: layer 1: no integrators, so there is no voltage to read")
 
 
 def test_layers_of_all_kinds_run_without_torch_and_lava(network):

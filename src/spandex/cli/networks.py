@@ -106,9 +106,11 @@ def run(
     num_layers: Annotated[int | None, typer.Option(min=1, help="Read so many layers of the file.")] = None,
     skip_layers: Annotated[int, typer.Option(min=0, help="Of these, leave out so many at the beginning.")] = 0,
     reset_interval: Annotated[
-        int | None, typer.Option(min=1, help="Steps after which integrators start again from zero.")
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Steps after which integrators start again from zero.")
     ] = None,
-    reset_offset: Annotated[int, typer.Option(min=0, help="Step of the first reset of the first layer.")] = 0,
+    reset_offset: Annotated[
+        int, typer.Option(min=0, help="With --reset-interval: step of the first reset of the first layer.")
+    ] = 0,
     spike_exp: Annotated[
         int, typer.Option(min=0, max=12, help="Bits behind the point in messages of sigma-delta neurons.")
     ] = 6,
@@ -129,6 +131,8 @@ def run(
     from spandex.deploy.layers import NetxOptions
     from spandex.steps import run as steps
 
+    if reset_offset and reset_interval is None:
+        raise typer.BadParameter("--reset-offset needs --reset-interval")
     options = NetxOptions(
         num_layers, skip_layers, _shape(input_shape), input_message_bits, reset_interval, reset_offset, spike_exp
     )

@@ -188,6 +188,11 @@ class Executor:
         """Number of outputs."""
         return self.layers[-1].size
 
+    def check_voltage(self) -> None:
+        """Raise SpandexError unless the last layer has a voltage to read."""
+        if not isinstance(self._initial_state.layers[-1].neurons, IntegratorState):
+            raise SpandexError(f"layer {self.layers[-1].name}: no integrators, so there is no voltage to read")
+
     def initial_state(self) -> State:
         """The state before the first step: all zero."""
         return self._initial_state
@@ -204,8 +209,8 @@ class Executor:
         """Run a step for every column of the inputs.
 
         Args:
-            inputs: whole numbers (inputs, steps) or (x, y, channels, steps), within 32 bits. A transposed view of a
-                C-contiguous (steps, inputs) int32 array is used as it is.
+            inputs: whole numbers (inputs, steps) or, of images, (x, y, channels, steps), within 32 bits. A transposed
+                view of a C-contiguous (steps, inputs) int32 array is used as it is.
             state: where to go on; from the beginning if None. It is not changed.
             record: keep the spikes of every layer.
             voltage: keep the voltage of the last layer, of integrators.
@@ -213,7 +218,9 @@ class Executor:
         Raises:
             SpandexError: inputs of another shape, or not whole numbers within 32 bits; no voltage.
         """
-        inputs = _time_major(inputs, self.inputs)
+        if voltage:
+            self.check_voltage()
+        inputs = _time_major(inputs, self.input_shape)
         steps = len(inputs)
         state = state or self._initial_state
         room = max(min(steps, self._chunk_steps), 1)
@@ -297,8 +304,6 @@ class _RunningLayer:
 
     def watch(self, steps: int) -> np.ndarray:
         """The array (steps, neurons) that the next chunks fill with the voltage."""
-        if not isinstance(self._neurons, IntegratorState):
-            raise SpandexError(f"layer {self._layer.name}: no integrators, so there is no voltage to read")
         self._trace = np.empty((steps, self._layer.size), np.int32)
         return self._trace
 
@@ -378,9 +383,16 @@ def input_numbers(values: np.ndarray, spikes: bool) -> np.ndarray:
     return values
 
 
-def _time_major(inputs: np.ndarray, count: int) -> np.ndarray:
+def check_inputs(found: Sequence[int], shape: Sequence[int]) -> None:
+    """Raise SpandexError unless inputs of a shape are (*shape, steps), or flattened (inputs, steps)."""
+    takes = {tuple(map(int, shape)), (math.prod(shape),)}
+    if tuple(found[:-1]) not in takes:
+        forms = " or ".join(f"({', '.join(map(str, form))}, steps)" for form in sorted(takes, key=len, reverse=True))
+        raise SpandexError(f"inputs have shape {tuple(found)}; the network takes {forms}")
+
+
+def _time_major(inputs: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Inputs as int32 (steps, inputs)."""
     inputs = np.asarray(inputs)
-    if inputs.ndim not in (2, 4) or math.prod(inputs.shape[:-1]) != count:
-        raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({count}, steps)")
-    return whole_numbers(inputs.reshape(count, -1)).T
+    check_inputs(inputs.shape, shape)
+    return whole_numbers(inputs.reshape(math.prod(shape), -1)).T

@@ -7,9 +7,9 @@ from lava.proc.io.extractor import Extractor, PyLoihiExtractorModel
 from lava.proc.io.source import RingBuffer
 
 from spandex.deploy.execution import execution
+from spandex.deploy.executor import check_inputs
 from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.netx import Network
-from spandex.errors import SpandexError
 
 
 def run_in_lava(network: Network, inputs: np.ndarray) -> np.ndarray:
@@ -28,9 +28,8 @@ def run_in_lava(network: Network, inputs: np.ndarray) -> np.ndarray:
         SpandexError: inputs of another size, or a Lava process failed.
     """
     entry = network.in_layer.neuron.a_in if isinstance(network.in_layer, Input) else network.in_layer.inp
-    size, steps = int(np.prod(entry.shape)), inputs.shape[-1]
-    if inputs.ndim not in (2, 4) or int(np.prod(inputs.shape[:-1])) != size:
-        raise SpandexError(f"inputs have shape {inputs.shape}; the network takes ({size}, steps)")
+    check_inputs(inputs.shape, entry.shape)
+    steps = inputs.shape[-1]
     outputs = np.zeros((*map(int, network.out.shape), steps), np.int32)
     if not steps:
         return outputs

@@ -318,6 +318,9 @@ def _read(index: int, layer: h5py.Group, before: Shape | None) -> NetworkLayer:
         return NetworkLayer(index, kind, shape)
     if shape is None and (kind != "input" or "neuron" in layer):
         raise SpandexError("shape is missing")
+    if kind == "input" and None not in (shape, before) and shape != before:
+        told, given = (",".join(map(str, one[::-1])) for one in (shape, before))
+        raise SpandexError(f"takes inputs of {told}, not of {given}")
     if kind == "input" and index:
         raise SpandexError("an input layer behind others, which netx connects to nothing")
     if _is_complex(layer) and (kind != "dense" or "RF" not in (neuron_of(layer) or "")):

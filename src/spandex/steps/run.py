@@ -49,6 +49,8 @@ def run(
     """
     written = [output] if layers is None else [output, layers]
     refuse_overwriting(written, [net, inputs])
+    if layers is not None and layers.resolve() == output.resolve():
+        raise SpandexError(f"{output}: is to hold the outputs and the layers; choose another file for one of them")
     everything = {
         "sparsity_map": parse_sparsity_map(sparsity_map),
         "density_threshold": density_threshold,
@@ -81,6 +83,9 @@ def _run_events(
     """The outputs, and a line for each layer on what left its range."""
     data = read_array(inputs)
     executor = Executor(net, **options)
+    if voltage:
+        with prefixed(f"{net}: "):
+            executor.check_voltage()
     with prefixed(f"{inputs}: "):
         result = executor.run(input_numbers(data, executor.takes_spikes), record=layers is not None, voltage=voltage)
     if layers is not None:
@@ -111,7 +116,7 @@ def _run_lava(net: Path, options: dict[str, Any], inputs: Path) -> tuple[np.ndar
     data = read_array(inputs)
     with processes_forgotten():
         network = Network(net, **options)
-        spikes = not isinstance(network.in_layer, Input) and not network.input_message_bits
+        spikes = not isinstance(network.in_layer, Input) and not network.in_layer.input_message_bits
         with prefixed(f"{inputs}: "):
             outputs = run_in_lava(network, input_numbers(data, spikes))
         unrolled = network.unrolled_layers.items()

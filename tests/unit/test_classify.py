@@ -294,6 +294,8 @@ CLASSES = np.array([0, 1, 2, 0])
         ),
         ({"x": VALUES, "y": CLASSES}, "--steps 3 --name a --name b", "2 names for 1 networks"),
         ({"x": VALUES, "y": CLASSES}, "--steps 3 --json data.npz", "data.npz: is input"),
+        ({"x": VALUES, "y": CLASSES}, "--steps 3 --json .", ".: is a folder; name a file to write"),
+        ({"x": VALUES, "y": CLASSES}, "--steps 3 convolution.net", "convolution.net: layer 0: the file has no shape"),
         ({"x": VALUES, "y": CLASSES}, "--steps 3 other/flat.net", "two networks are called 'flat'"),
     ],
 )
@@ -396,6 +398,10 @@ def test_too_little_memory_is_told_in_one_line(folder):
     assert line.startswith("spandex evaluate: out of memory: Unable to allocate 2.24 GiB")
     line = refusal("evaluate", "wide.net", "--data", "wide.npz", "--steps", 10**30, status=2)
     assert "'--steps': Input should be less than or equal to 100000" in line
+
+
+def test_a_network_is_needed(folder):
+    assert refusal("evaluate", "--data", "flat.npz", "--steps", 3).endswith("no network to judge")
 
 
 def test_voltages_that_are_not_there_and_files_that_are_none_are_refused(folder):

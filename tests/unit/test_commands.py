@@ -299,7 +299,9 @@ def test_missing_inputs_and_unusable_outputs_are_named(folder, network):
     for path in ("nosuch.npy", "recordings"):
         line = refusal("run", network, "--input", path, "--output", "Y.npy")
         assert line.startswith(f"spandex run: {path}: ")
-    for path in ("recordings", "noisy.wav/Y.npy", "noisy.wav/deeper/Y.npy"):
+    line = refusal("run", network, "--input", "X.npy", "--output", "recordings")
+    assert line.startswith("spandex run: recordings: is a folder; name a file to write")
+    for path in ("noisy.wav/Y.npy", "noisy.wav/deeper/Y.npy"):
         line = refusal("run", network, "--input", "X.npy", "--output", path)
         assert line.startswith(f"spandex run: {path}: cannot be written")
     line = refusal("denoise", "noisy.wav", "X.npy/out.wav", "--network", network)

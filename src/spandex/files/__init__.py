@@ -49,13 +49,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Check that no output is an input, be it by another name: a link, another way there, another case.
+    """Check that no output is a folder, or an input, be it by another name: a link, another way there, another case.
 
     Raises:
         SpandexError: one is.
     """
     sources = {identity: source for source in inputs if (identity := _identity(source))}
     for output in outputs:
+        if output.is_dir():
+            raise SpandexError(f"{output}: is a folder; name a file to write")
         if source := sources.get(_identity(output)):
             also = "" if source == output else f", {source},"
             raise SpandexError(f"{output}: is input{also} and would be overwritten; choose another output")

@@ -85,8 +85,10 @@ def classify(
     Raises:
         SpandexError: a file or an option cannot be used, or they do not fit each other.
     """
-    if not networks or (names and len(names) != len(networks)):
-        raise SpandexError(f"{len(names or [])} names for {len(networks)} networks")
+    if not networks:
+        raise SpandexError("no network to judge")
+    if names and len(names) != len(networks):
+        raise SpandexError(f"{len(names)} names for {len(networks)} networks")
     names = [name or network_name(path) for name, path in zip(names or [None] * len(networks), networks, strict=True)]
     check_distinct(names)
     files = [] if data in SETS else [Path(data)]
@@ -99,9 +101,11 @@ def classify(
         raise SpandexError(f"{data}: x has {samples.x.shape[-1]} steps; --steps and --encode are for values")
     options = {"sparsity_map": parse_sparsity_map(sparsity_map), "density_threshold": density_threshold}
     log = ResultLog(output and output.with_name(f"{output.name}{PARTIAL}"), code_digest())
+    voltage = read == "voltage"
+    executors = [_executor(path, samples, voltage, options) for path in networks]
     summaries = {}
-    for name, path in zip(names, networks, strict=True):
-        summaries[name] = _judged(name, path, samples, read == "voltage", workers, options, log)
+    for name, path, executor in zip(names, networks, executors, strict=True):
+        summaries[name] = _judged(name, path, executor, samples, voltage, workers, options, log)
         print(f"{name}: {_in_short(summaries[name])}")
     compared = differences(summaries)
     for summary in summaries.values():
@@ -136,9 +140,18 @@ def _images(name: str, mirror: str | None) -> tuple[np.ndarray, np.ndarray]:
     return images.test.transpose(0, 3, 2, 1) / np.float32(255), images.test_labels
 
 
+def _executor(path: Path, samples: Samples, voltage: bool, options: Mapping[str, Any]) -> Executor:
+    """The network of a file, which samples and options fit."""
+    unknown = len(samples.shape) == 3 and missing_input_shape(network_layers(path))
+    executor = Executor(path, **options, input_shape=samples.shape if unknown else None)
+    _check(samples, path, executor, voltage)
+    return executor
+
+
 def _judged(
     name: str,
     path: Path,
+    executor: Executor,
     samples: Samples,
     voltage: bool,
     workers: int | None,
@@ -146,9 +159,6 @@ def _judged(
     log: ResultLog,
 ) -> dict[str, Any]:
     """Summary of a network's scores, with its latency and size."""
-    unknown = len(samples.shape) == 3 and missing_input_shape(network_layers(path))
-    executor = Executor(path, **options, input_shape=samples.shape if unknown else None)
-    _check(samples, path, executor, voltage)
     transform = None if executor.takes_spikes else input_transform(path)
     judged_by = f"{sha256(path)} {samples.shown_steps} {samples.encode} {voltage} {options}"
     keys = [_digest(judged_by, *sample) for sample in zip(samples.x, samples.y.tolist(), strict=True)]

@@ -73,8 +73,6 @@ def evaluate(
     for given, what in ((names, "names"), (float_networks, "float networks")):
         if given is not None and len(given) != len(networks):
             raise SpandexError(f"{len(given)} {what} for {len(networks)} networks")
-    if output.is_dir():
-        raise SpandexError(f"{output}: is a folder; name a file to write")
     pairs, failed = pair_clips(noisy, clean)
     if not pairs:
         raise failed[0]

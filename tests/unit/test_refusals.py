@@ -160,6 +160,13 @@ STATE_DICT = [
         f"{EVALUATE.replace('network.net', 'network.pt')} --json a.json",
     )
 ]
+STATE_DICT += [
+    Case(command, "network.net: not a state dict written by torch (it is HDF5, as lava-dl exports networks)")
+    for command in (
+        "export --float-network network.net --output a.net",
+        f"{EVALUATE} --float-network network.net --json a.json",
+    )
+]
 NAMES = [
     Case(f"{EVALUATE.replace('network.net', 'a=network.net')} --name b --json a.json", "not by both", status=2),
     Case(f"{EVALUATE} network.net --json a.json", "two networks are called "),

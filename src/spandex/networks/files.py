@@ -168,7 +168,8 @@ def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, 
     except FileNotFoundError:
         raise SpandexError(f"{path}: no such file") from None
     except pickle.UnpicklingError:
-        raise SpandexError(f"{path}: not a state dict written by torch (it holds more than tensors)") from None
+        reason = "it is HDF5, as lava-dl exports networks" if h5py.is_hdf5(path) else "it holds more than tensors"
+        raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None
     except Exception as error:  # whatever the restricted unpickler stumbles over
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from commands import refusal, spandex
 from network_files import INTEGRATOR, SIGMA_DELTA, convolution, dense, image, shape_of, weights, write_layers
 from spandex.deploy.execution import processes_forgotten
+from spandex.networks.hdf5 import network_layers
 from stock_lava import modelled, stock_network
 
 STEPS = 30
@@ -137,6 +139,23 @@ def test_networks_without_voltages_say_so(network):
     np.save("X.npy", np.ones((6, 4), int))
     line = refusal("run", network, "--input", "X.npy", "--output", "Y.npy", "--read", "voltage")
     assert line.endswith("network.net: layer 1: no integrators, so there is no voltage to read")
+
+
+def test_pilotnet_steers_as_lava_dl_expects(tmp_path, monkeypatch):
+    """On the images of lava-dl's own tests, whose network of integrators is reset every 16 steps."""
+    monkeypatch.chdir(tmp_path)
+    shipped = distribution("lava-dl").locate_file("tests/lava/lib/dl/netx/gts")
+    resets = ("--read", "voltage", "--reset-interval", "16", "--reset-offset", "15")
+    for name, given, expected, options in (
+        ("pilotnet_lif", "image.npy", "fc-3-v.npy", resets),
+        ("pilotnet_sdnn", "input.npy", "output.npy", ()),
+    ):
+        angles = np.load(shipped / name / expected)[:, :24]
+        shape = network_layers(shipped / name / "network.net")[0].shape[::-1]
+        np.save("X.npy", np.repeat(np.load(shipped / name / given).reshape(*shape, 1), angles.shape[1], axis=3))
+        result = spandex("run", shipped / name / "network.net", "--input", "X.npy", "--output", "Y.npy", *options)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(np.load("Y.npy"), angles)
 
 
 def test_layers_of_all_kinds_run_without_torch_and_lava(network):

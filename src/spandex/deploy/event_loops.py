@@ -343,12 +343,13 @@ def _find_events(spikes, scratch):
 
 def _add_weights(synapses, spikes, scratch, pending, position, beyond):
     """sum = weights spikes; input of a neuron += sum << left >> right, after its delay."""
-    sources = scratch.sources[: scratch.starts[-1]]
     operations = 0
-    reach = 0  # no sum can be larger
-    for source in sources:
-        operations += synapses.fan_out[source]
-        reach += abs(np.int64(spikes[source])) * synapses.largest
+    reach = 0
+    for i in range(spikes.size):
+        operations += synapses.fan_out[i] if spikes[i] else 0
+        reach += abs(np.int64(spikes[i]))
+    reach *= synapses.largest  # no sum can be larger
+    sources = scratch.sources[: scratch.starts[-1]]
     slots = synapses.blocks[-1]
     left = synapses.left + synapses.shift
     if reach > INT32_MAX >> left:

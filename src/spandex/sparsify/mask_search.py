@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from spandex.errors import SpandexError
 from spandex.metrics.power import NEURONOP_WEIGHT
 from spandex.sparsify.chain import Link, chain, heard
+from spandex.sparsify.event_counts import events_met, newest
 from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.weights import synapse_weights
 
@@ -75,13 +76,10 @@ class SynapseMask(torch.nn.Module):
             cost = cost + ((self.updates + self.rates * living) * by_input).sum()
         return cost, whole
 
-    def measure(self, events: torch.Tensor, output: torch.Tensor) -> None:
-        """Keep the running mean of the operations that events cause, (batch, inputs, ..., steps)."""
-        rates = (events != 0).float().mean(dim=(0, -1)).reshape(len(self.rates), -1)
-        # Of a convolution a weight is used once for each of its outputs, of a transposed one for each of its inputs.
-        positions = output.shape[2:-1].numel() if self.column else rates.shape[1]
+    def measure(self, events: torch.Tensor) -> None:
+        """Keep the running mean of the events a step that weights to one neuron meet, of their shape."""
         self.batches += 1
-        self.rates.lerp_(rates.mean(1) * positions, max(1 - MEMORY, 1 / int(self.batches)))  # a plain mean at first
+        self.rates.lerp_(events.transpose(0, self.column).flatten(1).mean(1), newest(int(self.batches), MEMORY))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         by_weight, by_neuron = self.soft()
@@ -130,8 +128,8 @@ class MaskSearch(Sparsifier):
 
     with r the sender's events a step, n its outgoing weights of a score above zero, and C the power proxy of the
     network without masks, (sum r + 10 neurons) a step; r is a running mean of what the training batches cause. Of a
-    convolution a neuron is a channel, which costs 10 for each of its positions, and r the operations of a weight,
-    borders not left out.
+    convolution a neuron is a channel, which costs 10 for each of its positions, and r the operations of a weight, mean
+    over its kernel.
 
     With ``target``, the search ends with the weights of the lowest scores zero, exactly as many as the target tells,
     and lam is multiplied by e^(10 (wanted - present)), where ``wanted`` grows in proportion to the iteration up to the
@@ -315,8 +313,9 @@ class MaskSearch(Sparsifier):
         def hook(block: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             if not block.training or self.done:
                 return
-            for name in link.weights:
-                self._masks[name].measure(output if name in link.recurrent else inputs[0], output)
+            for name, weight in link.weights.items():
+                events = events_met(weight.synapse, output if name in link.recurrent else inputs[0])
+                self._masks[name].measure(events / (len(output) * output.shape[-1]))
             counted = [(link, inputs[0])] if link is self._links[0] else []
             for layer, sent in [*counted, *([(following, output)] if following else [])]:
                 self._first(layer).updates = NEURONOP_WEIGHT * sent.shape[1:-1].numel() / layer.inputs

@@ -175,16 +175,31 @@ def heard(links: Sequence[Link], used: Values) -> dict[str, torch.Tensor]:
     return found
 
 
-def ends(links: Sequence[Link], keep: Mapping[str, torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+@torch.no_grad()
+def clear_shifts(links: Sequence[Link], masks: Values) -> None:
+    """Set bias and mean of normalisation to zero of hidden neurons without an incoming weight in the masks, which then
+    send nothing where the activation of zero is zero."""
+    for link in links[:-1]:
+        pruned = ~link.per_neuron(masks).any(dim=1)
+        neuron = link.block.neuron
+        for shift in (getattr(neuron, "bias", None), getattr(getattr(neuron, "norm", None), "running_mean", None)):
+            if shift is not None and shift.shape[0] == link.neurons:
+                shift[pruned] = 0.0
+
+
+def ends(
+    links: Sequence[Link], keep: Mapping[str, torch.Tensor], outside: float | bool = True
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Which neurons (neurons,) and inputs (inputs,) of each layer are kept; the network's own inputs and outputs are.
 
     Args:
         links: the layers.
-        keep: boolean tensors (neurons,) of the hidden layers by name.
+        keep: boolean tensors, or those of any value, (neurons,) of the hidden layers by name.
+        outside: that of the network's own inputs and outputs.
     """
     device = links[0].synapse.weight.device
     neurons = [keep[link.name] for link in links[:-1]]
-    neurons.append(torch.ones(links[-1].neurons, dtype=torch.bool, device=device))
-    inputs = [torch.ones(links[0].inputs, dtype=torch.bool, device=device)]
+    neurons.append(torch.full((links[-1].neurons,), outside, device=device))
+    inputs = [torch.full((links[0].inputs,), outside, device=device)]
     inputs += [link.spread(kept, before) for kept, (before, link) in zip(neurons, pairwise(links), strict=False)]
     return list(zip(neurons, inputs, strict=True))

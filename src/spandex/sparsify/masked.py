@@ -87,7 +87,7 @@ class MaskedWeights(Sparsifier):
         Raises:
             SpandexError: it is no such state, or belongs to another network or to other layers.
         """
-        if not {"iteration", "initial", "masks"} <= state.keys():
+        if not self.state_dict().keys() <= state.keys():
             raise SpandexError(f"not the state of a {type(self).__name__}: it holds {', '.join(state) or 'nothing'}")
         masks = state["masks"]
         if {name: mask.shape for name, mask in masks.items()} != {name: m.shape for name, m in self.masks.items()}:

@@ -7,7 +7,7 @@ import torch
 
 from spandex.errors import SpandexError
 from spandex.metrics.weights import nonzero
-from spandex.sparsify.chain import chain, ends
+from spandex.sparsify.chain import chain, clear_shifts, ends
 from spandex.sparsify.masked import MaskedWeights
 from spandex.sparsify.pruner import groups, share
 from spandex.sparsify.schedule import Schedule
@@ -134,13 +134,6 @@ class NeuronPruner(MaskedWeights):
             scores[link.name] = score
         return scores
 
-    @torch.no_grad()
     def _hold(self) -> None:
         super()._hold()
-        kept = self.neurons
-        for link in self._links[:-1]:
-            pruned = ~kept[link.name]
-            neuron = link.block.neuron
-            for shift in (getattr(neuron, "bias", None), getattr(getattr(neuron, "norm", None), "running_mean", None)):
-                if shift is not None and shift.shape[0] == link.neurons:
-                    shift[pruned] = 0.0
+        clear_shifts(self._links, self.masks)

@@ -72,12 +72,15 @@ class Pruner(MaskedWeights):
         return self._describe(source=source, scope=self.scope, layers=list(self.masks))
 
     def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
-        """Masks of the source.
+        """Masks of the source, which is given the weights."""
+        return self.rank(self.values(), sparsity)
+
+    def rank(self, values: Tensors, sparsity: float) -> dict[str, torch.Tensor]:
+        """Masks of the source for the weights, or for other values of their shapes in their place.
 
         Raises:
             SpandexError: they do not fit the weights.
         """
-        values = self.values()
         masks: dict[str, torch.Tensor] = {}
         for names in self._groups.values():
             part = self.source({n: values[n] for n in names}, {n: self.masks[n] for n in names}, sparsity)

@@ -1,7 +1,7 @@
 """What a training loop needs to know of a method that makes a network sparse."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ class Sparsifier(ABC):
         (loss if penalty is None else loss + penalty).backward()
         optimizer.step()
         sparsifier.step()
+
+    Gradients must still be there in ``step``: a method may go by them, and takes a batch that left none as skipped.
 
     Make it once the network is on its device, and before the optimiser: what a method learns by gradient is added to
     the network's parameters.
@@ -35,6 +37,10 @@ class Sparsifier(ABC):
     def penalty(self) -> torch.Tensor | None:
         """What is added to the loss of the last forward pass, a scalar; None: nothing."""
         return None
+
+    def counts(self) -> Iterable[torch.Tensor]:
+        """What this process has counted since the last ``step``; with several, add it up over them before the next."""
+        return ()
 
     @abstractmethod
     def step(self) -> None:

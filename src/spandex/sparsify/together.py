@@ -1,6 +1,7 @@
 """Several methods on one network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -44,6 +45,10 @@ class Together(Sparsifier):
         penalties = [sparsifier.penalty() for sparsifier in self.sparsifiers]
         penalties = [penalty for penalty in penalties if penalty is not None]
         return sum(penalties) if penalties else None
+
+    def counts(self) -> Iterable[torch.Tensor]:
+        """Of all."""
+        return chain.from_iterable(sparsifier.counts() for sparsifier in self.sparsifiers)
 
     def step(self) -> None:
         """One of each."""

@@ -109,8 +109,8 @@ def fit(
     batch, and the gradients and logs are those of whole batches. Process 0 writes all files and messages.
 
     A skipped batch changes neither weights, optimiser nor buffers, and counts in no mean of the logs. It counts as an
-    iteration for the learning rate and for the pruner, which works on the weights as they are: pruning ends when
-    it was to end.
+    iteration for the learning rate and for the pruner, which works on the weights as they are and is shown no gradient:
+    pruning ends when it was to end.
 
     Args:
         network: magnitude (batch, bins, steps) -> denoised magnitude, with attributes ``n_fft`` and ``hop`` in
@@ -344,6 +344,7 @@ class _Run:
         elif self.world.size > 1:
             self.world.copy_from_main(self.buffers().values())
         if self.pruner is not None:
+            self.world.add_up(self.pruner.counts())
             self.pruner.step()
         return None if problem else (value, si_snr_db, int(segments))
 

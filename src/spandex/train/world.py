@@ -58,6 +58,9 @@ class World:
         """The largest of all processes of each value."""
         return list(values)
 
+    def add_up(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Make tensors, of equal shapes everywhere, their sums over all processes."""
+
     def broadcast(self, value: Any) -> Any:
         """What process 0 gave."""
         return value
@@ -105,6 +108,10 @@ class TorchrunWorld(World):
 
     def max(self, *values: int) -> list[int]:
         return self._reduce(torch.tensor(values, dtype=torch.int64), torch.distributed.ReduceOp.MAX)
+
+    def add_up(self, tensors: Iterable[torch.Tensor]) -> None:
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)
 
     def broadcast(self, value: Any) -> Any:
         return self._fabric.broadcast(value)

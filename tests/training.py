@@ -21,7 +21,7 @@ import torch
 
 from spandex.kernels import accelerate
 from spandex.networks import SDNN, save_state
-from spandex.sparsify import GradualMagnitude
+from spandex.sparsify import Cubic, GradualMagnitude, Pruner, SaliencyPruner
 from spandex.train import FitResult, TrainSettings, fit, torchrun_place
 from spandex.train.checkpoint import read_checkpoint
 
@@ -165,6 +165,7 @@ def same_training(one: Path, other: Path) -> None:
     first, second = checkpoint(one), checkpoint(other)
     for layer, mask in first["pruner"]["masks"].items():
         assert (mask == second["pruner"]["masks"][layer]).float().mean() > 0.9999
+    torch.testing.assert_close(second["pruner"].get("rates"), first["pruner"].get("rates"), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(second["network"], first["network"], rtol=1e-3, atol=1e-4)
     for number, state in first["optimizer"]["state"].items():
         difference = second["optimizer"]["state"][number]["exp_avg"] - state["exp_avg"]
@@ -180,6 +181,7 @@ def run(
     restless: bool = False,
     fused: bool = False,
     again: bool = False,
+    saliency: bool = False,
     stop: tuple[int, int, int] | None = None,
     **settings,
 ) -> None:
@@ -195,6 +197,7 @@ def run(
         restless: a network that depends on random numbers.
         fused: with the fused kernels.
         again: once more afterwards, in the folder ``again``.
+        saliency: pruned by it, neurons too, and not by magnitude.
         stop: rank, batch and signal that ends it, once.
         settings: others of ``TrainSettings``.
     """
@@ -214,7 +217,8 @@ def run(
     model = network(Restless if restless else SDNN)
     if fused:
         accelerate(model)
-    pruner = GradualMagnitude(model, 0.5, steps=19, frequency=5)
+    schedule = Cubic(0.5, steps=19, frequency=5)
+    pruner = SaliencyPruner(model, schedule, neurons=True) if saliency else Pruner(model, schedule)
     with (folder / f"lines_{rank}.txt").open("a", buffering=1) as lines:
         try:
             fit(

@@ -242,7 +242,7 @@ class TestZerosOfTheStart:
                 found.step()
         return {name: weight == 0 for name, weight in network.named_parameters() if name.endswith("synapse.weight")}
 
-    @pytest.mark.parametrize("name", ["plain", "magnitude", "layer", "events", "noise"])
+    @pytest.mark.parametrize("name", ["plain", "magnitude", "layer", "events", "noise", "saliency"])
     def test_stay_zero_whatever_is_done_next(self, pruned, name):
         before = {key: value == 0 for key, value in pruned.state_dict().items() if key.endswith("synapse.weight")}
         settings = {
@@ -251,6 +251,7 @@ class TestZerosOfTheStart:
             "layer": {"magnitude": load().network("prune75").methods["magnitude"] | {"scope": "layer", "target": 0.85}},
             "events": {"events": {"psi": "l1", "weight": 0.1}},
             "noise": {"noise": {"target": 0.9, "gain_limit": 4}},
+            "saliency": {"saliency": {"target": 0.9, "exponent": 1, "neurons": True, "frequency": 1}},
         }[name]
         found = sparsifier(pruned, settings, 10, seed=1, keep_zeros=True)
         after = self.trained(pruned, found)

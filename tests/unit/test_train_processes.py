@@ -47,8 +47,18 @@ def pair(server: RunServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"data": "Broken", "skip_nonfinite": 1},
         {"data": "OwnRows"},
         {"fused": True},
+        {"saliency": True, "size": 5, "data": "Broken", "skip_nonfinite": 1},
     ],
-    ids=["whole", "pauses", "unequal rows", "masks beyond the limit", "skipped batch", "own rows", "fused kernels"],
+    ids=[
+        "whole",
+        "pauses",
+        "unequal rows",
+        "masks beyond the limit",
+        "skipped batch",
+        "own rows",
+        "fused kernels",
+        "saliency",
+    ],
 )
 def test_two_processes_train_as_one_with_the_same_batches(server, tmp_path, options):
     options = {"epochs": 2, "batches": 11} | options

@@ -6,6 +6,7 @@ from .masked import MaskedWeights
 from .neurons import NeuronPruner, incoming_norm
 from .noise import NoisePruner
 from .pruner import SCOPES, MaskSource, Pruner
+from .saliency import SaliencyPruner
 from .schedule import SCHEDULES, Cubic, Iterative, Linear, OneShot, Schedule, make_schedule
 from .shrinking import shrink
 from .smallest import magnitude
@@ -31,6 +32,7 @@ __all__ = [
     "NoisePruner",
     "OneShot",
     "Pruner",
+    "SaliencyPruner",
     "Schedule",
     "Sparsifier",
     "Sparsity",

@@ -101,6 +101,17 @@ def test_pruned_neurons_leave_the_exported_network(tmp_path, data, network):
     assert again.exit_code == 0, again.output
 
 
+def test_pruning_by_saliency_takes_neurons_along(tmp_path, data, network):
+    output = tmp_path / "quiet"
+    rules = ["--target", 0.75, "--method", "saliency", "--with-neurons", "--epochs", 3, "--pruning-epochs", 2]
+    done = spandex("prune", "--network", network, *rules, *data, "--output", output, *SHORT)
+    assert done.exit_code == 0, done.output
+    blocks = load_network(output / "network.pt").blocks[1:]
+    assert all(block.synapse.out_channels < 12 for block in blocks[:-1])
+    alone = ["prune", "--network", network, *rules[:4], "--output", tmp_path / "alone"]
+    assert "it goes by gradients" in refusal(*alone, status=2)
+
+
 @pytest.mark.parametrize(
     "options, reason",
     [

@@ -14,6 +14,7 @@ training = command(Panel.OWN)
 Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
 Scope = Literal["global", "layer"]
+Method = Literal["magnitude", "saliency"]
 Data = Annotated[Path, typer.Option(help="Folder with noisy/ and clean/, paired by fileid_N or by name, 16 kHz.")]
 Validation = Annotated[Path, typer.Option(help="The same, to choose the best epoch by.")]
 Output = Annotated[Path, typer.Option(help="Folder for network.pt, network.net and the training logs.")]
@@ -82,9 +83,19 @@ def prune(
         Path | None, typer.Option(help="Training clips, as for train; without them nothing is trained.")
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation clips, as for train.")] = None,
+    method: Annotated[
+        Method, typer.Option(help="Weights that go first: the smallest, or those of least loss for an operation.")
+    ] = "magnitude",
+    exponent: Annotated[float, typer.Option(min=0.5, max=1, help="Of what a weight costs, saliency.")] = 1.0,
+    with_neurons: Annotated[
+        bool, typer.Option("--with-neurons", help="Hidden neurons go, too, saliency; the layers shrink.")
+    ] = False,
     schedule: Annotated[Schedule, typer.Option(help="How sparsity grows while training.")] = "cubic",
     scope: Annotated[Scope, typer.Option(help="Rank weights over the network or within each layer.")] = "global",
-    frequency: Annotated[int, typer.Option(min=1, help="Iterations between steps, cubic and linear.")] = 30,
+    frequency: Annotated[
+        int | None,
+        typer.Option(min=1, help="Iterations between steps, cubic and linear; 30 if not given, 10 by saliency."),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Of pruning and retraining, iterative.")] = 5,
     pruning_epochs: Annotated[int, typer.Option(min=1, help="Of the epochs, those in which sparsity grows.")] = 2,
     lr_factor: Annotated[float, typer.Option(min=0, help="On the learning rate once pruning is over.")] = 0.7,
@@ -105,6 +116,7 @@ def prune(
     Examples:
       spandex prune --network network.net --target 0.75 --output pruned
       spandex prune --network network.pt --target 0.75 --output pruned --data train --validation validation
+      spandex prune --network network.pt --target 0.85 --output quiet --method saliency --data train --validation mine
       spandex prune --network network.pt --neurons 0.5 --output smaller --data train --validation validation
     """
     from spandex.steps import own
@@ -115,8 +127,13 @@ def prune(
     share = neurons if target is None else target
     if share is None or None not in (target, neurons):
         raise typer.BadParameter("--target TARGET or --neurons FRACTION is needed, one of them")
+    by_saliency = method == "saliency"
+    if by_saliency and (target is None or data is None):
+        raise typer.BadParameter("--method saliency needs --target, --data and --validation: it goes by gradients")
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
-    pruning = own.PruneOptions(share, schedule, scope, neurons is not None, frequency, rounds)
+    frequency = frequency or (10 if by_saliency else 30)
+    whole = with_neurons if by_saliency else neurons is not None
+    pruning = own.PruneOptions(share, schedule, scope, frequency, rounds, whole, exponent if by_saliency else None)
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)
         return

@@ -1,5 +1,7 @@
 """Pruning that ends within a number of iterations."""
 
+from collections.abc import Callable
+
 import torch
 
 from spandex.sparsify.pruner import Pruner
@@ -13,7 +15,7 @@ def pruner_within(
     schedule: str,
     target: float,
     scope: str,
-    method: type[Sparsifier] = Pruner,
+    method: Callable[..., Sparsifier] = Pruner,
     **settings: int,
 ) -> Sparsifier:
     """What prunes a network to its target within so many iterations, by a schedule's name and settings.

@@ -3,7 +3,9 @@
 import hashlib
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -15,7 +17,7 @@ from spandex.files import refuse_overwriting
 from spandex.files.text import parse_yaml
 from spandex.networks import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
 from spandex.networks.references import source_digest
-from spandex.sparsify import NeuronPruner, Pruner, Sparsifier, pruner_within, shrink, sparsity
+from spandex.sparsify import NeuronPruner, Pruner, SaliencyPruner, Sparsifier, pruner_within, shrink, sparsity
 from spandex.steps.fitting import fit_accelerated, own_batches
 from spandex.train import TrainSettings, choose_device
 
@@ -47,18 +49,22 @@ class PruneOptions:
     Attributes:
         target: final share of weights at zero, or of hidden neurons removed.
         neurons: prune whole neurons.
+        exponent: of saliency, by which weights are pruned, and neurons with them; None: by magnitude.
     """
 
     target: float
     schedule: str
     scope: str
-    neurons: bool
     frequency: int
     rounds: int
+    neurons: bool
+    exponent: float | None = None
 
     def pruner(self, network: torch.nn.Module, iterations: int) -> Sparsifier:
         """What prunes ``network`` within so many iterations."""
-        method = NeuronPruner if self.neurons else Pruner
+        method: Callable[..., Sparsifier] = NeuronPruner if self.neurons else Pruner
+        if self.exponent is not None:
+            method = partial(SaliencyPruner, exponent=self.exponent, neurons=self.neurons)
         settings = {"frequency": self.frequency, "rounds": self.rounds}
         return pruner_within(iterations, network, self.schedule, self.target, self.scope, method, **settings)
 

@@ -60,9 +60,9 @@ def test_clips_are_those_on_disk(mixed, on_disk):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("cache_bytes", [0, 2**30])
-def test_batches_are_those_from_disk(manifest, on_disk, workers, cache_bytes):
-    mixed = MixedSpeech(manifest, "train", CLIPS, SETTINGS, seed=4, cache_bytes=cache_bytes)
+@pytest.mark.parametrize("kept", [1, CLIPS])
+def test_batches_are_those_from_disk(manifest, on_disk, workers, kept):
+    mixed = MixedSpeech(manifest, "train", CLIPS, SETTINGS, seed=4, kept=kept)
     arguments = {"batch_size": 4, "segment_s": 0.7, "seed": 2}
     for epoch, start in ((0, 0), (1, 1)):
         assert_same_batches(
@@ -86,8 +86,7 @@ def test_a_clip_is_mixed_once_while_it_is_kept(mixed, made):
 
 
 def test_the_clips_used_last_are_kept(manifest, made):
-    of_one_clip = 2 * 2 * SETTINGS.samples
-    mixed = MixedSpeech(manifest, "train", CLIPS, SETTINGS, seed=4, cache_bytes=2 * of_one_clip)
+    mixed = MixedSpeech(manifest, "train", CLIPS, SETTINGS, seed=4, kept=2)
     for index in (0, 1, 0, 2, 0, 1):
         mixed.read(index)
     assert made == [0, 1, 2, 1]

@@ -129,6 +129,9 @@ class SegmentBatches:
     given, less of more clips otherwise. Batches depend on ``seed`` and their place alone, so a run can go on
     anywhere. Threads read up to two batches each ahead of what is asked for.
 
+    With ``fresh`` every pass has clips of its own: clip k of pass p is number ``p * len(dataset) + k``. Segments are
+    then shuffled within so many clips at a time, so that a dataset need not keep more than two times as many.
+
     Args:
         dataset: the clips.
         batch_size: segments of a batch, of all processes together.
@@ -138,6 +141,7 @@ class SegmentBatches:
         rank, world_size: of the process among those that train together. It gets, and reads, rows
             ``rank::world_size`` of every batch.
         workers: threads that read ahead.
+        fresh: clips that are shuffled at a time, of a dataset without end; None: every pass has the same clips.
 
     Raises:
         SpandexError: there are fewer segments than one batch, or fewer rows in it than processes.
@@ -152,6 +156,7 @@ class SegmentBatches:
     rank: int = 0
     world_size: int = 1
     workers: int = 1
+    fresh: int | None = None
 
     def __post_init__(self) -> None:
         self.segment = round(self.segment_s * SAMPLE_RATE_HZ)
@@ -191,10 +196,14 @@ class SegmentBatches:
         clips = np.repeat(np.arange(len(self._counts)), self._counts)
         within = np.arange(len(clips)) - np.repeat(np.cumsum(self._counts) - self._counts, self._counts)
         order = rng.permutation(len(clips))
+        before = 0
+        if self.fresh:
+            order = order[np.argsort(clips[order] // self.fresh, kind="stable")]
+            before = number * len(self._counts)
         for batch in range(first, last):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size][self.rank :: self.world_size]
             starts = offsets[clips[chosen]] + within[chosen] * self.segment
-            yield list(zip(clips[chosen].tolist(), starts.tolist(), strict=True))
+            yield list(zip((before + clips[chosen]).tolist(), starts.tolist(), strict=True))
 
     def _read(self, segments: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, list[str]]:
         parts = [self.dataset.read(clip, start, self.segment) for clip, start in segments]

@@ -1,4 +1,4 @@
-"""Noisy clips mixed when they are read, in place of files."""
+"""Noisy clips mixed when they are read, in place of files, and without end."""
 
 import functools
 import threading
@@ -6,30 +6,32 @@ from pathlib import Path
 
 import numpy as np
 
-from spandex.data.audio import PCM_SCALE, from_int16
+from spandex.data.audio import PCM_SCALE, AudioError, from_int16
 from spandex.data.corpus import Entry
 from spandex.data.dataset import Clip
 from spandex.data.synthesis import Sources, SynthesisSettings, make_clip
 from spandex.errors import SpandexError
+from spandex.files import sha256
 
 
 class MixedSpeech:
     """The clips that ``synthesize`` would write for the same arguments, sample for sample, without the files.
 
-    Segments of one clip are far apart in training, and each would need the whole clip mixed again, so clips are kept,
-    the last used ones, as 16-bit samples: 1.9 MB for 30 s. Threads may read at the same time.
+    Clips beyond the last can be read, too: those that it would write next. Segments of one clip are far apart in
+    training, and each would need the whole clip mixed again, so clips are kept, the last used ones, as 16-bit samples:
+    1.9 MB for 30 s. Threads may read at the same time.
 
     Args:
         manifest: of the corpus (CSV).
         split: train, validation or test.
-        clips: how many.
+        clips: how many, of a pass over them.
         settings: how they are mixed.
         seed: of the mixtures.
-        cache_bytes: of clips to keep; with fewer than all, mixing goes on through all of training.
+        kept: clips to keep; with fewer than all, mixing goes on through all of training.
 
     Raises:
         SpandexError: the manifest lacks the split, or ``clips`` is not positive; when reading, no such clip can be
-            mixed.
+            mixed, or a file of the corpus is not what the manifest lists.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class MixedSpeech:
         clips: int,
         settings: SynthesisSettings,
         seed: int,
-        cache_bytes: int = 2 * 2**30,
+        kept: int = 1000,
     ) -> None:
         if clips < 1:
             raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")
@@ -47,8 +49,7 @@ class MixedSpeech:
         self._title = f"{manifest}, split {split}"
         self._lengths = np.full(clips, settings.samples)
         self._seed = seed
-        self._about: dict[int, tuple[str, int]] = {}  # name of the noisy file and SNR
-        self._clip = functools.lru_cache(max(1, cache_bytes // (2 * 2 * settings.samples)))(self._mixed)
+        self._clip = functools.lru_cache(kept)(self._mixed)
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -59,9 +60,7 @@ class MixedSpeech:
     def __getitem__(self, index: int) -> Clip:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        noisy, clean = self.read(index)
-        name, snr_db = self._about[index]
-        return Clip(noisy, clean, name, snr_db)
+        return Clip(*self.read(index), self.name(index), self._clip(index).snr_db)
 
     def lengths(self) -> np.ndarray:
         """Samples of every clip, (clips,)."""
@@ -69,22 +68,18 @@ class MixedSpeech:
 
     def name(self, index: int) -> str:
         """Name that the clip's noisy file would have."""
-        if index not in self._about:
-            self._clip(index)
-        return self._about[index][0]
+        return self._clip(index).name
 
     def read(self, index: int, start: int = 0, samples: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """Noisy and clean as float32 (samples,), from ``start`` on; -1 means all."""
         clip = self._clip(index)
-        stop = len(clip[0]) if samples < 0 else start + samples
-        noisy, clean = (from_int16(audio[start:stop]) for audio in clip)
-        return noisy, clean
+        stop = len(clip.noisy) if samples < 0 else start + samples
+        return from_int16(clip.noisy[start:stop]), from_int16(clip.clean[start:stop])
 
-    def _mixed(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy and clean as int16 (samples,)."""
+    def _mixed(self, index: int) -> Clip:
+        """A clip with its audio as int16."""
         clip = make_clip(self._sources, index, self._seed)
-        self._about[index] = Path(list(clip.files)[-1]).name, clip.snr_db
-        return _pcm(clip.noisy), _pcm(clip.clean)
+        return Clip(_pcm(clip.noisy), _pcm(clip.clean), Path(list(clip.files)[-1]).name, clip.snr_db)
 
 
 class _SharedSources(Sources):
@@ -92,11 +87,20 @@ class _SharedSources(Sources):
 
     def __init__(self, manifest: str | Path, split: str, settings: SynthesisSettings) -> None:
         super().__init__(manifest, split, settings)
+        self._manifest = manifest
         self._lock = threading.Lock()
 
     def read(self, entry: Entry) -> np.ndarray:
         with self._lock:
             return super().read(entry)
+
+    def _decode(self, entry: Entry) -> np.ndarray | AudioError:
+        """As usual, which passes over files that cannot be used: one that changed would change clips without a word."""
+        path = self._root / entry.path
+        if not path.is_file() or sha256(path) != entry.sha256:
+            is_there = "not what it was" if path.is_file() else "missing"
+            raise SpandexError(f"{path}: {is_there} when {self._manifest} listed it; make the corpus anew")
+        return super()._decode(entry)
 
 
 def _pcm(audio: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 from spandex import params
 from spandex.companions.papers import PAPERS, all_runs
 from spandex.pipeline import phases
+from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
 from spandex.sparsify.methods import check
 
@@ -95,6 +96,11 @@ def recipe(*keys, without=()):
 def weights_of(name):
     """The float weights of a network; the deployed network where only that is known."""
     return f"{MODELS}/{PARAMS.network(name).weights}"
+
+
+def trained_on(name):
+    """What a network's training clips come from: files, or the corpus that they are mixed from anew."""
+    return f"{DATA}/corpus/manifest.csv" if PARAMS.network(name).dynamic_mixing else f"{DATA}/train/clips.json"
 
 
 def network_of(wildcards):

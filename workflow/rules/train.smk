@@ -1,7 +1,7 @@
 rule train_baseline:
     """The dense network: published weights, or trained from scratch."""
     input:
-        train=f"{DATA}/train/clips.json",
+        train=lambda wildcards: trained_on(ROOT),
         validation=f"{DATA}/validation/clips.json",
         pretrained=str(PARAMS.model.pretrained_file) if PARAMS.model.pretrained_file else [],
     output:
@@ -18,7 +18,7 @@ rule train_baseline:
         gpu=GPUS,
     params:
         run=TRACKING,
-        recipe=recipe("seed", "threads", "model", "train", without=RUN_ONLY),
+        recipe=recipe("seed", "threads", "model", "train", f"training.{ROOT}", without=RUN_ONLY),
     shell:
         "spandex --recipe {params.recipe:q} baseline --train {input.train} --validation {input.validation} --run {params.run}"
         " --output {output.network} > {log} 2>&1"
@@ -27,7 +27,7 @@ rule train_baseline:
 rule fine_tune:
     """A network fine-tuned from another, and made sparse by its methods."""
     input:
-        train=f"{DATA}/train/clips.json",
+        train=lambda wildcards: trained_on(wildcards.model),
         validation=f"{DATA}/validation/clips.json",
         network=lambda wildcards: weights_of(PARAMS.network(wildcards.model).start),
     output:

@@ -14,6 +14,7 @@ step = command(Panel.STEPS)
 Output = Annotated[Path, typer.Option(help="File to write.")]
 Manifest = Annotated[Path, typer.Option(help="Corpus manifest (CSV).")]
 Clips = Annotated[Path, typer.Option(help="A split's clips.json; its clips lie beside it.")]
+Training = Annotated[Path, typer.Option(help="The same, or with dynamic mixing the corpus manifest (CSV).")]
 Network = Annotated[Path, typer.Option(help="Exported network (HDF5).")]
 FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).")]
 Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, prune50, ...")]
@@ -59,7 +60,7 @@ def track(context: Context, output: Output) -> None:
 
 
 @step
-def baseline(context: Context, train: Clips, validation: Clips, run: Run, output: Output) -> None:
+def baseline(context: Context, train: Training, validation: Clips, run: Run, output: Output) -> None:
     """The dense network: published weights, or trained from scratch."""
     from spandex.steps import train as steps
 
@@ -71,7 +72,7 @@ def sparsify(
     context: Context,
     model: Model,
     network: Annotated[Path, typer.Option(help="State dict of the network to start from.")],
-    train: Clips,
+    train: Training,
     validation: Clips,
     run: Run,
     output: Output,

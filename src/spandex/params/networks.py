@@ -18,7 +18,8 @@ NAME = re.compile(r"[a-z][a-z0-9-]*")
 MOST = 1000  # networks of a grid; more are a slip
 TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
-OWN = (*SOURCES, "shrink", "label")  # keys of an entry that name no method
+SWITCHES = ("shrink", "dynamic_mixing")
+OWN = (*SOURCES, *SWITCHES, "label")  # keys of an entry that name no method
 TEXTS = (*SOURCES, "label")
 STATES = (".pt", ".pth", "-pt")  # how names of state dicts end, of files and in the catalogue
 
@@ -38,6 +39,8 @@ class Network:
         file: a network of others: of the catalogue, or the path of an HDF5 file or a state dict.
         audio: the folder of clips that something else has denoised, in place of a network.
         shrink: whether it is exported without the neurons that nothing listens to.
+        dynamic_mixing: whether its training clips are mixed anew in every pass over them (Zeghidour and Grangier 2021,
+            doi:10.1109/TASLP.2021.3099291).
         label: what tables call it.
         repeat: 0 for the seed of the parameters, 1 for the next, ...
     """
@@ -48,6 +51,7 @@ class Network:
     file: str | None = None
     audio: str | None = None
     shrink: bool = False
+    dynamic_mixing: bool = False
     label: str = ""
     repeat: int = 0
 
@@ -169,8 +173,9 @@ def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> N
     for key in TEXTS:
         if not isinstance(entry.get(key, ""), str):
             raise ValueError(f"{name}.{key}: {entry[key]!r} is no text")
-    if not isinstance(entry.get("shrink", False), bool):
-        raise ValueError(f"{name}.shrink: {entry['shrink']!r} is neither true nor false")
+    for key in SWITCHES:
+        if not isinstance(entry.get(key, False), bool):
+            raise ValueError(f"{name}.{key}: {entry[key]!r} is neither true nor false")
     given = [key for key in SOURCES if key in entry]
     methods = {
         key: _mapping(f"{name}.{key}", value) for key, value in entry.items() if key not in OWN and value is not None
@@ -179,10 +184,9 @@ def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> N
         raise ValueError(f"{name}.{(given + list(methods))[0]}: {ROOT} is where all starts; model and train make it")
     if name != ROOT and len(given) != 1:
         raise ValueError(f"{name}: takes one of {', '.join(SOURCES)}, and has {' and '.join(given) or 'none'}")
-    if methods and given != ["from"]:
-        raise ValueError(
-            f"{name}.{next(iter(methods))}: what others made is taken as it is; let a network start from it"
-        )
+    trained = [*methods, *(["dynamic_mixing"] if entry.get("dynamic_mixing") else [])]
+    if trained and name != ROOT and given != ["from"]:
+        raise ValueError(f"{name}.{trained[0]}: what others made is taken as it is; let a network start from it")
     with prefixed(f"{name}.", ValueError):
         methods = {key: _settings(key, value, defaults, check) for key, value in methods.items()}
     own = {key: value for key, value in entry.items() if key in OWN and key != "from"}

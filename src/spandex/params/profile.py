@@ -197,13 +197,15 @@ class Params(Section):
         return comparisons[report]
 
     def training(self, name: str) -> dict[str, Any]:
-        """What a network's training depends on beside its inputs: where it starts, its methods, its seed.
+        """What a network's training depends on beside its inputs: where it starts, its methods, its seed, and how its
+        clips are mixed if they are not files.
 
         Raises:
             UnknownNetworkError: there is none of this name.
         """
         network = self.network(name)
-        return {"from": network.start, "methods": network.methods, "seed": self.seed + network.repeat}
+        mixing = {"synthesis": self.data.synthesis, "clips": self.data.clips.train} if network.dynamic_mixing else {}
+        return {"from": network.start, "methods": network.methods, "seed": self.seed + network.repeat} | mixing
 
     def value(self, key: str, without: Collection[str] = ()) -> Any:
         """A section or a value, as JSON has it.

@@ -57,6 +57,12 @@ class Data(Section):
         return self
 
     @property
+    def synthesis(self) -> dict[str, Any]:
+        """How clips are mixed, as JSON has it; the corpus and the number of clips are no part of that."""
+        corpus = {"source", "corpus_minutes", "noise_share", "archives", "skip_missing"}
+        return self.model_dump(mode="json", exclude={"clips", *corpus})
+
+    @property
     def is_synthetic(self) -> bool:
         """Whether voices and noise are made by procedure; there are no recordings then."""
         return self.source == "synthetic"

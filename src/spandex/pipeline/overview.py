@@ -83,7 +83,8 @@ def _origin(network: Network) -> str:
         f"{name} {', '.join(f'{key} {value}' for key, value in settings.items())}"
         for name, settings in network.methods.items()
     )
-    return ", ".join(filter(None, [f"from {network.start}" if network.start else "model and train", methods]))
+    mixing = "dynamic mixing" if network.dynamic_mixing else ""
+    return ", ".join(filter(None, [f"from {network.start}" if network.start else "model and train", methods, mixing]))
 
 
 def _words(weights: bool, scores: bool) -> str:

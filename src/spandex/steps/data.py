@@ -77,8 +77,7 @@ def synthesize(
 def _mix(
     params: Params, manifest: Path, split: str, directory: Path, count: int, workers: int, shard: Shard | None = None
 ) -> list[data.SkippedFile]:
-    fields = set(data.SynthesisSettings.__dataclass_fields__)
-    settings = data.SynthesisSettings(**params.data.model_dump(include=fields))
+    settings = data.SynthesisSettings(**params.data.synthesis)
     with tqdm(desc=split, unit=" clips", disable=None) as bar:
         options = {"workers": workers, "progress": partial(_show, bar), "shard": shard}
         skipped = data.synthesize(manifest, split, directory, count, settings, params.seed, **options)

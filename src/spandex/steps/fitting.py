@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 
-from spandex.data import NoisySpeech, SegmentBatches
+from spandex.data import SegmentBatches
+from spandex.data.dataset import NoisyClips
 from spandex.kernels import accelerate, restore
 from spandex.sparsify import Sparsifier
 from spandex.train import Batches, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
 from spandex.train.logs import Row
 
 
-def own_batches(clips: NoisySpeech, *settings: Any) -> SegmentBatches:
+def own_batches(clips: NoisyClips, *settings: Any, fresh: int | None = None) -> SegmentBatches:
     """This process's share of the batches, as ``SegmentBatches`` has them: all of them, but under torchrun."""
     rank, size = torchrun_place()
-    return SegmentBatches(clips, *settings, rank=rank, world_size=size)
+    return SegmentBatches(clips, *settings, rank=rank, world_size=size, fresh=fresh)
 
 
 def fit_accelerated(

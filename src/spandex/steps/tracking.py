@@ -270,6 +270,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         "from": network.start or network.file or "",
         "method": ", ".join(network.methods) or "none",
         "methods": network.methods,
+        "dynamic_mixing": network.dynamic_mixing,
         "target": network.target or 0,
         "schedule": network.methods.get("magnitude", {}).get("schedule", "none"),
         "seed": params.seed + network.repeat,
@@ -284,13 +285,16 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         metrics=scores,
         rows=read_numbers(folder / "epochs.csv") if network.has_logs else [],
         tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | digests,
-        inputs=[data for data in inputs if data.context == "evaluation" or _trained(params, network)],
+        inputs=[data for data in inputs if data.context in _contexts(params, network)],
         artifacts=list(dict.fromkeys([models / network.weights, exported])),
     )
 
 
-def _trained(params: Params, network: Network) -> bool:
-    return network.is_trained or (network.has_logs and params.train.epochs > 0)
+def _contexts(params: Params, network: Network) -> set[str]:
+    """What a network meets clips of files for."""
+    if not (network.is_trained or (network.has_logs and params.train.epochs > 0)):
+        return {"evaluation"}
+    return set(CONTEXTS.values()) - ({"training"} if network.dynamic_mixing else set())
 
 
 def _scores_digest(scores: Mapping[str, Any]) -> str:

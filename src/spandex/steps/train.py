@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from spandex.data import NoisySpeech, SegmentBatches
+from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings
 from spandex.errors import prefixed
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
@@ -22,6 +22,8 @@ from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
+FRESH_CLIPS = 64  # mixed clips that are shuffled at a time; two times as many of 30 s take 0.25 GB
+
 
 def train_baseline(params: Params, train: Path, validation: Path, run: Path, output: Path) -> None:
     """Take published weights or draw random ones, and train them for ``train.epochs``."""
@@ -33,7 +35,7 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:
         settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
-        batches = _batches(params, train, params.seed)
+        batches = _batches(params, ROOT, train)
         _fit(params, ROOT, network, settings, None, batches, train, validation, run, output)
     else:
         CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
@@ -50,14 +52,14 @@ def fine_tune(params: Params, name: str, start: Path, train: Path, validation: P
     """
     entry = params.network(name)
     network = stored_network(params, entry.start or name, start).to(choose_device(params.train.device))
-    sparsify, seed = params.sparsify, params.seed + entry.repeat
+    sparsify, seed = params.sparsify, params.training(name)["seed"]
     settings = TrainSettings(
         **_shared_settings(params) | {"seed": seed},
         epochs=sparsify.epochs,
         lr_factor=sparsify.lr_factor,
         lr_drop_epoch=sparsify.pruning_epochs,
     )
-    batches = _batches(params, train, seed)
+    batches = _batches(params, name, train)
     iterations = sparsify.pruning_epochs * len(batches)
     with prefixed(f"networks.{name}: "):
         pruner = sparsifier(network, entry.methods, iterations, seed, keep_zeros=entry.start != ROOT)
@@ -69,10 +71,15 @@ def _shared_settings(params: Params) -> dict[str, float]:
     return shared | {"seed": params.seed, "threads": params.threads}
 
 
-def _batches(params: Params, train: Path, seed: int) -> SegmentBatches:
-    settings = params.train
-    clips = NoisySpeech(train.parent)
-    return own_batches(clips, settings.batch_size, settings.segment_s, seed, settings.epoch_batches)
+def _batches(params: Params, name: str, train: Path) -> SegmentBatches:
+    """Of the clips that a list names, or of those that are mixed anew from the corpus of a manifest."""
+    seed = params.training(name)["seed"]
+    settings = params.train.batch_size, params.train.segment_s, seed, params.train.epoch_batches
+    if not params.network(name).dynamic_mixing:
+        return own_batches(NoisySpeech(train.parent), *settings)
+    synthesis = SynthesisSettings(**params.data.synthesis)
+    clips = MixedSpeech(train, "train", params.data.clips.train, synthesis, seed, 2 * FRESH_CLIPS)
+    return own_batches(clips, *settings, fresh=FRESH_CLIPS)
 
 
 def _fit(
@@ -90,7 +97,7 @@ def _fit(
     """Train and write the network; its checkpoints stay until the whole build is over."""
     clips, checkpoints = NoisySpeech(validation.parent), output.parents[1] / ".checkpoints" / name
     made_by = f"{params.digest('model')} {source_digest(params.model.factory)} {code_digest()}"
-    known_by = f"{sha256(train)} {sha256(validation)} {made_by}"
+    known_by = f"{sha256(train)} {sha256(validation)} {made_by} {params.training(name)}"
     logger = epoch_logger(run, name) if torchrun_place()[0] == 0 else None
     dtype = getattr(torch, params.train.gradient_dtype)
     result = fit_accelerated(

@@ -205,6 +205,7 @@ CHAIN = "networks.child.from=prune50"
         (f"{CHAIN} networks.prune50.magnitude.target=0.6", {"prune50", "child"}),
         ("networks.prune75.from=dense", {"prune75"}),
         ("sparsify.magnitude.frequency=1", {"prune50", "prune75"}),
+        ("networks.prune75.dynamic_mixing=true", {"prune75"}),
         ("sparsify.events.weight=0.3 sparsify.magnitude.rounds=7", set()),
         ("networks.prune75.label=sparsest reports.knee.networks=[dense] networks.dense.shrink=true", set()),
         ("networks.prune50=null", set()),

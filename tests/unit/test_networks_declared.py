@@ -72,6 +72,19 @@ def test_entry_wins_over_the_defaults_of_its_methods_and_settings_that_do_not_co
     assert load().training("dense") == {"from": "baseline", "methods": {}, "seed": 1}
 
 
+def test_dynamic_mixing_depends_on_the_settings_of_the_mixtures_and_other_training_does_not():
+    mixed = "networks.mixed.from=baseline networks.mixed.dynamic_mixing=true "
+    before = load(mixed).training("mixed")
+    for setting in ("data.snr_db=[0,5]", "data.clip_s=20.0", "data.clips.train=7", "seed=3"):
+        assert load(mixed + setting).training("mixed") != before
+    for setting in ("data.clips.test=7", "data.noise_share=0.7", "train.lr=0.1"):  # the rest counts by itself
+        assert load(mixed + setting).training("mixed") == before
+    assert load("data.snr_db=[0,5]").training("dense") == load().training("dense")
+    grid = load(f"{KNOWN}.over.magnitude.target=[0.5] grids.g.dynamic_mixing=true")
+    assert grid.network("g50").dynamic_mixing and not grid.network("prune50").dynamic_mixing
+    assert load("networks.baseline.dynamic_mixing=true").network("baseline").dynamic_mixing
+
+
 def test_repetitions_differ_in_the_seed_alone():
     found = load("seed=7")
     assert [found.training(name)["seed"] for name in ("dense", "dense-2", "events50", "events50-3")] == [7, 8, 7, 9]
@@ -103,12 +116,14 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         ("networks.prune75.magnitud.target=0.5", r"networks\.prune75\.magnitud: no method .* magnitude is one"),
         ("networks.dense.masks.weight=1", r"networks\.dense\.masks\.target: missing"),
         ("networks.dense.shrink=1", r"networks\.dense\.shrink: 1 is neither true nor false"),
+        ("networks.dense.dynamic_mixing=epoch", r"networks\.dense\.dynamic_mixing: 'epoch' is neither true nor false"),
         ("networks.dense.label=3", r"networks\.dense\.label: 3 is no text"),
         ("networks.dense.from=null", r"networks\.dense\.from: None is no text"),
         ("networks.mine=3", r"networks\.mine: 3 is not of the form"),
         ("networks.mine.shrink=true", r"networks\.mine: takes one of from, file, audio, and has none"),
         ("networks.mine.file=a.net networks.mine.from=dense", r"networks\.mine: takes one of .* has from and file"),
         ("networks.mine.file=a.net networks.mine.magnitude.target=0.5", r"networks\.mine\.magnitude: what others made"),
+        ("networks.mine.file=a.net networks.mine.dynamic_mixing=true", r"networks\.mine\.dynamic_mixing: what others"),
         ("networks.mine.audio=a networks.x.from=mine", r"networks\.x\.from: mine is audio and no network"),
         ("networks.Mine.from=baseline", r"networks\.Mine: a name has lower-case"),
         ("networks.noisy.from=baseline", r"networks\.noisy: a name"),

@@ -82,6 +82,7 @@ def test_dynamic_mixing_depends_on_the_settings_of_the_mixtures_and_other_traini
     assert load("data.snr_db=[0,5]").training("dense") == load().training("dense")
     grid = load(f"{KNOWN}.over.magnitude.target=[0.5] grids.g.dynamic_mixing=true")
     assert grid.network("g50").dynamic_mixing and not grid.network("prune50").dynamic_mixing
+    assert counterpart(grid.network("prune50")) and not counterpart(grid.network("g50"))
     assert load("networks.baseline.dynamic_mixing=true").network("baseline").dynamic_mixing
 
 

@@ -14,7 +14,7 @@ step = command(Panel.STEPS)
 Output = Annotated[Path, typer.Option(help="File to write.")]
 Manifest = Annotated[Path, typer.Option(help="Corpus manifest (CSV).")]
 Clips = Annotated[Path, typer.Option(help="A split's clips.json; its clips lie beside it.")]
-Training = Annotated[Path, typer.Option(help="The same, or with dynamic mixing the corpus manifest (CSV).")]
+Training = Annotated[Path, typer.Option(help="The training clips' clips.json; with dynamic mixing the manifest.")]
 Network = Annotated[Path, typer.Option(help="Exported network (HDF5).")]
 FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).")]
 Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, prune50, ...")]

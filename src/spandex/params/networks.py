@@ -62,8 +62,8 @@ class Network:
 
     @property
     def by_magnitude(self) -> bool:
-        """Whether magnitude pruning alone makes it sparse, as it does SPANDEX's."""
-        return set(self.methods) == {"magnitude"}
+        """Whether magnitude pruning alone makes it sparse, on clips that stay the same, as it does SPANDEX's."""
+        return set(self.methods) == {"magnitude"} and not self.dynamic_mixing
 
     @property
     def path(self) -> Path | None:

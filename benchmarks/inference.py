@@ -45,6 +45,7 @@ from spandex.evaluation import evaluate, load_subject, pair_clips
 from spandex.files import write_json
 from spandex.files.results import ResultLog
 from spandex.networks.hdf5 import MAX_DELAY, network_layers
+from spandex.networks.named import network_file
 from spandex.params import mirror_in_use
 from spandex.steps.bench import benchmark_parser
 
@@ -72,7 +73,7 @@ MOST_MEMORY = 1.5  # of what the executor holds, over weights of 16 bits and sta
 
 
 def measure(
-    network: Path | None = None,
+    network: str | None = None,
     audio: Path | None = None,
     mirror: str | None = None,
     clips: int = 40,
@@ -208,10 +209,10 @@ def _memory(executor: Executor, path: Path) -> dict[str, float]:
     return {"bytes": executor.held_bytes(), "ratio": executor.held_bytes() / (weights + states)}
 
 
-def _network(path: Path | None, mirror: str | None, folder: Path) -> tuple[Path, str]:
+def _network(typed: str | None, mirror: str | None, folder: Path) -> tuple[Path, str]:
     """The network file, and how to name it."""
-    if path is not None:
-        return path, str(path)
+    if typed is not None:
+        return network_file(typed, lambda: mirror), typed
     entry = published("spandex-prune50-net")
     return fetch([entry], folder, mirror=mirror, in_place=True)[entry.name], f"{entry.file} ({entry.role})"
 
@@ -490,7 +491,7 @@ def _memory_line(memory: dict[str, float]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = benchmark_parser("inference", __doc__)
     parser.add_argument(
-        "--network", type=Path, help="network file (default: the published one, from mirror or network)"
+        "--network", help="network, its file or its name (default: the published one, from mirror or network)"
     )
     parser.add_argument(
         "--audio", type=Path, help="WAV, FLAC or OGG file or folder (default: mixtures of the mirror's, or synthetic)"

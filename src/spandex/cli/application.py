@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,14 +16,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from spandex import params as parameters
-from spandex.checkout import run_code_of
+from spandex.checkout import resolved_mirror, run_code_of
 from spandex.cli.interrupts import STOPPED, stoppable
+from spandex.cli.named import located
 from spandex.errors import SpandexError, Stopped, one_line
 from spandex.files.usage import Usage
 from spandex.params import Params
 from spandex.pipeline.recipes import Record, Request
 from spandex.sparsify.methods import check
 
+PARAMS = Path("params.yaml")
 RENAMED = {  # options as they were called or typed: what stands in their place, the first that a command knows
     "--net": ("--network", "NETWORK without an option"),
     "--float-net": ("--float-network",),
@@ -53,6 +55,13 @@ class Command(TyperCommand):
         except typer.TyperException as error:
             error.ctx = getattr(error, "ctx", None) or context
             raise
+
+    def invoke(self, context: typer.Context) -> Any:
+        """Run the command on the files of the networks that are typed."""
+        with _reported(self.name):
+            mirror = functools.partial(mirror_of, context)
+            context.params = {name: located(value, mirror) for name, value in context.params.items()}
+            return super().invoke(context)
 
 
 class Commands(TyperGroup):
@@ -112,7 +121,7 @@ app = typer.Typer(name="spandex", cls=Commands, add_completion=False, pretty_exc
 @app.callback()
 def main(
     context: typer.Context,
-    params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+    params: Annotated[Path, typer.Option(help="Parameter file.")] = PARAMS,
     set_: Annotated[
         str, typer.Option("--set", envvar="SPANDEX_SET", help='Overrides, such as "profile=mini train.lr=0.002".')
     ] = "",
@@ -136,6 +145,7 @@ def main(
     warnings.showwarning = _show_once()
     _say_what_counts()
     context.obj = functools.partial(parameters.load, params, check=check)
+    context.meta["has_file"] = params.is_file() or params != PARAMS
     context.meta["overrides"] = parameters.with_environment({"set": set_})
     context.meta["is_job"] = recipe is not None
     if recipe:
@@ -159,32 +169,39 @@ def params_of(context: typer.Context) -> Params:
     return context.meta["params"]
 
 
+def mirror_of(context: typer.Context) -> str | None:
+    """Where downloads are looked for first: as the parameters say; where there is no file of them, the environment."""
+    overrides = context.meta["overrides"]
+    if context.meta["has_file"] or overrides["set"]:
+        return resolved_mirror(params_of(context).mirror)
+    return overrides.get("mirror")
+
+
 def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a subcommand, ``settings`` as typer takes them; an error that the user can cause is one line and exit
-    status 1."""
+    """Register a subcommand, ``settings`` as typer takes them."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         name = function.__name__.rstrip("_").replace("_", "-")
-
-        @app.command(name, cls=Command, rich_help_panel=panel, **settings)
-        @functools.wraps(function)
-        @stoppable(name)
-        def run(*args, **kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except (SpandexError, OSError, MemoryError) as error:
-                if getattr(error, "errno", None) == errno.EPIPE:  # whoever read standard output has left; typer knows
-                    raise
-                print(f"spandex {name}: {_reason(error)}", file=sys.stderr)
-                raise SystemExit(1) from None
-            except (KeyboardInterrupt, Stopped) as stop:
-                with contextlib.suppress(OSError):  # the terminal may be gone
-                    print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr, flush=True)
-                raise SystemExit(STOPPED) from None
-
-        return run
+        return app.command(name, cls=Command, rich_help_panel=panel, **settings)(function)
 
     return register
+
+
+@contextlib.contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """An error that the user can cause, or an interruption, is one line and an exit status."""
+    with stoppable(name):
+        try:
+            yield
+        except (SpandexError, OSError, MemoryError) as error:
+            if getattr(error, "errno", None) == errno.EPIPE:  # whoever read standard output has left; typer knows
+                raise
+            print(f"spandex {name}: {_reason(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except (KeyboardInterrupt, Stopped) as stop:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(f"spandex {name}: {str(stop) or 'interrupted'}", file=sys.stderr, flush=True)
+            raise SystemExit(STOPPED) from None
 
 
 def _reason(error: SpandexError | OSError | MemoryError) -> str:

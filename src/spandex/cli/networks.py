@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from spandex.checkout import resolved_mirror
-from spandex.cli.application import RENAMED, Panel, command, params_of
+from spandex.cli.application import RENAMED, Panel, command, mirror_of, params_of
+from spandex.cli.named import TYPED, Typed, located
+from spandex.params.networks import PACKAGED
 from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
 
 own = command(Panel.OWN)
@@ -36,7 +37,8 @@ JSON_OPTION = typer.Option(
     "--json", metavar="PATH", callback=_json_path, help="JSON file to write; - prints it, and nothing else."
 )
 Json = Annotated[Path | None, JSON_OPTION]
-Network = Annotated[Path, typer.Argument(metavar="NETWORK", help="Network as lava-dl exports it (HDF5).")]
+OF_NETWORK = "Network as lava-dl exports it (HDF5): its file or its name."
+Network = Annotated[Path, typer.Argument(help=OF_NETWORK, **TYPED)]
 SparsityMap = Annotated[
     str,
     typer.Option(help="Which layers get sparse synapses: auto, sparse, dense, a list as 1,0,1, or pairs as 1:1,3:0."),
@@ -151,9 +153,9 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 
 @own
 def denoise(
-    network: Annotated[Path, typer.Option(help="Network as lava-dl exports it (HDF5).")],
     inputs: Annotated[Path | None, typer.Argument(metavar="IN", help="Audio file or folder of them.")] = None,
     output: Annotated[Path | None, typer.Argument(metavar="OUT", help="File or folder to write.")] = None,
+    network: Annotated[Path, typer.Option(help=OF_NETWORK, **TYPED)] = PACKAGED,
     backend: Annotated[Backend, typer.Option(help="The exact executor, Lava itself, or the float network.")] = "events",
     stream: Annotated[
         bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
@@ -192,7 +194,7 @@ OF_SAMPLES = ("sample_steps", "encode", "read")
 def evaluate(
     context: typer.Context,
     networks: Annotated[
-        list[Path] | None, typer.Argument(metavar="NETWORK", help="Networks (HDF5), or NAME=NETWORK; any number.")
+        list[str] | None, typer.Argument(metavar="NETWORK", help="Networks (HDF5), or NAME=NETWORK; any number.")
     ] = None,
     noisy: Annotated[Path | None, typer.Option(help="Folder of noisy clips.")] = None,
     clean: Annotated[
@@ -210,7 +212,8 @@ def evaluate(
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
     with_float: Annotated[bool, typer.Option("--float", help="Judge the float networks beside the deployed.")] = False,
     float_network: Annotated[
-        list[Path] | None, typer.Option(help="State dict of each float network; from the HDF5 if not given.")
+        list[Path] | None,
+        typer.Option(help="State dict of each float network; from the HDF5 if not given.", **TYPED),
     ] = None,
     inputs: Annotated[
         Path | None, typer.Option(help="JSON of an evaluation on the same clips: scores of noisy and clean audio.")
@@ -246,7 +249,7 @@ def evaluate(
     """
     from spandex.data.shards import Shard
 
-    names, files = _named(networks or [], name)
+    names, files = _named(context, networks or [], name)
     if data is not None:
         _refuse(context, OF_CLIPS, "for clips, not for --data")
         from spandex.companions.images import SETS
@@ -262,7 +265,7 @@ def evaluate(
                 encode=encode,
                 read=read,
                 workers=workers,
-                mirror=resolved_mirror(params_of(context).mirror) if data in SETS else None,
+                mirror=mirror_of(context) if data in SETS else None,
                 sparsity_map=sparsity_map,
                 density_threshold=density_threshold,
             )
@@ -341,19 +344,21 @@ def _refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None
             raise typer.BadParameter(f"{'/'.join([*parameter.opts, *parameter.secondary_opts])} is {reason}")
 
 
-def _named(networks: list[Path], names: list[str] | None) -> tuple[list[str] | None, list[Path]]:
-    """The names and files of networks given as files or as NAME=NETWORK; None if there are no names."""
-    pairs = [(None, network) if network.exists() else _split(network) for network in networks]
-    if not any(name for name, _ in pairs):
-        return names or None, networks
-    if names:
+def _named(
+    context: typer.Context, networks: list[str], names: list[str] | None
+) -> tuple[list[str | None] | None, list[Path]]:
+    """The names and files of networks given as files, as names, or as NAME=NETWORK; None if there are no names."""
+    pairs = [(None, network) if Path(network).exists() else _split(network) for network in networks]
+    if names and any(name for name, _ in pairs):
         raise typer.BadParameter("name networks by --name or as NAME=NETWORK, not by both")
-    return [name for name, _ in pairs], [file for _, file in pairs]
+    files = located([Typed(typed) for _, typed in pairs], lambda: mirror_of(context))
+    known = [name or (None if file == Path(typed) else typed) for (name, typed), file in zip(pairs, files, strict=True)]
+    return names or known, files
 
 
-def _split(network: Path) -> tuple[str | None, Path]:
-    name, _, file = str(network).partition("=")
-    return (name, Path(file)) if name and file else (None, network)
+def _split(network: str) -> tuple[str | None, str]:
+    name, _, typed = network.partition("=")
+    return (name, typed) if name and typed else (None, network)
 
 
 @command(Panel.OWN, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli.application import Panel, command, params_of
+from spandex.cli.named import TYPED
 from spandex.params.networks import ROOT
 from spandex.params.section import MOST_THREADS
 
@@ -15,8 +16,8 @@ Output = Annotated[Path, typer.Option(help="File to write.")]
 Manifest = Annotated[Path, typer.Option(help="Corpus manifest (CSV).")]
 Clips = Annotated[Path, typer.Option(help="A split's clips.json; its clips lie beside it.")]
 Training = Annotated[Path, typer.Option(help="The training clips' clips.json; with dynamic mixing the manifest.")]
-Network = Annotated[Path, typer.Option(help="Exported network (HDF5).")]
-FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).")]
+Network = Annotated[Path, typer.Option(help="Exported network (HDF5).", **TYPED)]
+FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).", **TYPED)]
 Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, prune50, ...")]
 Run = Annotated[Path, typer.Option(help="JSON file with the MLflow run of the build.")]
 Models = Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")]
@@ -71,7 +72,7 @@ def baseline(context: Context, train: Training, validation: Clips, run: Run, out
 def sparsify(
     context: Context,
     model: Model,
-    network: Annotated[Path, typer.Option(help="State dict of the network to start from.")],
+    network: Annotated[Path, typer.Option(help="State dict of the network to start from.", **TYPED)],
     train: Training,
     validation: Clips,
     run: Run,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from spandex.cli.application import Panel, command
+from spandex.cli.named import TYPED
 from spandex.params.section import MOST_THREADS
 
 training = command(Panel.OWN)
@@ -39,7 +40,7 @@ def train(
     output: Output,
     network: Annotated[
         Path | None,
-        typer.Option(help="State dict, or HDF5 without --factory, to start from; random weights if not given."),
+        typer.Option(help="State dict, or HDF5 without --factory, to start from; else random weights.", **TYPED),
     ] = None,
     factory: Factory = None,
     arguments: Arguments = "{}",
@@ -70,7 +71,9 @@ def train(
 
 @training
 def prune(
-    network: Annotated[Path, typer.Option(help="State dict, or HDF5 without --factory, of the network to prune.")],
+    network: Annotated[
+        Path, typer.Option(help="State dict, or HDF5 without --factory, of the network to prune.", **TYPED)
+    ],
     output: Output,
     target: Annotated[float | None, typer.Option(help="Final sparsity, such as 0.75.")] = None,
     neurons: Annotated[

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from spandex.checkout import PACKAGE
 from spandex.errors import prefixed
 
 ROOT = "baseline"
@@ -21,6 +22,9 @@ SOURCES = ("from", "file", "audio")
 SWITCHES = ("shrink", "dynamic_mixing")
 OWN = (*SOURCES, *SWITCHES, "label")  # keys of an entry that name no method
 TEXTS = (*SOURCES, "label")
+PACKAGED = "packaged"  # name of the network that comes with the package
+SHIPPED = PACKAGE / PACKAGED / "network.net"  # a path: no step imports its package, whose bytes are no code
+NONE_SHIPPED = f"{PACKAGED}: this version ships no network"
 STATES = (".pt", ".pth", "-pt")  # how names of state dicts end, of files and in the catalogue
 
 Settings = Mapping[str, Any]
@@ -36,7 +40,7 @@ class Network:
         name: in params.yaml, files, tables and tracking.
         start: the network that it is fine-tuned from; None for the root and for what others made.
         methods: settings by method, those that have none by default.
-        file: a network of others: of the catalogue, or the path of an HDF5 file or a state dict.
+        file: a network of others: of the catalogue, ``packaged``, or the path of an HDF5 file or a state dict.
         audio: the folder of clips that something else has denoised, in place of a network.
         shrink: whether it is exported without the neurons that nothing listens to.
         dynamic_mixing: whether its training clips are mixed anew in every pass over them (Zeghidour and Grangier 2021,
@@ -68,6 +72,8 @@ class Network:
     @property
     def path(self) -> Path | None:
         """Of the file of others; None where the catalogue has it, or where there is none."""
+        if self.file == PACKAGED:
+            return SHIPPED
         return Path(self.file) if self.file and (Path(self.file).suffix or "/" in self.file) else None
 
     @property
@@ -173,6 +179,8 @@ def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> N
     for key in TEXTS:
         if not isinstance(entry.get(key, ""), str):
             raise ValueError(f"{name}.{key}: {entry[key]!r} is no text")
+    if entry.get("file") == PACKAGED and not SHIPPED.is_file():
+        raise ValueError(f"{name}.file: {NONE_SHIPPED}")
     for key in SWITCHES:
         if not isinstance(entry.get(key, False), bool):
             raise ValueError(f"{name}.{key}: {entry[key]!r} is neither true nor false")

@@ -4,10 +4,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from spandex.data.catalog import source
 from spandex.data.corpus import SPLITS
 from spandex.data.listing import Listing
 from spandex.errors import SpandexError, prefixed
+from spandex.networks.named import check_name
 from spandex.params import Params
 
 SAMPLE_BYTES = 2
@@ -82,7 +82,7 @@ def _check_what_others_made(params: Params) -> None:
 
                 stored_network(params, network.name, network.path)
             elif network.file is not None and network.path is None:
-                source(network.file)
+                check_name(network.file)
             elif network.audio is not None and not (Path(network.audio).is_dir() or scores.is_file()):
                 raise SpandexError(f"{network.audio}: no such folder")
 

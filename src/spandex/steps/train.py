@@ -4,10 +4,12 @@ from pathlib import Path
 
 import torch
 
+from spandex.checkout import resolved_mirror
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings
 from spandex.errors import prefixed
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
+from spandex.networks.named import named_network
 from spandex.networks.references import source_digest
 from spandex.params import Params
 from spandex.params.networks import ROOT
@@ -16,7 +18,6 @@ from spandex.sparsify import Sparsifier
 from spandex.sparsify.methods import sparsifier
 from spandex.steps.common import new_network, stored_network
 from spandex.steps.fitting import fit_accelerated, own_batches
-from spandex.steps.take import published
 from spandex.tracking.fallback import epoch_logger
 from spandex.train import TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
@@ -30,7 +31,7 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     network = new_network(params).to(choose_device(params.train.device))
     start = "random weights"
     if params.model.pretrained is not None:
-        start = params.model.pretrained_file or published(params, params.model.pretrained)
+        start = params.model.pretrained_file or named_network(params.model.pretrained, resolved_mirror(params.mirror))
         load_state(network, start)
     print(f"baseline: {params.train.epochs} epochs from {start}")
     if params.train.epochs:

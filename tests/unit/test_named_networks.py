@@ -1,5 +1,10 @@
 """Names in the place of network files, at the command line and in params.yaml."""
 
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,7 @@ from spandex.data.audio import to_int16
 from spandex.networks import named
 from spandex.params import ParamsError
 from spandex.params import networks as declared
+from spandex.pipeline.provenance import _digest_below, code_digest
 from spandex.pipeline.recipes import used
 
 REPOSITORY = Path(__file__).parents[2]
@@ -126,3 +132,46 @@ def test_packaged_network_is_a_row_that_depends_on_its_bytes(tmp_path, monkeypat
         assert loaded.network("mine").weights == "exported/mine/network.net"
         found.append(used(loaded, ["file.exported/mine/network.net"]))
     assert found[0] != found[1]
+
+
+def test_packaged_network_is_no_code(tmp_path):
+    folder = tmp_path / "src/spandex/packaged"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    before = code_digest(tmp_path)
+    (folder / "network.net").write_text("1")
+    _digest_below.cache_clear()
+    assert code_digest(tmp_path) == before
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The folder of a wheel that ships a small network with a card."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, folder)
+    shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    small_network(folder / "src/spandex/packaged/network.net")
+    (folder / "src/spandex/packaged/network.md").write_text("What it is good for.\n")
+    build = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_wheel_denoises_with_the_network_that_it_ships(wheel, tmp_path):
+    def typed(*arguments: str) -> str:
+        command = [sys.executable, "-c", "from spandex.cli import app; app()", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(wheel)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+
+    noisy, _ = noisy_pair(1, 4000)
+    soundfile.write(tmp_path / "noisy.wav", to_int16(noisy), 16_000)
+    typed("denoise", "noisy.wav", "denoised.wav")
+    network = wheel / "spandex/packaged/network.net"
+    typed("denoise", "noisy.wav", "expected.wav", "--network", str(network))
+    denoised, expected = ((tmp_path / name).read_bytes() for name in ("denoised.wav", "expected.wav"))
+    assert denoised == expected != (tmp_path / "noisy.wav").read_bytes()
+    assert typed("info", "packaged").endswith("\n\nWhat it is good for.\n")

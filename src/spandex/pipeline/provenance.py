@@ -15,6 +15,7 @@ from spandex.files import sha256
 from spandex.params import Params
 
 PACKAGES = ("torch", "lava-dl", "lava-nc", "numpy", "snakemake", "dvc", "mlflow")
+NO_CODE = ("*.egg-info/*", "spandex/packaged/network.*")  # below src: a network that ships makes no result another
 CODE = ("src", "workflow", "Snakefile", "requirements.lock")
 
 
@@ -36,7 +37,7 @@ def _digest_below(root: Path) -> str:
         path = Path(root, part)
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
-            if file.is_file() and "__pycache__" not in file.parts and not file.match("*.egg-info/*"):
+            if file.is_file() and "__pycache__" not in file.parts and not any(map(file.match, NO_CODE)):
                 digest.update(f"{file.relative_to(root).as_posix()} {sha256(file)}\n".encode())
     return digest.hexdigest()[:16]
 

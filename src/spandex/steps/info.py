@@ -12,6 +12,7 @@ from spandex.deploy.sparsity_map import parse_sparsity_map, resolve_sparsity_map
 from spandex.deploy.survey import SurveyedLayer, survey
 from spandex.errors import prefixed
 from spandex.files import refuse_overwriting, write_text
+from spandex.files.text import read_text
 from spandex.metrics.size import TOTALS, LayerSize, deployed_size
 from spandex.networks.hdf5 import DeployedLayer, missing_input_shape, without_message_bits
 from spandex.params.section import DENSITY_THRESHOLD
@@ -42,7 +43,9 @@ def info(
     sparsity_map: str = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
 ) -> None:
-    """Print ``describe`` as a table with the totals below, and write it as JSON.
+    """Print ``describe`` as a table with the totals below, then the network's card, and write ``describe`` as JSON.
+
+    A card is what lies beside a network as ``network.md`` beside ``network.net``.
 
     Raises:
         SpandexError: as ``describe``, or the network would be overwritten.
@@ -53,6 +56,8 @@ def info(
     if output is not None:
         write_text(output, json.dumps(found, indent=2) + "\n")
     print("\n".join(_text(found)))
+    if (card := network.with_suffix(".md")).is_file():
+        print(f"\n{read_text(card)}", end="")
 
 
 def describe(network: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 # make ui         look at the runs in MLflow, on this machine alone
 # make docs       build the documentation into build/site
 # make readme     write what the finished build of PROFILE came to into README and docs
+# make package    put NETWORK of the finished build of PROFILE (mini if not given) into the package, with its card
 # make test       set up, run the fast tests;  make test-all adds the slow ones
 # make test-pythons  unit and conformance tests on each of PYTHONS, and a toy build that must be the same on all
 # make test-docs  type what the pages with many builds show, the tutorial first: an hour
@@ -20,6 +21,8 @@ WORKERS  := $(shell getconf _NPROCESSORS_ONLN)
 # of make companions: activity, masks, lyapunov, vgg or denoiser; all if not given
 PAPER    :=
 SEEDS    :=
+# of make package
+NETWORK  :=
 # a folder of workflow/profiles
 EXECUTOR := default
 
@@ -34,7 +37,7 @@ export MARKED
 CASES    := 2000
 SEED     :=
 
-OWN   := PROFILE MIRROR SET WORKERS PAPER SEEDS EXECUTOR PYTHON PYTHONS MARKED CASES SEED
+OWN   := PROFILE MIRROR SET WORKERS PAPER SEEDS NETWORK EXECUTOR PYTHON PYTHONS MARKED CASES SEED
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 $(if $(filter SPANDEX_SET,$(TYPED)),$(error SPANDEX_SET: for make that is SET=))
 $(if $(filter SPANDEX_MIRROR,$(TYPED)),$(error SPANDEX_MIRROR: for make that is MIRROR=))
@@ -59,7 +62,7 @@ OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call versi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation companions ui docs readme setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
+.PHONY: rebuild ablation companions ui docs readme package setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
 
 setup: $(READY)
 
@@ -108,6 +111,9 @@ docs: setup
 
 readme: setup
 	$(BIN)/python tools/readme.py $(or $(PROFILE),synthetic)
+
+package: setup
+	$(BIN)/python tools/package.py $(or $(PROFILE),mini) $(or $(NETWORK),$(error NETWORK: names one of the build))
 
 # a file's tests share what they built
 # files in their order: by number of tests, a long file with a single one would begin last and run alone

@@ -12,7 +12,9 @@ from lava.proc.io.source import RingBuffer
 from lava.proc.sdn.process import ActivationMode
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
-from spandex.deploy import Network
+from denoising import N_FFT, small_network
+from package import compress
+from spandex.deploy import Executor, Network
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.errors import SpandexError
 from spandex.networks import deployed_weights
@@ -131,3 +133,19 @@ def test_stock_netx_silently_runs_other_than_the_file_says(tmp_path):
     path = write_network(tmp_path / "output.net", [weights], bias=np.zeros(2), **{"neuron/sigma_output": True})
     with pytest.raises(TypeError, match="bias"):
         stock(path)
+
+
+def test_compressed_file_is_the_same_network_to_stock_netx_and_to_the_executor(tmp_path):
+    original, packed = small_network(tmp_path / "original.net"), tmp_path / "packed.net"
+    compress(original, packed)
+    with h5py.File(packed) as file:
+        assert file["layer/1/weight"].compression == "gzip"
+    for layer, other in zip(hdf5.Network(str(original)).layers, hdf5.Network(str(packed)).layers, strict=True):
+        assert type(layer) is type(other) and layer.shape == other.shape
+        if hasattr(layer, "synapse"):
+            for name in ("weights", "delays"):
+                if hasattr(layer.synapse, name):
+                    assert np.array_equal(getattr(layer.synapse, name).get(), getattr(other.synapse, name).get())
+            assert np.array_equal(layer.synapse.proc_params["weight_exp"], other.synapse.proc_params["weight_exp"])
+    inputs = np.random.default_rng(1).integers(-12, 200, (N_FFT // 2 + 1, 40), dtype=np.int32)
+    assert np.array_equal(Executor(original).run(inputs).outputs, Executor(packed).run(inputs).outputs)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = [*sorted(REPOSITORY.glob("tools/*[!.py]")), REPOSITORY / ".ci/run", *REPOSITORY.glob("workflow/envs/*.sh")]
+TOOLS_OF_SHELL = sorted(file for file in REPOSITORY.glob("tools/*") if file.is_file() and not file.suffix)
+SCRIPTS = [*TOOLS_OF_SHELL, REPOSITORY / ".ci/run", *REPOSITORY.glob("workflow/envs/*.sh")]
 RULES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 MAKEFILE = REPOSITORY / "Makefile"
 INSTALLED = ["--old-file=setup", "WORKERS=3"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from dataclasses import dataclass
 
 from spandex.errors import SpandexError
@@ -23,9 +24,11 @@ class TrainSettings:
             the deployed network's stay in range (see ``MaskRange``); None: none are.
         gradient_clip: largest 2-norm of all gradients together.
         skip_nonfinite: how many batches whose loss or gradient is not finite a run may pass over before it stops.
-        lr_factor: factor on the learning rate from epoch ``lr_drop_epoch`` on (0.7 in SPANDEX).
+        lr_factor: factor on the learning rate once it has fallen (0.7 in SPANDEX).
         lr_drop_epoch: the first epoch, counted from 0, of the lower rate; None: never. With pruning, the number of
             pruning epochs; the dense control has the same.
+        lr_schedule: "drop": it falls at once; "cosine": from epoch to epoch along half a cosine, and has fallen in the
+            last (Loshchilov and Hutter 2017, equation 5, without restarts).
         seed: of torch's random numbers.
         threads: of torch. Another number may round sums differently.
         log_every: iterations between two rows of log.csv.
@@ -45,6 +48,7 @@ class TrainSettings:
     skip_nonfinite: int = 0
     lr_factor: float = 1.0
     lr_drop_epoch: int | None = None
+    lr_schedule: str = "drop"
     seed: int = 1
     threads: int = 2
     log_every: int = 10
@@ -60,11 +64,18 @@ class TrainSettings:
             raise SpandexError(f"validation_limit: {self.validation_limit} is below 1")
         if self.skip_nonfinite < 0:
             raise SpandexError(f"skip_nonfinite: {self.skip_nonfinite} is below 0")
+        if self.lr_schedule not in ("drop", "cosine"):
+            raise SpandexError(f"lr_schedule: {self.lr_schedule!r} is neither drop nor cosine")
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
-        dropped = self.lr_drop_epoch is not None and epoch >= self.lr_drop_epoch
-        return self.lr * self.lr_factor if dropped else self.lr
+        start = self.lr_drop_epoch
+        if start is None or epoch < start:
+            return self.lr
+        left = 0.0
+        if self.lr_schedule == "cosine":
+            left = (1 + math.cos(math.pi * (epoch - start + 1) / (self.epochs - start))) / 2
+        return self.lr * (self.lr_factor + left * (1 - self.lr_factor))
 
     def digest(self, *more: str) -> str:
         """SHA-256 of what decides the result and of ``more``.

@@ -22,7 +22,7 @@ import torch
 from spandex.kernels import accelerate
 from spandex.networks import SDNN, save_state
 from spandex.sparsify import Cubic, GradualMagnitude, Pruner, SaliencyPruner
-from spandex.train import FitResult, TrainSettings, fit, torchrun_place
+from spandex.train import Distillation, FitResult, TrainSettings, fit, torchrun_place
 from spandex.train.checkpoint import read_checkpoint
 
 SAMPLES = 4000
@@ -182,6 +182,7 @@ def run(
     fused: bool = False,
     again: bool = False,
     saliency: bool = False,
+    distill: float = 0.0,
     stop: tuple[int, int, int] | None = None,
     **settings,
 ) -> None:
@@ -198,6 +199,7 @@ def run(
         fused: with the fused kernels.
         again: once more afterwards, in the folder ``again``.
         saliency: pruned by it, neurons too, and not by magnitude.
+        distill: weight of the distance to a network of other weights; 0: there is no teacher.
         stop: rank, batch and signal that ends it, once.
         settings: others of ``TrainSettings``.
     """
@@ -217,6 +219,7 @@ def run(
     model = network(Restless if restless else SDNN)
     if fused:
         accelerate(model)
+    distillation = Distillation(SDNN(hidden=16, max_delay=8), distill) if distill else None
     schedule = Cubic(0.5, steps=19, frequency=5)
     pruner = SaliencyPruner(model, schedule, neurons=True) if saliency else Pruner(model, schedule)
     with (folder / f"lines_{rank}.txt").open("a", buffering=1) as lines:
@@ -228,6 +231,7 @@ def run(
                 dataclasses.replace(SETTINGS, epochs=epochs, batch_size=size, **settings),
                 folder,
                 pruner=pruner,
+                distillation=distillation,
                 log=lambda line: lines.write(f"{line}\n"),
             )
         except BaseException as error:

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from spandex.train import denoising_loss
+from spandex.networks import SDNN
+from spandex.train import Distillation, denoising_loss
 from spandex.train.mask_range import WEIGHT, MaskRange
+from spandex.train.world import World
 
 
 def batch(seed=0, clips=3, samples=800):
@@ -63,6 +65,37 @@ def test_a_silent_estimate_has_a_finite_gradient():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(audio.grad).all()
+
+
+ALONE = World(torch.device("cpu"))
+
+
+def test_distance_to_the_teacher_is_the_squared_error_as_a_share_of_what_the_teacher_gives():
+    torch.manual_seed(5)
+    start, network, noisy = SDNN(hidden=4), SDNN(hidden=4), torch.rand(3, 257, 9)
+    distillation = Distillation(start, weight=50)
+    y, t = network(noisy), start(noisy).detach().double().numpy()
+    loss = distillation.loss(noisy, y, ALONE)
+    loss.backward()
+    assert loss.item() == pytest.approx(50 * ((y.detach().double().numpy() - t) ** 2).sum() / (t**2).sum(), rel=1e-6)
+    assert network.blocks[1].synapse.weight.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in (*start.parameters(), *distillation.teacher.parameters()))
+
+
+def test_teacher_is_the_network_as_it_was_in_evaluation_mode():
+    network = torch.nn.Sequential(torch.nn.Linear(7, 7), torch.nn.Dropout(0.9))
+    distillation, same = Distillation(network, 50.0), Distillation(network, 50.0)
+    noisy = torch.rand(3, 5, 7)
+    before = network.eval()(noisy).detach()
+    with torch.no_grad():
+        network.train()[0].weight += 1
+    assert distillation.loss(noisy, before, ALONE).item() == 0
+    assert repr(distillation) == repr(same) != repr(Distillation(network, 50.0))
+
+
+def test_silence_is_at_no_distance():
+    silence = torch.zeros(1, 257, 4)
+    assert Distillation(SDNN(hidden=4), 50.0).loss(silence, silence, ALONE).item() == 0
 
 
 def test_outputs_beyond_the_limit_are_penalised_by_their_square_and_pulled_back():

@@ -48,6 +48,7 @@ def pair(server: RunServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"data": "OwnRows"},
         {"fused": True},
         {"saliency": True, "size": 5, "data": "Broken", "skip_nonfinite": 1},
+        {"size": 5, "distill": 1000.0},
     ],
     ids=[
         "whole",
@@ -58,6 +59,7 @@ def pair(server: RunServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "own rows",
         "fused kernels",
         "saliency",
+        "teacher",
     ],
 )
 def test_two_processes_train_as_one_with_the_same_batches(server, tmp_path, options):

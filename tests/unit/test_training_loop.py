@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import os
 import random
@@ -6,13 +7,15 @@ import signal
 import numpy as np
 import pytest
 import torch
+from lava.lib.dl.slayer.block import sigma_delta
 
 from spandex.errors import SpandexError, Stopped
 from spandex.kernels import accelerate
 from spandex.metrics import si_snr
 from spandex.networks import denoise
 from spandex.sparsify import GradualMagnitude, sparsity
-from spandex.train import TrainingError, choose_device, fit
+from spandex.steps.fitting import fit_accelerated
+from spandex.train import Distillation, TrainingError, choose_device, fit
 from training import SETTINGS, VALIDATION, Broken, Clip, Restless, Tones, network, products, rows, train
 
 
@@ -107,6 +110,18 @@ def test_the_learning_rate_drops_with_and_without_pruning(tmp_path):
         assert [row["lr"] for row in rows(directory / "epochs.csv")] == pytest.approx([1e-3, 1e-3, 1e-3, 7e-4])
 
 
+def test_the_learning_rate_falls_along_half_a_cosine_to_the_last_epoch(tmp_path):
+    settings = dataclasses.replace(SETTINGS, epochs=5, lr_factor=0.1, lr_drop_epoch=1, lr_schedule="cosine")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4, eta_min=1e-4)
+    for epoch in range(5):
+        assert settings.learning_rate(epoch) == pytest.approx(reference.get_last_lr()[0])
+        optimizer.step()
+        reference.step()
+    with pytest.raises(SpandexError, match="lr_schedule: 'sine' is neither drop nor cosine"):
+        dataclasses.replace(settings, lr_schedule="sine")
+
+
 def test_two_runs_give_the_same_bytes(uninterrupted, tmp_path):
     train(tmp_path)
     assert products(tmp_path) == products(uninterrupted[0])
@@ -193,8 +208,13 @@ def test_a_torn_checkpoint_costs_only_the_way_back_to_the_one_before(uninterrupt
 
 @pytest.mark.parametrize(
     "change",
-    [{"identity": "other data"}, {"settings": dataclasses.replace(SETTINGS, lr=2e-3)}, {"target": 0.6}],
-    ids=["data", "settings", "pruning"],
+    [
+        {"identity": "other data"},
+        {"settings": dataclasses.replace(SETTINGS, lr=2e-3)},
+        {"target": 0.6},
+        {"distillation": Distillation(network(), 50.0)},
+    ],
+    ids=["data", "settings", "pruning", "teacher"],
 )
 def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path, change):
     def stop(batch):
@@ -251,7 +271,8 @@ def test_a_batch_that_is_not_finite_is_skipped_and_named_under_a_limit(tmp_path)
     assert result.sparsity == pytest.approx(0.5, abs=1e-4)
 
 
-def test_a_skipped_batch_changes_nothing_but_the_masks(tmp_path):
+@pytest.mark.parametrize("distillation", [None, Distillation(network(), 50.0)], ids=["alone", "teacher"])
+def test_a_skipped_batch_changes_nothing_but_the_masks(tmp_path, distillation):
     """A run without that batch, its pruner stepped in the batch's place, ends in the same weights."""
     settings = dataclasses.replace(SETTINGS, epochs=1, skip_nonfinite=3, lr_drop_epoch=None)
     model = network()
@@ -262,7 +283,8 @@ def test_a_skipped_batch_changes_nothing_but_the_masks(tmp_path):
         seen.append(gradient.clone())
 
     model.blocks[3].synapse.weight.register_hook(record)
-    fit(model, Broken(), VALIDATION, settings, tmp_path, pruner=pruner, log=lambda line: None)
+    options = {"distillation": distillation, "log": lambda line: None}
+    fit(model, Broken(), VALIDATION, settings, tmp_path, pruner=pruner, **options)
     assert len(seen) == 9  # no backward pass of the eighth
     assert pruner.iteration == 10 and pruner.done
     reference = network()
@@ -282,7 +304,7 @@ def test_a_skipped_batch_changes_nothing_but_the_masks(tmp_path):
         def __init__(self):
             super().__init__(batches=10)
 
-    fit(reference, Without(), VALIDATION, settings, tmp_path / "w", pruner=other, log=lambda line: None)
+    fit(reference, Without(), VALIDATION, settings, tmp_path / "w", pruner=other, **options)
     for name, tensor in reference.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
 
@@ -403,17 +425,27 @@ def test_outputs_far_beyond_the_limit_come_back_while_training(tmp_path, kernels
     assert largest_output(limit=2.0) < 0.5 * largest_output(limit=None)
 
 
-def test_fused_kernels_continue_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("weight", [None, 50.0], ids=["alone", "teacher"])
+def test_fused_kernels_continue_to_the_same_bytes(tmp_path, monkeypatch, weight):
+    start = network()
+
     def run(directory, on_batch=lambda number: None):
-        model = accelerate(network())
+        model = copy.deepcopy(start)
+        distillation = weight and Distillation(model, weight)
         pruner = GradualMagnitude(model, 0.5, steps=19, frequency=5)
-        fit(model, Tones(on_batch=on_batch), VALIDATION, SETTINGS, directory, pruner=pruner, log=lambda line: None)
+        batches, options = Tones(on_batch=on_batch), {"pruner": pruner, "distillation": distillation}
+        fit_accelerated(model, batches, VALIDATION, SETTINGS, directory, directory / "checkpoints", "", **options)
         return model.state_dict()
+
+    def stock(*passed):
+        raise AssertionError("lava-dl's own forward ran")
 
     def fail(batch):
         if batch == 17:
             raise OSError("disk gone")
 
+    for block in (sigma_delta.Input, sigma_delta.Dense, sigma_delta.Output):
+        monkeypatch.setattr(block, "forward", stock)
     whole = run(tmp_path / "whole")
     with pytest.raises(OSError, match="disk gone"):
         run(tmp_path / "parts", fail)

@@ -1,6 +1,5 @@
 """Train a network and write it."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from spandex.data import SegmentBatches
 from spandex.data.dataset import NoisyClips
 from spandex.kernels import accelerate, restore
 from spandex.sparsify import Sparsifier
-from spandex.train import Batches, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
+from spandex.train import Batches, Distillation, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
+from spandex.train.checkpoint import state_digest
 from spandex.train.logs import Row
 
 
@@ -32,6 +32,7 @@ def fit_accelerated(
     pruner: Sparsifier | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     gradient_dtype: torch.dtype = torch.float32,
+    distillation: Distillation | None = None,
 ) -> FitResult | None:
     """``spandex.train.fit`` through the fused kernels, from the weights as they are; logs go to ``directory``.
 
@@ -44,10 +45,12 @@ def fit_accelerated(
     Returns:
         None in the processes of torchrun that write nothing.
     """
-    start = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()))
     main = torchrun_place()[0] == 0  # the process that writes
-    options = {"pruner": pruner, "checkpoints": checkpoints, "device": next(network.parameters()).device}
-    options |= {"identity": f"{start.hexdigest()} {digest} {gradient_dtype}", "on_epoch": on_epoch if main else None}
+    options = {"pruner": pruner, "distillation": distillation, "checkpoints": checkpoints}
+    options |= {"device": next(network.parameters()).device, "on_epoch": on_epoch if main else None}
+    options["identity"] = f"{state_digest(network)} {digest} {gradient_dtype}"
+    if distillation is not None:
+        accelerate(distillation.teacher)
     result = fit(accelerate(network, gradient_dtype), batches, validation, settings, directory, **options)
     restore(network)
     if not main:

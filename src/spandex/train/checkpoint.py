@@ -69,6 +69,12 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     return state
 
 
+def state_digest(network: torch.nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers."""
+    tensors = network.state_dict().values()
+    return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).hexdigest()
+
+
 class Checkpoints:
     """The newest two checkpoints of one run, in a folder of their own.
 

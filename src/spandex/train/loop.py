@@ -19,6 +19,7 @@ from spandex.errors import SpandexError, Stopped
 from spandex.networks import MaskNetwork, denoise, istft, magnitudes, stft
 from spandex.sparsify import Sparsifier, sparsity
 from spandex.train.checkpoint import Checkpoints
+from spandex.train.distillation import Distillation
 from spandex.train.logs import CsvLog, Row
 from spandex.train.losses import audible, denoising_loss
 from spandex.train.mask_range import MaskRange
@@ -83,6 +84,7 @@ def fit(
     directory: str | os.PathLike,
     *,
     pruner: Sparsifier | None = None,
+    distillation: Distillation | None = None,
     checkpoints: str | os.PathLike | None = None,
     identity: str = "",
     device: str | torch.device = "cpu",
@@ -120,9 +122,10 @@ def fit(
         settings: what decides the run; ``batch_size`` is that of all processes together.
         directory: where the logs go.
         pruner: sparsifies the network while it trains; None: nothing is pruned.
+        distillation: pulls the network to a teacher, on ``device``; None: there is none.
         checkpoints: folder for this run's checkpoints alone; ``directory``/checkpoints if not given.
         identity: digest of the data and the starting weights. Checkpoints of another identity, of other settings, of
-            another pruning, kind of device or number of processes are not continued.
+            another pruning, teacher, kind of device or number of processes are not continued.
         device: where to train; see ``choose_device``.
         log: told of each epoch and of unused checkpoints, one line each.
         on_epoch: given each new row of epochs.csv; epochs before a continued checkpoint are in ``FitResult.epochs``.
@@ -164,11 +167,12 @@ def fit(
             clips=validation_clips,
             settings=settings,
             pruner=pruner,
+            distillation=distillation,
             world=processes,
             directory=Path(directory),
             checkpoints=Checkpoints(
                 checkpoints or Path(directory) / "checkpoints",
-                settings.digest(identity, repr(pruner), repr(shapes), place, repr(rhythm)),
+                settings.digest(identity, repr(pruner), repr(distillation), repr(shapes), place, repr(rhythm)),
                 log,
             ),
             signals=signals,
@@ -197,6 +201,7 @@ class _Run:
     clips: Sequence[NoisyClip]
     settings: TrainSettings
     pruner: Sparsifier | None
+    distillation: Distillation | None
     world: World
     directory: Path
     checkpoints: Checkpoints
@@ -333,6 +338,8 @@ class _Run:
         penalty = None if self.pruner is None else self.pruner.penalty()
         if penalty is not None:
             loss = loss + penalty
+        if self.distillation is not None:
+            loss = loss + self.distillation.loss(magnitude, denoised, self.world)
         if self.mask_range is not None:
             loss = loss + weights[0] * self.mask_range.penalty()
         value, si_snr_db, segments = self.world.sum(loss.item() / self.world.size, float(scores.sum()), len(scores))

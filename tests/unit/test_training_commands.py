@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from commands import refusal, spandex
-from spandex.networks import SDNN, load_network, save_state
+from spandex.networks import SDNN, denoise, load_network, save_state
 from spandex.networks.hdf5 import deployed_weights
 
 SHORT = ["--batch-size", 2, "--segment-s", 0.5, "--threads", 1, "--device", "cpu"]
@@ -66,6 +66,29 @@ def test_pruning_while_fine_tuning_reaches_the_target_exactly(tmp_path, data, ne
     weights = [block.synapse.weight for block in load_network(output / "network.pt").blocks[1:]]
     total = sum(weight.numel() for weight in weights)
     assert sum(int((weight == 0).sum()) for weight in weights) == round(0.75 * total)
+
+
+@pytest.mark.parametrize(
+    "command", [["train"], ["prune", "--target", 0.1, "--pruning-epochs", 1]], ids=["train", "prune"]
+)
+def test_distilled_network_stays_close_to_the_one_that_it_starts_from(tmp_path, data, network, command):
+    noisy = torch.from_numpy(soundfile.read(data[1] / "noisy/noisy_fileid_0.wav", dtype="float32")[0])[None]
+    start = denoise(load_network(network), noisy)
+
+    def distance(*more):
+        options = ["--network", network, *data, "--output", tmp_path, "--epochs", 3, *SHORT, *more]
+        done = spandex(*command, *options)
+        assert done.exit_code == 0, done.output
+        return (denoise(load_network(tmp_path / "network.pt"), noisy) - start).norm().item()
+
+    assert distance("--distill", 1e5) < 0.5 * distance()
+
+
+def test_distillation_without_a_teacher_or_training_is_refused(tmp_path, data, network):
+    output = ["--output", tmp_path / "trained", "--distill", 50]
+    assert "--distill WEIGHT needs --network" in refusal("train", *data, *output, status=2)
+    untrained = ["prune", "--network", network, "--target", 0.5, *output]
+    assert "--distill WEIGHT needs --data and --validation" in refusal(*untrained, status=2)
 
 
 def test_pruning_without_clips_keeps_the_largest_weights(tmp_path, network):

@@ -27,6 +27,9 @@ Epochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
 EpochBatches = Annotated[int | None, typer.Option(min=1, help="Batches an epoch; a pass over all clips if not given.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Segments a batch.")]
 SegmentS = Annotated[float, typer.Option(min=0.1, help="Length of a segment in seconds.")]
+Distill = Annotated[
+    float, typer.Option(min=0, metavar="WEIGHT", help="In the loss, of the distance to what --network makes of a clip.")
+]
 Rate = Annotated[float, typer.Option(min=0, help="Learning rate of RAdam.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.")]
 Threads = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Of training; a part of its result.")]
@@ -49,6 +52,7 @@ def train(
     batch_size: BatchSize = 8,
     segment_s: SegmentS = 6.0,
     lr: Rate = 0.001,
+    distill: Distill = 0.0,
     seed: Seed = 1,
     threads: Threads = 2,
     device: Where = "auto",
@@ -63,9 +67,11 @@ def train(
     from spandex.steps import own
     from spandex.train import TrainSettings
 
+    if distill and network is None:
+        raise typer.BadParameter("--distill WEIGHT needs --network, which is the teacher")
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
     settings = TrainSettings(epochs, batch_size, segment_s, lr, seed=seed, threads=threads)
-    options = own.TrainOptions(data, validation, settings, epoch_batches, device, made_by)
+    options = own.TrainOptions(data, validation, settings, epoch_batches, device, made_by, distill)
     own.train(start, options, output)
 
 
@@ -109,6 +115,7 @@ def prune(
     batch_size: BatchSize = 8,
     segment_s: SegmentS = 6.0,
     lr: Rate = 0.001,
+    distill: Distill = 0.0,
     seed: Seed = 1,
     threads: Threads = 2,
     device: Where = "auto",
@@ -127,6 +134,8 @@ def prune(
 
     if (data is None) != (validation is None):
         raise typer.BadParameter("--data and --validation go together")
+    if distill and data is None:
+        raise typer.BadParameter("--distill WEIGHT needs --data and --validation: without them nothing is trained")
     share = neurons if target is None else target
     if share is None or None not in (target, neurons):
         raise typer.BadParameter("--target TARGET or --neurons FRACTION is needed, one of them")
@@ -141,5 +150,5 @@ def prune(
         own.prune_at_once(start, pruning, output)
         return
     settings = TrainSettings(epochs, batch_size, segment_s, lr, seed=seed, threads=threads)
-    options = own.TrainOptions(data, validation, settings, epoch_batches, device, made_by)
+    options = own.TrainOptions(data, validation, settings, epoch_batches, device, made_by, distill)
     own.prune(start, pruning, pruning_epochs, lr_factor, options, output)

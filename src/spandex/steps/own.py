@@ -19,7 +19,7 @@ from spandex.networks import SDNN, MaskNetwork, export_hdf5, from_factory, load_
 from spandex.networks.references import source_digest
 from spandex.sparsify import NeuronPruner, Pruner, SaliencyPruner, Sparsifier, pruner_within, shrink, sparsity
 from spandex.steps.fitting import fit_accelerated, own_batches
-from spandex.train import TrainSettings, choose_device
+from spandex.train import Distillation, TrainSettings, choose_device
 
 NETWORK_FILES = ("network.pt", "network.net")
 PRUNED = 0.2  # share of weights at zero above which a network was pruned; the published baseline has 0.07
@@ -32,6 +32,7 @@ class TrainOptions:
 
     Attributes:
         made_by: what made the network; checkpoints of another are not continued.
+        distill: weight of the distance to the starting network in the loss; 0: it does not count.
     """
 
     data: Path
@@ -40,6 +41,7 @@ class TrainOptions:
     epoch_batches: int | None
     device: str
     made_by: str
+    distill: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,12 @@ def _fit(
     network.to(choose_device(options.device))
     clips, validation, settings = NoisySpeech(options.data), NoisySpeech(options.validation), options.settings
     batches = own_batches(clips, settings.batch_size, settings.segment_s, settings.seed, options.epoch_batches)
+    distillation = Distillation(network, options.distill) if options.distill else None
     pruner = pruning.pruner(network, pruning_epochs * len(batches)) if pruning else None
     checkpoints = output / ".checkpoints"
     known_by = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)} {options.made_by}"
-    result = fit_accelerated(network, batches, validation, settings, output, checkpoints, known_by, pruner)
+    methods = {"pruner": pruner, "distillation": distillation}
+    result = fit_accelerated(network, batches, validation, settings, output, checkpoints, known_by, **methods)
     if result is None:
         return
     _write(shrink(network) if pruning is not None and pruning.neurons else network, output)

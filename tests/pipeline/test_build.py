@@ -204,6 +204,11 @@ CHAIN = "networks.child.from=prune50"
         (f"{CHAIN} networks.prune50.magnitude=null", {"prune50", "child"}),
         (f"{CHAIN} networks.prune50.magnitude.target=0.6", {"prune50", "child"}),
         ("networks.prune75.from=dense", {"prune75"}),
+        ("networks.prune75.distill.weight=50", {"prune75"}),
+        (f"{CHAIN} networks.child.distill.weight=5 networks.prune50.epochs=7", {"prune50", "child"}),
+        ("networks.prune75.lr_drop_epoch=3", {"prune75"}),
+        ("networks.prune75.epochs=6 networks.prune75.lr_factor=0.7", set()),
+        ("sparsify.lr_factor=0.5 networks.prune75.lr_factor=0.7", {"dense", "prune50"}),
         ("sparsify.magnitude.frequency=1", {"prune50", "prune75"}),
         ("networks.prune75.dynamic_mixing=true", {"prune75"}),
         ("sparsify.events.weight=0.3 sparsify.magnitude.rounds=7", set()),
@@ -213,6 +218,22 @@ CHAIN = "networks.child.from=prune50"
 )
 def test_change_of_an_entry_trains_that_network_and_what_starts_from_it(project, settings, expected):
     assert trained(project, settings) == expected
+
+
+@pytest.mark.slow
+def test_entry_is_fine_tuned_as_it_says(project, tmp_path):
+    project, mine = copied(project, tmp_path), Path("models/synthetic/sparsified/mine")
+    own = "epochs=3 pruning_epochs=1 lr_drop_epoch=0 lr_factor=0.1 lr_schedule=cosine distill.weight=50"
+    settings = " ".join(f"networks.mine.{setting}" for setting in ("from=prune50", *own.split()))
+    output(project, "spandex", "--set", settings, "rebuild", "sparsify")
+    with (project / mine / "epochs.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert rates[1:] == pytest.approx([7.75e-4, 3.25e-4, 1e-4])
+    recipe = json.loads((project / mine / "network.pt.recipe.json").read_text())
+    assert recipe["params"]["training.mine"]["fine_tuning"]["distill"] == {"weight": 50}
+    assert "models/synthetic/sparsified/prune50/network.pt" in recipe["inputs"]
+    assert trained(project, settings) == set()
+    assert trained(project, settings.replace("weight=50", "weight=51")) == {"mine"}
 
 
 def test_change_of_a_methods_file_trains_the_networks_of_that_method(project, tmp_path):

@@ -140,6 +140,14 @@ def test_next_to_try_is_another_target_then_real_audio_then_pruning_at_once():
     assert next_to_try(changed, PARAMS).startswith(prune.format("synthetic"))
 
 
+def test_overview_tells_what_an_entry_has_of_its_own():
+    own = "networks.prune50.distill.weight=50 networks.prune50.epochs=12 networks.dense.lr_factor=0.7"
+    origins = {line.network: line.origin for line in overview(params.load(FILE, {"set": own}))[0]}
+    assert origins["dense"] == "from baseline"
+    assert origins["prune50"].startswith("from baseline, epochs 12, distill.weight 50.0, magnitude ")
+    assert origins["prune75"].startswith("from baseline, magnitude ")
+
+
 def test_missing_networks_take_what_their_steps_took():
     assert overview(PARAMS)[1] is None
     times = Path("reports/synthetic/times")

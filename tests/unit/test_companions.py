@@ -138,6 +138,17 @@ def test_claims_name_methods_target_and_what_they_are_compared_with():
     assert claims[-1] == "Noise pruning at 75 % sparsity: SI-SNR not below that of magnitude (SPANDEX)"
 
 
+def test_distilled_network_is_judged_against_a_distilled_one():
+    own = "networks.prune50.distill.weight=50 grids.masks.distill.weight=50"
+    (one,) = load(check, set=f"reports.denoiser.seeds=1 {own}").compared("denoiser")
+    claims = [finding.claim for finding in denoiser.findings(denoiser.by_seed([one], scores(1)), one)]
+    who, other = "Mask search and distillation at 50 % sparsity", "magnitude (SPANDEX) and distillation"
+    assert [claim for claim in claims if "50 %" in claim or "istillation" in claim] == [
+        f"{who}: lower deployed power proxy than {other}",
+        f"{who}: SI-SNR not below that of {other}",
+    ]
+
+
 def test_one_seed_still_gives_tables_and_a_figure(tmp_path):
     runs = denoiser.by_seed(networks(1), scores(1))
     found = denoiser.findings(runs, networks(1)[0])

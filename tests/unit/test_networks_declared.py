@@ -50,6 +50,7 @@ def test_profile_adds_rows_and_takes_them_away(tmp_path):
         ("over.events.psi=[l1,l0.5] grids.g.events.weight=0.1", ["gl1", "gl0p5"]),
         ("over.magnitude.target=[null,0.5] grids.g.events.weight=0.1", ["g", "g50"]),
         ("over.magnitude.target=[0.5,0.6] grids.g.over.magnitude.rounds=[2,3]", ["g50-2", "g50-3", "g60-2", "g60-3"]),
+        ("over.distill.weight=[null,5,50]", ["g", "g5", "g50"]),
     ],
 )
 def test_grid_names_its_networks_by_key_and_values(values, expected):
@@ -69,7 +70,29 @@ def test_entry_wins_over_the_defaults_of_its_methods_and_settings_that_do_not_co
     assert settings("prune50") == {"schedule": "cubic", "target": 0.5, "scope": "layer", "frequency": 30}
     assert settings("one-shot90") == {"schedule": "one-shot", "target": 0.9, "scope": "global"}
     assert settings("iterative95") == {"schedule": "iterative", "target": 0.95, "scope": "global", "rounds": 5}
-    assert load().training("dense") == {"from": "baseline", "methods": {}, "seed": 1}
+    fine_tuning = {"epochs": 4, "pruning_epochs": 2, "lr_factor": 0.7, "lr_schedule": "drop"}
+    assert load().training("dense") == {"from": "baseline", "methods": {}, "fine_tuning": fine_tuning, "seed": 1}
+
+
+def test_entry_wins_over_the_profile_in_how_it_is_fine_tuned():
+    own = "networks.prune50.epochs=12 networks.prune50.lr_drop_epoch=9 networks.prune50.distill.weight=50"
+    found = load(f"{own} sparsify.pruning_epochs=3 sparsify.lr_drop_epoch=4 sparsify.lr_schedule=cosine")
+    shared = {"pruning_epochs": 3, "lr_factor": 0.7, "lr_schedule": "cosine"}
+    assert found.training("prune50")["fine_tuning"] == shared | {
+        "epochs": 12,
+        "lr_drop_epoch": 9,
+        "distill": {"weight": 50},
+    }
+    assert found.training("prune75")["fine_tuning"] == shared | {"epochs": 4, "lr_drop_epoch": 4}
+    assert found.training("prune50") == load(
+        f"{own} sparsify.pruning_epochs=3 networks.prune50.lr_schedule=cosine"
+    ).training("prune50")
+    assert not found.training("baseline")["fine_tuning"]
+
+
+def test_distilled_network_is_not_the_published_one():
+    assert counterpart(load("networks.prune50.epochs=12").network("prune50")) == ("50% Spars",)
+    assert counterpart(load("networks.prune50.distill.weight=50").network("prune50")) == ()
 
 
 def test_dynamic_mixing_depends_on_the_settings_of_the_mixtures_and_other_training_does_not():
@@ -116,6 +139,22 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         ),
         ("networks.prune75.magnitud.target=0.5", r"networks\.prune75\.magnitud: no method .* magnitude is one"),
         ("networks.dense.masks.weight=1", r"networks\.dense\.masks\.target: missing"),
+        ("networks.dense.epochs=1", r"networks\.dense\.pruning_epochs: 2 is more than epochs: 1"),
+        ("networks.dense.pruning_epochs=9", r"networks\.dense\.pruning_epochs: 9 is more than epochs: 4"),
+        ("networks.dense.lr_drop_epoch=5", r"networks\.dense\.lr_drop_epoch: 5 is more than epochs: 4"),
+        ("networks.dense.lr_factor=0", r"networks\.dense\.lr_factor: .* greater than 0, got 0"),
+        ("networks.dense.lr_schedule=sine", r"networks\.dense\.lr_schedule: .* got 'sine'"),
+        ("networks.dense.pruning_epochs=true", r"networks\.dense\.pruning_epochs: Input should be a number, got True"),
+        ("networks.dense.epochs=null", r"networks\.dense\.epochs: .* got None"),
+        ("networks.dense.epoch=3", r"networks\.dense\.epoch: 3 is not of the form"),
+        ("networks.dense.distill=50", r"networks\.dense\.distill: .* got 50"),
+        ("networks.dense.distill.weight=-1", r"networks\.dense\.distill\.weight: .* greater than 0, got -1"),
+        ("networks.dense.distill.wieght=1", r"networks\.dense\.distill\.weight: missing; distill\.wieght: unknown key"),
+        ("sparsify.distill.weight=50", r"sparsify\.distill: no method of this name"),
+        ("networks.mine.file=a.net networks.mine.epochs=5", r"networks\.mine\.epochs: what others made"),
+        ("networks.baseline.distill.weight=1", r"networks\.baseline\.distill: baseline is where"),
+        (f"{KNOWN}.over.epochs.x=[1]", r"grids\.g\.over\.epochs: is no method"),
+        (f"{KNOWN}.over.distill.weight=[0]", r"grids\.g0\.distill\.weight: .* got 0"),
         ("networks.dense.shrink=1", r"networks\.dense\.shrink: 1 is neither true nor false"),
         ("networks.dense.dynamic_mixing=epoch", r"networks\.dense\.dynamic_mixing: 'epoch' is neither true nor false"),
         ("networks.dense.label=3", r"networks\.dense\.label: 3 is no text"),

@@ -55,13 +55,19 @@ def findings(runs: Runs, networks: Sequence[Network]) -> list[Finding]:
 
 
 def _comparisons(networks: Sequence[Network]) -> Iterator[tuple[Network, Network]]:
-    """Networks beside magnitude pruning of the same target; beside the dense control where there is none."""
+    """Networks beside magnitude pruning of the same target, fine-tuned alike; beside the dense control where there is
+    none."""
     for network in networks:
         if set(network.methods) - {PLAIN}:
             plain = {PLAIN} if network.target else set()
-            others = (n for n in networks if set(n.methods) == plain and n.target == network.target and n.is_trained)
+            alike = (n for n in networks if n.is_trained and _training(n) == _training(network))
+            others = (n for n in alike if set(n.methods) == plain and n.target == network.target)
             if (other := next(others, None)) is not None:
                 yield network, other
+
+
+def _training(network: Network) -> tuple[Any, ...]:
+    return network.fine_tuning, network.dynamic_mixing
 
 
 def _compared(runs: Runs, one: Network, other: Network) -> Iterator[Finding]:
@@ -151,9 +157,9 @@ def _label(network: Network) -> str:
 
 
 def _group(network: Network) -> str:
-    """The methods of a network beside magnitude pruning; that, or none, where there are no others."""
+    """The methods of a network beside magnitude pruning; that, or none, where there are no others; distillation."""
     own = [name for name in network.methods if name != PLAIN] or list(network.methods)
-    return " and ".join(map(_title, own)) or CONTROL
+    return " and ".join([*map(_title, own), *["distillation"] * ("distill" in network.fine_tuning)]) or CONTROL
 
 
 def _title(name: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 from spandex.checkout import PACKAGE
 from spandex.errors import prefixed
+from spandex.params.problems import checked
+from spandex.params.sections import OwnFineTuning, Sparsify
 
 ROOT = "baseline"
 NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -20,7 +22,8 @@ MOST = 1000  # networks of a grid; more are a slip
 TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
 SWITCHES = ("shrink", "dynamic_mixing")
-OWN = (*SOURCES, *SWITCHES, "label")  # keys of an entry that name no method
+FINE_TUNING = tuple(OwnFineTuning.model_fields)
+OWN = (*SOURCES, *SWITCHES, "label", *FINE_TUNING)  # keys of an entry that name no method
 TEXTS = (*SOURCES, "label")
 PACKAGED = "packaged"  # name of the network that comes with the package
 SHIPPED = PACKAGE / PACKAGED / "network.net"  # a path: no step imports its package, whose bytes are no code
@@ -40,6 +43,7 @@ class Network:
         name: in params.yaml, files, tables and tracking.
         start: the network that it is fine-tuned from; None for the root and for what others made.
         methods: settings by method, those that have none by default.
+        fine_tuning: settings of ``OwnFineTuning``, those of the profile where it has no others.
         file: a network of others: of the catalogue, ``packaged``, or the path of an HDF5 file or a state dict.
         audio: the folder of clips that something else has denoised, in place of a network.
         shrink: whether it is exported without the neurons that nothing listens to.
@@ -52,6 +56,7 @@ class Network:
     name: str
     start: str | None = None
     methods: Mapping[str, Settings] = field(default_factory=dict)
+    fine_tuning: Settings = field(default_factory=dict)
     file: str | None = None
     audio: str | None = None
     shrink: bool = False
@@ -66,8 +71,9 @@ class Network:
 
     @property
     def by_magnitude(self) -> bool:
-        """Whether magnitude pruning alone makes it sparse, on clips that stay the same, as it does SPANDEX's."""
-        return set(self.methods) == {"magnitude"} and not self.dynamic_mixing
+        """Whether magnitude pruning alone makes it sparse, on clips that stay the same and without a teacher, as
+        SPANDEX does it."""
+        return set(self.methods) == {"magnitude"} and not self.dynamic_mixing and "distill" not in self.fine_tuning
 
     @property
     def path(self) -> Path | None:
@@ -110,22 +116,22 @@ class Network:
         return replace(self, name=f"{self.name}-{repeat + 1}", repeat=repeat)
 
 
-def declared(networks: Entries, defaults: Entries, check: Check | None = None) -> dict[str, Network]:
+def declared(networks: Entries, shared: Sparsify, check: Check | None = None) -> dict[str, Network]:
     """The networks of the table by name, in order; an entry that is null takes one away.
 
     Args:
         networks: of params.yaml.
-        defaults: settings by method; those of an entry win.
+        shared: settings of fine-tuning and of methods; those of an entry win.
         check: of a method's settings.
 
     Raises:
         ValueError: an entry is impossible; the message starts with its key.
     """
     with prefixed("networks.", ValueError):
-        return {name: _network(name, entry, defaults, check) for name, entry in networks.items() if entry is not None}
+        return {name: _network(name, entry, shared, check) for name, entry in networks.items() if entry is not None}
 
 
-def expanded(grids: Entries, defaults: Entries, check: Check | None = None) -> dict[str, list[Network]]:
+def expanded(grids: Entries, shared: Sparsify, check: Check | None = None) -> dict[str, list[Network]]:
     """The networks of every grid, one for each combination of the values that it lists under ``over``.
 
     Raises:
@@ -133,7 +139,7 @@ def expanded(grids: Entries, defaults: Entries, check: Check | None = None) -> d
     """
     with prefixed("grids.", ValueError):
         return {
-            name: [_network(*point, defaults, check) for point in _points(name, grid)]
+            name: [_network(*point, shared, check) for point in _points(name, grid)]
             for name, grid in grids.items()
             if grid is not None
         }
@@ -148,7 +154,7 @@ def _points(name: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, values in _mapping(f"{name}.over.{method}", settings).items()
     ]
     for method, key, values in axes:
-        if method in OWN:
+        if method in OWN and method != "distill":
             raise ValueError(f"{name}.over.{method}: is no method")
         if not isinstance(values, list) or not values:
             raise ValueError(f"{name}.over.{method}.{key}: {values!r} is no list of values")
@@ -172,7 +178,7 @@ def _spelt(key: str, value: Any) -> str:
     return str(value).replace(".", "p").lower()
 
 
-def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> Network:
+def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Network:
     if not NAME.fullmatch(name) or name in TAKEN:
         raise ValueError(f"{name}: a name has lower-case letters, digits and hyphens, and is not {' or '.join(TAKEN)}")
     entry = _mapping(name, entry)
@@ -188,17 +194,21 @@ def _network(name: str, entry: Any, defaults: Entries, check: Check | None) -> N
     methods = {
         key: _mapping(f"{name}.{key}", value) for key, value in entry.items() if key not in OWN and value is not None
     }
-    if name == ROOT and (given or methods):
-        raise ValueError(f"{name}.{(given + list(methods))[0]}: {ROOT} is where all starts; model and train make it")
+    fine_tuning = {key: value for key, value in entry.items() if key in FINE_TUNING}
+    trained = [*fine_tuning, *methods]  # keys of a network that is
+    if name == ROOT and (given or trained):
+        raise ValueError(f"{name}.{[*given, *trained][0]}: {ROOT} is where all starts; model and train make it")
     if name != ROOT and len(given) != 1:
         raise ValueError(f"{name}: takes one of {', '.join(SOURCES)}, and has {' and '.join(given) or 'none'}")
-    trained = [*methods, *(["dynamic_mixing"] if entry.get("dynamic_mixing") else [])]
+    trained += ["dynamic_mixing"] if entry.get("dynamic_mixing") else []
     if trained and name != ROOT and given != ["from"]:
         raise ValueError(f"{name}.{trained[0]}: what others made is taken as it is; let a network start from it")
     with prefixed(f"{name}.", ValueError):
-        methods = {key: _settings(key, value, defaults, check) for key, value in methods.items()}
-    own = {key: value for key, value in entry.items() if key in OWN and key != "from"}
-    return Network(name, entry.get("from"), methods, **own)
+        methods = {key: _settings(key, value, shared.defaults, check) for key, value in methods.items()}
+        if "from" in entry:
+            fine_tuning = checked(OwnFineTuning, shared.fine_tuning | fine_tuning, "")
+    own = {key: entry[key] for key in ("file", "audio", *SWITCHES, "label") if key in entry}
+    return Network(name, entry.get("from"), methods, fine_tuning, **own)
 
 
 def _settings(method: str, own: Settings, defaults: Entries, check: Check | None) -> Settings:

@@ -4,8 +4,32 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from spandex.params.overrides import flatten
 from spandex.params.section import Section
+
+
+def checked(section: type[Section], settings: Mapping[str, Any], prefix: str, complete: bool = True) -> dict[str, Any]:
+    """Settings that a section takes, as plain values; those that are null are left out.
+
+    Args:
+        prefix: of the keys that messages name.
+        complete: whether all must be there; else they are defaults, and are given as they are.
+
+    Raises:
+        ValueError: a setting is unknown, missing or impossible.
+    """
+    try:
+        found = section.model_validate(settings).model_dump(mode="json", exclude_none=True)
+    except ValidationError as error:
+        problems = [problem for problem in error.errors() if complete or problem["type"] != "missing"]
+        if problems:
+            raise ValueError(explain(problems, section, prefix)) from None
+        return dict(settings)
+    if problem := truth_for_number(settings, found):
+        raise ValueError(f"{prefix}{problem}")
+    return found if complete else dict(settings)
 
 
 def explain(errors: Iterable[Mapping[str, Any]], section: type[Section], prefix: str = "") -> str:

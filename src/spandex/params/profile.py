@@ -67,14 +67,13 @@ class Params(Section):
 
     def _declare(self, check: Check | None) -> None:
         """Work out the networks, and refuse what cannot be made of them."""
-        defaults = self.sparsify.defaults
-        for method, settings in defaults.items():
+        for method, settings in self.sparsify.defaults.items():
             if not isinstance(settings, dict):
                 raise ValueError(f"sparsify.{method}: unknown key")
             if check is not None:
                 _within("sparsify", partial(check, method, settings, complete=False))
-        self._table = declared(self.networks, defaults, check)
-        self._grids = expanded(self.grids, defaults, check)
+        self._table = declared(self.networks, self.sparsify, check)
+        self._grids = expanded(self.grids, self.sparsify, check)
         self._every = {}
         for network in itertools.chain(self._table.values(), *self._grids.values()):
             if self._every.setdefault(network.name, network) is not network:
@@ -197,15 +196,20 @@ class Params(Section):
         return comparisons[report]
 
     def training(self, name: str) -> dict[str, Any]:
-        """What a network's training depends on beside its inputs: where it starts, its methods, its seed, and how its
-        clips are mixed if they are not files.
+        """What a network's training depends on beside its inputs: where it starts, its methods, how it is fine-tuned,
+        its seed, and how its clips are mixed if they are not files.
 
         Raises:
             UnknownNetworkError: there is none of this name.
         """
         network = self.network(name)
         mixing = {"synthesis": self.data.synthesis, "clips": self.data.clips.train} if network.dynamic_mixing else {}
-        return {"from": network.start, "methods": network.methods, "seed": self.seed + network.repeat} | mixing
+        return {
+            "from": network.start,
+            "methods": network.methods,
+            "fine_tuning": network.fine_tuning,
+            "seed": self.seed + network.repeat,
+        } | mixing
 
     def value(self, key: str, without: Collection[str] = ()) -> Any:
         """A section or a value, as JSON has it.

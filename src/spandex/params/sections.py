@@ -117,20 +117,44 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 
 
-class Sparsify(Section):
+class FineTuning(Section):
+    """How a network is trained from another."""
+
+    epochs: Count
+    pruning_epochs: Count  # in which every method does its work
+    lr_factor: Positive  # on the learning rate once it has fallen
+    lr_drop_epoch: Annotated[int, Field(ge=0)] | None = None  # epochs before it falls; null: pruning_epochs
+    lr_schedule: Literal["drop", "cosine"] = "drop"  # how it falls, see spandex.train.TrainSettings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("pruning_epochs", "lr_drop_epoch"):
+            if (getattr(self, name) or 0) > self.epochs:
+                raise ValueError(f"{name}: {getattr(self, name)} is more than epochs: {self.epochs}")
+        return self
+
+
+class Distill(Section):
+    """Distillation from the network that training starts from."""
+
+    weight: Positive  # of the distance to it, in the loss
+
+
+class OwnFineTuning(FineTuning):
+    """That of one network; what its entry does not have is that of the profile."""
+
+    distill: Distill | None = None
+
+
+class Sparsify(FineTuning):
     """Fine-tuning, and settings that methods have by default, a section a method; see spandex.sparsify.methods."""
 
     model_config = ConfigDict(extra="allow")
 
-    epochs: Count
-    pruning_epochs: Count  # in which every method does its work
-    lr_factor: Positive  # on the learning rate once that is over
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.pruning_epochs > self.epochs:
-            raise ValueError(f"pruning_epochs: {self.pruning_epochs} is more than epochs: {self.epochs}")
-        return self
+    @property
+    def fine_tuning(self) -> dict[str, Any]:
+        """Without the methods."""
+        return self.model_dump(include=set(FineTuning.model_fields))
 
     @property
     def defaults(self) -> dict[str, Any]:

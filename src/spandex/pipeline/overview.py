@@ -1,12 +1,12 @@
 """The networks that the parameters declare: what each is made from, what is there, what the rest would take, and what
 to try next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from snakemake_logger_plugin_spandex.estimate import seconds_by_rule
-from spandex.params import Network, Params
+from spandex.params import Network, Params, flatten
 from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
 
@@ -37,7 +37,7 @@ def overview(params: Params) -> tuple[list[Line], float | None]:
     """
     found = [(network, *_there(params, network)) for network in params.every]
     lines = [
-        Line(network.name, ", ".join(_reports(params, network)), _origin(network), _words(weights, scores))
+        Line(network.name, ", ".join(_reports(params, network)), _origin(params, network), _words(weights, scores))
         for network, weights, scores in found
     ]
     missing = [network for network, weights, scores in found if network.is_trained and not (weights and scores)]
@@ -76,15 +76,19 @@ def _reports(params: Params, network: Network) -> Iterator[str]:
     yield from (name for name, seeds in params.comparable.items() if any(network in seed for seed in seeds))
 
 
-def _origin(network: Network) -> str:
+def _origin(params: Params, network: Network) -> str:
     if network.audio or network.file:
         return f"audio {network.audio}" if network.audio else f"file {network.file}"
-    methods = "; ".join(
-        f"{name} {', '.join(f'{key} {value}' for key, value in settings.items())}"
-        for name, settings in network.methods.items()
-    )
+    shared = params.sparsify.fine_tuning
+    own = {key: value for key, value in network.fine_tuning.items() if value != shared.get(key)}
+    methods = "; ".join(f"{name} {_listed(settings)}" for name, settings in network.methods.items())
     mixing = "dynamic mixing" if network.dynamic_mixing else ""
-    return ", ".join(filter(None, [f"from {network.start}" if network.start else "model and train", methods, mixing]))
+    start = f"from {network.start}" if network.start else "model and train"
+    return ", ".join(filter(None, [start, _listed(flatten(own)), methods, mixing]))
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 def _words(weights: bool, scores: bool) -> str:

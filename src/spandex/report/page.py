@@ -109,7 +109,7 @@ class Page:
     def legend(self) -> str:
         """What the chart of quality and cost shows."""
         return (
-            f"Arrows lead from {self.control}, trained in the same way and not pruned, to what was made sparse. "
+            f"Arrows lead from {self.control}, which is not pruned, to what was made sparse. "
             f"Bars are 95 % intervals of the change against {self.control} on the same clips. "
             "Open symbols are networks of others on these clips."
         )

@@ -264,7 +264,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
     name, folder = network.name, models / network.folder
     exported = models / "exported" / name / "network.net"
     own = params.model_dump(mode="json", exclude={"mirror", "networks", "grids", "reports", "report", "companions"})
-    own["sparsify"] = {key: own["sparsify"][key] for key in ("epochs", "pruning_epochs", "lr_factor")}
+    own["sparsify"] = params.sparsify.fine_tuning | dict(network.fine_tuning)
     own |= {
         "network": name,
         "from": network.start or network.file or "",

@@ -19,7 +19,7 @@ from spandex.sparsify.methods import sparsifier
 from spandex.steps.common import new_network, stored_network
 from spandex.steps.fitting import fit_accelerated, own_batches
 from spandex.tracking.fallback import epoch_logger
-from spandex.train import TrainSettings, choose_device, torchrun_place
+from spandex.train import Distillation, TrainSettings, choose_device, torchrun_place
 from spandex.train.logs import CsvLog
 from spandex.train.loop import COLUMNS
 
@@ -37,7 +37,7 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
     if params.train.epochs:
         settings = TrainSettings(**_shared_settings(params), epochs=params.train.epochs)
         batches = _batches(params, ROOT, train)
-        _fit(params, ROOT, network, settings, None, batches, train, validation, run, output)
+        _fit(params, ROOT, network, settings, None, None, batches, train, validation, run, output)
     else:
         CsvLog(output.with_name("epochs.csv"), COLUMNS["epochs"]).restart()
         save_state(network, output)
@@ -53,18 +53,15 @@ def fine_tune(params: Params, name: str, start: Path, train: Path, validation: P
     """
     entry = params.network(name)
     network = stored_network(params, entry.start or name, start).to(choose_device(params.train.device))
-    sparsify, seed = params.sparsify, params.training(name)["seed"]
-    settings = TrainSettings(
-        **_shared_settings(params) | {"seed": seed},
-        epochs=sparsify.epochs,
-        lr_factor=sparsify.lr_factor,
-        lr_drop_epoch=sparsify.pruning_epochs,
-    )
+    tuning, seed = dict(entry.fine_tuning), params.training(name)["seed"]
+    pruning_epochs, distill = tuning.pop("pruning_epochs"), tuning.pop("distill", None)
+    settings = TrainSettings(**_shared_settings(params) | {"seed": seed, "lr_drop_epoch": pruning_epochs} | tuning)
     batches = _batches(params, name, train)
-    iterations = sparsify.pruning_epochs * len(batches)
+    iterations = pruning_epochs * len(batches)
+    distillation = Distillation(network, **distill) if distill else None
     with prefixed(f"networks.{name}: "):
         pruner = sparsifier(network, entry.methods, iterations, seed, keep_zeros=entry.start != ROOT)
-    _fit(params, name, network, settings, pruner, batches, train, validation, run, output)
+    _fit(params, name, network, settings, pruner, distillation, batches, train, validation, run, output)
 
 
 def _shared_settings(params: Params) -> dict[str, float]:
@@ -89,6 +86,7 @@ def _fit(
     network: MaskNetwork,
     settings: TrainSettings,
     pruner: Sparsifier | None,
+    distillation: Distillation | None,
     batches: SegmentBatches,
     train: Path,
     validation: Path,
@@ -102,7 +100,7 @@ def _fit(
     logger = epoch_logger(run, name) if torchrun_place()[0] == 0 else None
     dtype = getattr(torch, params.train.gradient_dtype)
     result = fit_accelerated(
-        network, batches, clips, settings, output.parent, checkpoints, known_by, pruner, logger, dtype
+        network, batches, clips, settings, output.parent, checkpoints, known_by, pruner, logger, dtype, distillation
     )
     if result is not None:
         save_state(network, output)

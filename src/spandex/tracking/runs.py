@@ -41,6 +41,7 @@ PARAMS = (  # by which runs are found and grouped; all parameters are in the fil
     "train.epochs",
     "sparsify.lr_factor",
     "sparsify.epochs",
+    "sparsify.distill.weight",
 )
 METRICS = (  # by which networks are compared; all of them are in the file scores.json of a run
     "si_snr_db",

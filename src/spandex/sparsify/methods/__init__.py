@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from spandex.params.problems import explain, truth_for_number
+from spandex.params.problems import checked
 
 if TYPE_CHECKING:
     import torch
@@ -55,17 +53,7 @@ def check(name: str, settings: Mapping[str, Any], complete: bool = True) -> dict
         ValueError: there is no such method, or a setting is unknown, missing or impossible; the message begins with
             the method's name.
     """
-    types = method(name).Settings
-    try:
-        checked = types.model_validate(settings).model_dump(mode="json", exclude_none=True)
-    except ValidationError as error:
-        problems = [problem for problem in error.errors() if complete or problem["type"] != "missing"]
-        if problems:
-            raise ValueError(explain(problems, types, f"{name}.")) from None
-        return dict(settings)
-    if problem := truth_for_number(settings, checked):
-        raise ValueError(f"{name}.{problem}")
-    return checked if complete else dict(settings)
+    return checked(method(name).Settings, settings, f"{name}.", complete)
 
 
 def sparsifier(

@@ -335,9 +335,11 @@ def _find_events(spikes, scratch):
     size = spikes.size // (starts.size - 1)
     n = np.uint64(0)  # a signed index costs a test for negative ones
     for place in range(starts.size - 1):
-        for i in range(place * size, (place + 1) * size):
-            sources[n] = i
-            n += np.uint64(spikes[i] != 0)
+        first = place * size
+        sent = spikes[first : first + size]
+        for i in range(size):
+            sources[n] = first + i
+            n += np.uint64(sent[i] != 0)
         starts[place + 1] = n
 
 
@@ -531,9 +533,11 @@ def _push(sums, left, synapses, pending, position, beyond):
             for i in range(part.size):
                 row[i] += np.int32((np.int64(part[i]) << left) >> right)
         else:
+            wrapped = np.int32(0)
             for i in range(part.size):
                 arriving = np.int32((np.int64(part[i]) << left) >> right)
                 total = np.int32(row[i] + arriving)
-                beyond[SUMS, IN_32_BITS] += _wrapped(total, row[i], arriving)
+                wrapped = np.int32(wrapped + _wrapped(total, row[i], arriving))
                 row[i] = total
+            beyond[SUMS, IN_32_BITS] += wrapped
     sums[:] = 0

@@ -26,13 +26,17 @@ def network(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("samples", "fast"), [(477, False), (477, True), (1, True)])
-def test_events_give_the_bits_of_the_lava_chain(network, samples, fast):
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_events_give_the_bits_of_the_lava_chain(network, samples, fast, lookahead):
     noisy, clean = noisy_pair(1, samples)
-    chain = denoiser(network, "lava").denoise(noisy) if fast else infer(network, [(noisy, clean, "tones")])[0].denoised
-    inputs, spectrum = encode(noisy, N_FFT, HOP)
-    whole = decode(Executor(network).run(inputs).outputs, spectrum, N_FFT, HOP)[:samples]
+    if fast:
+        chain = denoiser(network, "lava", lookahead=lookahead).denoise(noisy)
+    else:
+        chain = infer(network, [(noisy, clean, "tones")], lookahead=lookahead)[0].denoised
+    inputs, spectrum = encode(noisy, N_FFT, HOP, lookahead)
+    whole = decode(Executor(network).run(inputs).outputs, spectrum, N_FFT, HOP, lookahead)[:samples]
     assert np.array_equal(whole, chain)
-    assert np.array_equal(denoiser(network).denoise(noisy), chain)
+    assert np.array_equal(denoiser(network, lookahead=lookahead).denoise(noisy), chain)
     assert samples == 1 or np.abs(whole - noisy).max() > 0.01
 
 
@@ -51,18 +55,20 @@ def test_chain_counts_the_outputs_that_wrapped(tmp_path):
     assert result.wrapped_outputs == np.count_nonzero((outputs >= 2**23) | (outputs < -(2**23))) > 0
 
 
-def test_speech_is_denoised_as_by_the_float_network(mirror):
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_speech_is_denoised_as_by_the_float_network(mirror, lookahead):
     path = mirror / "ndns/prune50/network.net"
     noisy, clean = real_pair(mirror, seconds=4)
-    fixed, in_float = (denoiser(path, backend).denoise(noisy) for backend in ("events", "torch"))
+    fixed, in_float = (denoiser(path, kind, lookahead=lookahead).denoise(noisy) for kind in ("events", "torch"))
     assert si_snr(in_float, clean) > si_snr(noisy, clean) + 1
     assert si_snr(fixed, clean) == pytest.approx(si_snr(in_float, clean), abs=0.1)
     assert si_snr(fixed, in_float) > 40  # dB; a mask one step late leaves about 25
 
 
-def test_pieces_give_the_bits_of_the_whole(network):
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_pieces_give_the_bits_of_the_whole(network, lookahead):
     noisy, _ = noisy_pair(2, 3000)
-    denoiser = EventDenoiser(network)
+    denoiser = EventDenoiser(network, lookahead=lookahead)
     whole = denoiser.denoise(noisy)
     random = np.random.default_rng(0)
     padded = np.pad(noisy, (0, denoiser.delay))
@@ -111,9 +117,11 @@ def test_audio_is_taken_as_it_is_needed(network, backend):
 
 
 @pytest.mark.parametrize("clip", ["quiet", "loud"])
-def test_float_blocks_give_what_the_float_network_gives_on_the_whole(tmp_path, clip):
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_float_blocks_give_what_the_float_network_gives_on_the_whole(tmp_path, clip, lookahead):
     torch.manual_seed(1)
     network = SDNN(hidden=24)
+    network.lookahead = lookahead
     with torch.no_grad():
         for block in network.blocks[1:3]:
             block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 63)
@@ -123,7 +131,7 @@ def test_float_blocks_give_what_the_float_network_gives_on_the_whole(tmp_path, c
     torch.set_num_threads(1)  # torch rounds phases otherwise at the border of two threads' shares
     try:
         expected = denoise(network, torch.from_numpy(noisy)[None])[0].numpy()
-        blocks = denoiser(tmp_path / "network.pt", "torch").blocks(cut(noisy, 2, 5000))
+        blocks = denoiser(tmp_path / "network.pt", "torch", lookahead=lookahead).blocks(cut(noisy, 2, 5000))
         assert np.array_equal(np.concatenate(list(blocks)), expected)
     finally:
         torch.set_num_threads(threads)
@@ -139,8 +147,9 @@ def test_state_is_not_changed_by_going_on_from_it(network):
 
 
 @pytest.mark.parametrize("backend", ["events", "torch"])
-def test_clip_of_any_length_keeps_its_length(network, backend):
-    ready = denoiser(network, backend)
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_clip_of_any_length_keeps_its_length(network, backend, lookahead):
+    ready = denoiser(network, backend, lookahead=lookahead)
     for samples in LENGTHS:
         denoised = ready.denoise(noisy_pair(4, samples)[0])
         assert denoised.shape == (samples,)
@@ -179,3 +188,9 @@ def test_missing_network_is_named_before_any_audio(tmp_path, backend):
 def test_unknown_backend_is_named(network):
     with pytest.raises(SpandexError, match="'gpu' is none of events, lava, torch"):
         denoiser(network, "gpu")
+
+
+@pytest.mark.parametrize("lookahead", [-1, 2])
+def test_other_lookahead_is_refused(network, lookahead):
+    with pytest.raises(SpandexError, match=f"lookahead {lookahead} is not from 0 to 1"):
+        denoiser(network, lookahead=lookahead)

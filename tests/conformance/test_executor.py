@@ -322,7 +322,7 @@ def noisy_steps(mirror, count):
     from spandex.deploy.codec import encode
 
     speech, _ = soundfile.read(sorted((mirror / "speech/other").glob("*"))[0])
-    inputs, _ = encode(3 * speech[: count * 128], 512, 128, count)
+    inputs, _ = encode(3 * speech[: count * 128], 512, 128, steps=count)
     return inputs
 
 

@@ -30,7 +30,7 @@ def test_steps_can_be_chosen():
     audio = speech_like(3000)
     inputs, _ = codec.encode(audio, 512, 128)
     for steps in (10, 40):
-        some, _ = codec.encode(audio, 512, 128, steps)
+        some, _ = codec.encode(audio, 512, 128, steps=steps)
         assert some.shape == (257, steps)
         np.testing.assert_array_equal(some[:, :28], inputs[:, :steps])
 
@@ -58,20 +58,22 @@ def test_frames_one_by_one_give_the_bits_of_all_at_once():
 
 @pytest.mark.parametrize("samples", [1, 127, 128, 129, 511, 5000])
 @pytest.mark.parametrize(("n_fft", "hop"), [(512, 128), (32, 8), (32, 16), (32, 32)])
-def test_mask_of_one_gives_the_audio_back_in_place(samples, n_fft, hop):
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_mask_of_one_gives_the_audio_back_in_place(samples, n_fft, hop, lookahead):
     audio = speech_like(samples)
-    inputs, spectrum = codec.encode(audio, n_fft, hop)
-    denoised = codec.decode(np.zeros_like(inputs), spectrum, n_fft, hop)
+    inputs, spectrum = codec.encode(audio, n_fft, hop, lookahead)
+    denoised = codec.decode(np.zeros_like(inputs), spectrum, n_fft, hop, lookahead)
     assert len(denoised) == -(-samples // hop) * hop
     np.testing.assert_allclose(denoised[:samples], audio, rtol=0, atol=1e-7)
 
 
-def test_mask_comes_one_step_after_its_frame():
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_mask_comes_one_step_after_its_frame_and_another_for_the_lookahead(lookahead):
     audio = speech_like(128 * 20)
-    inputs, spectrum = codec.encode(audio, 512, 128)
+    inputs, spectrum = codec.encode(audio, 512, 128, lookahead)
     outputs = np.zeros_like(inputs)
-    outputs[:, 11] = -(2**18)  # mutes the frame of step 10, which ends with the hop 10 and begins with 7
-    denoised = codec.decode(outputs, spectrum, 512, 128)[: len(audio)].reshape(20, 128)
+    outputs[:, 11 + lookahead] = -(2**18)  # mutes the frame of step 10, which ends with the hop 10 and begins with 7
+    denoised = codec.decode(outputs, spectrum, 512, 128, lookahead)[: len(audio)].reshape(20, 128)
     expected = audio.reshape(20, 128).copy()
     expected[7:11] *= 0.75
     np.testing.assert_allclose(denoised, expected, rtol=0, atol=1e-7)

@@ -55,6 +55,20 @@ def test_output_is_the_noisy_magnitude_times_the_mask_of_the_blocks():
     torch.testing.assert_close(network(noisy), noisy * mask)
 
 
+def test_frames_take_the_mask_of_the_next_step_with_a_lookahead_and_silence_follows():
+    torch.manual_seed(0)
+    network = SDNN(hidden=16, n_fft=64)
+    with torch.no_grad():
+        for block in network.blocks[1:]:
+            block.synapse.weight.mul_(4)
+    noisy = 3 * torch.rand(2, 33, 40) + 0.1
+    followed = torch.cat([noisy, torch.zeros(2, 33, 1)], -1)
+    mask = torch.cat([(network(noisy) / noisy)[..., 1:], network.mask(followed)[..., -1:]], -1)
+    assert (mask.diff() != 0).any()
+    network.lookahead = 1
+    torch.testing.assert_close(network(noisy), noisy * mask)
+
+
 def test_weights_are_used_in_steps_of_two_64ths_within_8_bits():
     network = SDNN(hidden=8)
     weight = torch.tensor([-9.0, -4.01, 0.015, 0.017, 3.99, 9.0])

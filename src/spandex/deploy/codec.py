@@ -69,14 +69,19 @@ def executor_framing(executor: "Executor", network: str | os.PathLike, hop: int 
     return framing(executor.inputs, executor.outputs, network, hop)
 
 
-def delay_steps(n_fft: int, hop: int) -> int:
-    """Steps by which the audio comes out later than it went in: the network's delay, and the rest of the frame."""
-    return NETWORK_DELAY + n_fft // hop - 1
+def mask_steps(lookahead: int) -> int:
+    """Steps by which the mask of a frame comes out later than the frame went in."""
+    return NETWORK_DELAY + lookahead
 
 
-def clip_steps(samples: int, n_fft: int, hop: int) -> int:
-    """Steps after which all of a clip has come out."""
-    return -(-samples // hop) + delay_steps(n_fft, hop)
+def delay_steps(n_fft: int, hop: int, lookahead: int = 0) -> int:
+    """Steps by which the audio comes out later than it went in: until its mask is there, and the rest of the frame."""
+    return mask_steps(lookahead) + n_fft // hop - 1
+
+
+def clip_steps(samples: int, n_fft: int, hop: int, lookahead: int = 0) -> int:
+    """Steps after which all of a clip has come out; silence follows the clip."""
+    return -(-samples // hop) + delay_steps(n_fft, hop, lookahead)
 
 
 def check_audio(audio: np.ndarray, name: str | os.PathLike) -> None:
@@ -160,19 +165,22 @@ def hop_by_hop(
     yield from put_back(map(process, pieces(padded(), hops * hop)), delay, counted)
 
 
-def encode(audio: np.ndarray, n_fft: int, hop: int, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def encode(
+    audio: np.ndarray, n_fft: int, hop: int, lookahead: int = 0, steps: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The network's input for a clip, and the spectrum that its output will mask.
 
     Args:
         audio: (samples,).
         n_fft, hop: samples of a frame and of a step.
+        lookahead: steps later than its own of which a frame gets the mask.
         steps: network steps; by default ``clip_steps``, the fewest after which the whole clip has come out.
 
     Returns:
         int32 and complex128, both (bins, steps); views of arrays that lie in memory step by step.
     """
     if steps is None:
-        steps = clip_steps(len(audio), n_fft, hop)
+        steps = clip_steps(len(audio), n_fft, hop, lookahead)
     padded = np.zeros((steps - 1) * hop + n_fft)
     audio = audio[: steps * hop]
     padded[n_fft - hop :][: len(audio)] = audio
@@ -184,18 +192,18 @@ def encode(audio: np.ndarray, n_fft: int, hop: int, steps: int | None = None) ->
     return inputs.T, spectrum.T
 
 
-def decode(outputs: np.ndarray, spectrum: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+def decode(outputs: np.ndarray, spectrum: np.ndarray, n_fft: int, hop: int, lookahead: int = 0) -> np.ndarray:
     """Audio from the network's output for a clip, in the place of the audio that ``encode`` was given.
 
     Args:
         outputs: int32 (bins, steps), as the network gave them for the inputs of ``encode``.
         spectrum: complex128 (bins, steps) of ``encode``.
-        n_fft, hop: samples of a frame and of a step.
+        n_fft, hop, lookahead: see there.
 
     Returns:
         float32 ((steps - delay_steps) * hop,).
     """
-    outputs, spectrum = outputs.T[NETWORK_DELAY:], spectrum.T
+    outputs, spectrum = outputs.T[mask_steps(lookahead) :], spectrum.T
     audio = np.empty(len(outputs) * hop, np.float32)
     overlap = np.zeros(n_fft - hop)
     for block in _blocks(len(outputs)):

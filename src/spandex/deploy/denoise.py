@@ -10,7 +10,6 @@ import numpy as np
 
 from spandex.deploy.codec import (
     BLOCK_STEPS,
-    NETWORK_DELAY,
     count_wrapped,
     decode_frames,
     delay_steps,
@@ -18,13 +17,14 @@ from spandex.deploy.codec import (
     executor_framing,
     frames_of,
     hop_by_hop,
+    mask_steps,
     overlap_add,
 )
 from spandex.deploy.executor import Executor
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.deploy.state import State
 from spandex.errors import SpandexError
-from spandex.params.section import DENSITY_THRESHOLD
+from spandex.params.section import DENSITY_THRESHOLD, MOST_LOOKAHEAD
 
 Backend = Literal["events", "lava", "torch"]
 
@@ -84,6 +84,7 @@ def denoiser(
     backend: Backend = "events",
     sparsity_map: SparsityMap = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
+    lookahead: int = 0,
 ) -> Denoiser:
     """The denoiser of a network file.
 
@@ -92,21 +93,24 @@ def denoiser(
         backend: ``"events"`` executes the deployed network exactly, ``"lava"`` runs the chain of Lava processes,
             with the same result to the last bit, ``"torch"`` runs the float network.
         sparsity_map, density_threshold: see ``Network``; the float network knows no difference.
+        lookahead: 1 takes the mask of the next step for every frame, a hop later; silence follows the audio.
 
     Raises:
-        SpandexError: the file is no mask network that the backend can run, or there is no such backend.
+        SpandexError: the file is no mask network that the backend can run, or there is no such backend or lookahead.
     """
+    if not 0 <= lookahead <= MOST_LOOKAHEAD:
+        raise SpandexError(f"lookahead {lookahead} is not from 0 to {MOST_LOOKAHEAD}")
     if backend == "events":
-        return EventDenoiser(path, sparsity_map, density_threshold)
+        return EventDenoiser(path, sparsity_map, density_threshold, lookahead)
     # Lava and torch take seconds and most of a GB
     if backend == "lava":
         from spandex.deploy.lava_denoiser import LavaDenoiser
 
-        return LavaDenoiser(path, sparsity_map, density_threshold)
+        return LavaDenoiser(path, sparsity_map, density_threshold, lookahead)
     if backend == "torch":
         from spandex.deploy.float_denoiser import FloatDenoiser
 
-        return FloatDenoiser(path)
+        return FloatDenoiser(path, lookahead)
     raise SpandexError(f"backend {backend!r} is none of events, lava, torch")
 
 
@@ -116,7 +120,7 @@ class StreamState:
 
     Attributes:
         recent: the last samples that came in, (n_fft - hop,).
-        spectrum: of the frames whose masks the network still works on, complex128 (NETWORK_DELAY, bins).
+        spectrum: of the frames whose masks are still to come, complex128 (mask_steps, bins).
         network: state of the executor; None at the start.
         overlap: sums of frames that wait for the frames to come, (n_fft - hop,).
         wrapped: whether an output has left its 24 bits so far.
@@ -148,16 +152,22 @@ class EventDenoiser(InBlocks):
     concurrent = True
 
     def __init__(
-        self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = DENSITY_THRESHOLD
+        self,
+        path: str | os.PathLike,
+        sparsity_map: SparsityMap = "auto",
+        density_threshold: float = DENSITY_THRESHOLD,
+        lookahead: int = 0,
     ):
         self._executor = Executor(path, sparsity_map, density_threshold)
         self.n_fft, self.hop = executor_framing(self._executor, path)
-        self.delay = delay_steps(self.n_fft, self.hop) * self.hop
+        self.delay = delay_steps(self.n_fft, self.hop, lookahead) * self.hop
+        self._mask_steps = mask_steps(lookahead)
 
     def start(self) -> StreamState:
         """The state before the first sample: silence."""
         silence = np.zeros(self.n_fft - self.hop)
-        return StreamState(silence, np.zeros((NETWORK_DELAY, self.n_fft // 2 + 1), np.complex128), None, silence, False)
+        spectrum = np.zeros((self._mask_steps, self.n_fft // 2 + 1), np.complex128)
+        return StreamState(silence, spectrum, None, silence, False)
 
     def process(self, audio: np.ndarray, state: StreamState) -> tuple[np.ndarray, StreamState]:
         """Denoise the next hops; pieces of any number of hops give the same as the whole.

@@ -1,6 +1,7 @@
 """Denoising by the float network, in blocks: what ``spandex.networks.denoise`` computes of the whole."""
 
 import copy
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 
@@ -21,8 +22,9 @@ class FloatDenoiser(InBlocks):
 
     concurrent = False  # torch has threads of its own
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, lookahead: int = 0):
         self._network = load_network(path)
+        self._network.lookahead = lookahead
         bins = self._network.n_fft // 2 + 1
         framing(bins, bins, path, self._network.hop)
         self._frames = max(GRAIN // bins // ALIGNED_FRAMES, 1) * ALIGNED_FRAMES
@@ -39,13 +41,27 @@ class FloatDenoiser(InBlocks):
         yield from put_back((block.numpy().ravel() for block in hops), n_fft // 2, counted)
 
     def _masked(self, samples: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
-        """Frames (1, count, parts, hop), as masked, of padded audio."""
-        n_fft, hop = self._network.n_fft, self._network.hop
+        """Frames (1, count, parts, hop), as masked, of padded audio; with a lookahead the last wait for silence."""
+        n_fft, hop, lookahead = self._network.n_fft, self._network.hop, self._network.lookahead
         network = going_on(self._network)
-        for block in _overlapping(samples, self._frames, n_fft, hop):
+        blocks = _overlapping(samples, self._frames, n_fft, hop)
+        spectra = (spectrum_of(torch.from_numpy(block)[None], n_fft, hop) for block in blocks)
+        if lookahead:
+            silence = torch.zeros(1, n_fft // 2 + 1, lookahead, dtype=torch.complex64)
+            spectra = itertools.chain(spectra, [silence])
+        waiting = None  # magnitudes and phases of the frames whose masks are to come
+        for spectrum in spectra:
             with torch.no_grad():
-                spectrum = spectrum_of(torch.from_numpy(block)[None], n_fft, hop)
-                yield frames_of(network(spectrum.abs()), spectrum.sgn(), n_fft, hop)
+                frames = spectrum.abs(), spectrum.sgn()
+                mask = network.mask(frames[0])
+                if waiting is None:
+                    mask = mask[..., lookahead:]
+                else:
+                    frames = [torch.cat(parts, -1) for parts in zip(waiting, frames, strict=True)]
+                count = mask.shape[-1]
+                waiting = [part[..., count:] for part in frames]
+                magnitude, phase = (part[..., :count] for part in frames)
+                yield frames_of(magnitude * mask, phase, n_fft, hop)
 
 
 def _reflected(audio: Iterable[np.ndarray], n_fft: int) -> Iterator[np.ndarray]:

@@ -20,7 +20,7 @@ from lava.lib.dl.netx.blocks.process import Input
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg, RunConfig
 from lava.utils import loihi
 
-from spandex.deploy.codec import NETWORK_DELAY, check_audio, clip_steps, delay_steps, framing
+from spandex.deploy.codec import check_audio, clip_steps, delay_steps, framing, mask_steps
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.netx import Network
@@ -67,6 +67,7 @@ def infer(
     hop: int | None = None,
     sample_rate: int = 16_000,
     fast: bool = False,
+    lookahead: int = 0,
 ) -> list[Inference]:
     """Run clips through the Lava chain in fixed point, each in a chain of its own so that no state crosses clips.
 
@@ -79,6 +80,7 @@ def infer(
         hop: samples a network step; a quarter of a frame if None.
         sample_rate: samples a second.
         fast: simulate synapses with ``spandex.deploy.lava_models`` in place of Lava's own models, with the same result.
+        lookahead: see ``denoiser``.
 
     Raises:
         SpandexError: the network or a clip cannot be used, Loihi 2 is not reachable, or a Lava process failed.
@@ -91,20 +93,26 @@ def infer(
         _check_clip(noisy, clean, name)
         with processes_forgotten():
             network = Network(network_path, sparsity_map, density_threshold)
-            results.append(_run_clip(network, noisy, clean, name, hop, config))
+            results.append(_run_clip(network, noisy, clean, name, hop, config, lookahead))
     return results
 
 
 def _run_clip(
-    network: Network, noisy: np.ndarray, clean: np.ndarray, name: str, hop: int | None, config: RunConfig
+    network: Network,
+    noisy: np.ndarray,
+    clean: np.ndarray,
+    name: str,
+    hop: int | None,
+    config: RunConfig,
+    lookahead: int,
 ) -> Inference:
     n_fft, hop = network_framing(network, hop)
-    delay = delay_steps(n_fft, hop)
-    steps = clip_steps(len(noisy), n_fft, hop)
+    delay = delay_steps(n_fft, hop, lookahead)
+    steps = clip_steps(len(noisy), n_fft, hop, lookahead)
 
     source = AudioSource(noisy, clean, hop)
     encoder = Encoder(n_fft, hop)
-    spectrum_delay = Delay(encoder.spectrum_out.shape, NETWORK_DELAY)
+    spectrum_delay = Delay(encoder.spectrum_out.shape, mask_steps(lookahead))
     clean_delay = Delay(source.clean_out.shape, delay)
     decoder = Decoder(n_fft, hop)
     receiver = AudioReceiver(hop, steps)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
 
-from spandex.deploy.codec import NETWORK_DELAY, delay_steps, hop_by_hop
+from spandex.deploy.codec import delay_steps, hop_by_hop, mask_steps
 from spandex.deploy.denoise import InBlocks, warn_of_wrapped_masks
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.inference import network_framing
@@ -32,12 +32,17 @@ class LavaDenoiser(InBlocks):
     concurrent = False  # Lava makes operating system processes of its own
 
     def __init__(
-        self, path: str | os.PathLike, sparsity_map: SparsityMap = "auto", density_threshold: float = DENSITY_THRESHOLD
+        self,
+        path: str | os.PathLike,
+        sparsity_map: SparsityMap = "auto",
+        density_threshold: float = DENSITY_THRESHOLD,
+        lookahead: int = 0,
     ):
         self._network = path, sparsity_map, density_threshold
         with processes_forgotten():
             self.n_fft, self.hop = network_framing(Network(*self._network))  # refused here rather than with a clip
-        self.delay = delay_steps(self.n_fft, self.hop) * self.hop
+        self.delay = delay_steps(self.n_fft, self.hop, lookahead) * self.hop
+        self._mask_steps = mask_steps(lookahead)
 
     def blocks(self, audio: Iterable[np.ndarray], name: str | os.PathLike = "audio") -> Iterator[np.ndarray]:
         """See ``Denoiser``. Warns of wrapped masks at the end."""
@@ -60,7 +65,7 @@ class LavaDenoiser(InBlocks):
     def _chain(self) -> tuple[Feed, Decoder, Outlet]:
         network = Network(*self._network)
         feed, encoder = Feed(self.hop, HOPS_AT_ONCE), Encoder(self.n_fft, self.hop)
-        delay = Delay(encoder.spectrum_out.shape, NETWORK_DELAY)
+        delay = Delay(encoder.spectrum_out.shape, self._mask_steps)
         decoder, outlet = Decoder(self.n_fft, self.hop), Outlet(self.hop, HOPS_AT_ONCE)
         feed.audio_out.connect(encoder.audio_in)
         encoder.spectrum_out.connect(delay.data_in)

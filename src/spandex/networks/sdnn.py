@@ -18,12 +18,19 @@ class MaskNetwork(torch.nn.Module):
 
         denoised = m * relu(f(x) + 1)
 
+    With a lookahead of L steps, a frame of step t is masked by f(x) of step t + L; silence follows the last frame.
+
     Args:
         blocks: from n_fft / 2 + 1 inputs to as many outputs. lava-dl draws delays and fixes shapes at the first
             forward; here that has happened when the constructor returns, so a state dict loads directly.
         n_fft: samples of an STFT frame.
         hop: samples between frames; one network step a hop.
+
+    Attributes:
+        lookahead: L, 0 until it is set.
     """
+
+    lookahead = 0
 
     def __init__(self, blocks: Iterable[torch.nn.Module], n_fft: int = 512, hop: int = 128):
         super().__init__()
@@ -36,10 +43,15 @@ class MaskNetwork(torch.nn.Module):
 
     def forward(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
         """Denoised magnitude from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""
+        followed = F.pad(noisy_magnitude, (0, self.lookahead)) if self.lookahead else noisy_magnitude
+        return noisy_magnitude * self.mask(followed)[..., self.lookahead :]
+
+    def mask(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
+        """relu(f(x) + 1) of every step, from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""
         x = noisy_magnitude - MAGNITUDE_OFFSET
         for block in self.blocks:
             x = block(x)
-        return noisy_magnitude * torch.relu(x + 1)
+        return torch.relu(x + 1)
 
 
 class SDNN(MaskNetwork):

@@ -358,8 +358,9 @@ class Pieces(io.RawIOBase):
 
 @pytest.mark.parametrize("largest", [1, 15, 16, 100, 100_000])
 @pytest.mark.parametrize("samples", [1, 800, 803])
-def test_stream_writes_what_the_file_path_computes(network, samples, largest):
-    denoiser = EventDenoiser(network)
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_stream_writes_what_the_file_path_computes(network, samples, largest, lookahead):
+    denoiser = EventDenoiser(network, lookahead=lookahead)
     noisy = recording(3, samples)
     sink = io.BytesIO()
     report = stream(denoiser, io.BufferedReader(Pieces(noisy.tobytes(), largest)), sink)
@@ -402,7 +403,9 @@ def test_wrapped_masks_of_a_stream_are_warned_of(wrapping):
 
 
 def test_latency_of_the_published_frame_is_32_ms(mirror):
-    assert EventDenoiser(mirror / "ndns/prune50/network.net").delay == 512  # samples at 16 kHz
+    for lookahead in (0, 1):
+        denoiser = EventDenoiser(mirror / "ndns/prune50/network.net", lookahead=lookahead)
+        assert denoiser.delay == 512 + 128 * lookahead  # samples at 16 kHz
 
 
 def test_half_a_sample_at_the_end_is_an_error_after_the_rest(network):

@@ -31,6 +31,7 @@ def denoise(
     backend: Backend = "events",
     sparsity_map: str = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
+    lookahead: int = 0,
     workers: int | None = None,
 ) -> None:
     """Denoise a file, or every WAV, FLAC and OGG file of a folder and the folders within it.
@@ -44,7 +45,7 @@ def denoise(
         inputs: a file or a folder.
         output: of the same kind; a file may also go into an existing folder.
         net: network file, see ``spandex.deploy.denoise.denoiser``.
-        backend, sparsity_map, density_threshold: see there; the map as typed, see ``parse_sparsity_map``.
+        backend, sparsity_map, density_threshold, lookahead: see there; the map as typed, see ``parse_sparsity_map``.
         workers: files at once; one a core if None. Lava and torch use several cores themselves.
 
     Raises:
@@ -53,7 +54,7 @@ def denoise(
     """
     pairs = _pairs(inputs, output)
     refuse_overwriting([target for _, target in pairs], [net, *(source for source, _ in pairs)])
-    network = denoiser(net, backend, parse_sparsity_map(sparsity_map), density_threshold)
+    network = denoiser(net, backend, parse_sparsity_map(sparsity_map), density_threshold, lookahead)
     start, stop = time.perf_counter(), threading.Event()
 
     def attempt(pair: tuple[Path, Path]) -> float | SpandexError:
@@ -92,7 +93,9 @@ def denoise(
     print(f"denoised {audio_s:.1f} s of audio in {seconds:.1f} s, {len(pairs)} file(s): {output}")
 
 
-def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD) -> None:
+def denoise_stream(
+    net: Path, sparsity_map: str = "auto", density_threshold: float = DENSITY_THRESHOLD, lookahead: int = 0
+) -> None:
     """Denoise standard input to standard output, raw 16 kHz mono audio of 16-bit little-endian samples, as it comes.
 
     Raises:
@@ -104,7 +107,8 @@ def denoise_stream(net: Path, sparsity_map: str = "auto", density_threshold: flo
             raise SpandexError(f"standard {name} is {state}; raw audio goes through files or pipes")
     # a file object of our own: when the listener has gone, what sys.stdout still holds would fail again at exit
     sink = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
-    report = stream(EventDenoiser(net, parse_sparsity_map(sparsity_map), density_threshold), sys.stdin.buffer, sink)
+    network = EventDenoiser(net, parse_sparsity_map(sparsity_map), density_threshold, lookahead)
+    report = stream(network, sys.stdin.buffer, sink)
     print(
         f"{report.audio_s:.3f} s of audio, {report.steps} steps, real-time factor {report.real_time_factor:.3f}",
         file=sys.stderr,

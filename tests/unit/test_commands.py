@@ -19,7 +19,7 @@ import soundfile
 from typer.main import get_command
 
 from commands import refusal, spandex
-from denoising import N_FFT, noisy_pair, small_network
+from denoising import HOP, N_FFT, noisy_pair, small_network
 from network_files import INTEGRATOR, dense, write_layers
 from spandex.cli.application import Panel
 from spandex.cli.commands import app
@@ -132,6 +132,8 @@ def test_light_commands_do_not_wait_for_heavy_imports(modules, heavy):
         ("denoise a.wav b.wav --network a.net --stream", "--stream reads standard input"),
         ("denoise --stream --backend lava --network a.net", "uses the backend events"),
         ("denoise a.wav b.wav --network a.net --workers 0", "'--workers'"),
+        ("denoise a.wav b.wav --network a.net --lookahead 2", "'--lookahead': 2 is not from 0 to 1"),
+        ("evaluate a.net --noisy a --clean b --json c --lookahead -1", "'--lookahead': -1 is not from 0 to 1"),
         ("bench nosuch", "'nosuch' is not one of 'inference'"),
     ],
 )
@@ -350,16 +352,18 @@ def through_pipes(monkeypatch, raw, *arguments, listening=True):
     return status.value.code or 0, out, errors.getvalue()
 
 
-def test_stream_is_the_denoised_file_one_frame_late(folder, network, monkeypatch):
-    spandex("denoise", "noisy.wav", "denoised.wav", "--network", network)
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_stream_is_the_denoised_file_one_frame_and_the_lookahead_late(folder, network, monkeypatch, lookahead):
+    options = "--network", network, "--lookahead", lookahead
+    spandex("denoise", "noisy.wav", "denoised.wav", *options)
     samples, _ = soundfile.read("noisy.wav", dtype="int16")
-    status, out, errors = through_pipes(monkeypatch, samples.tobytes(), "denoise", "--stream", "--network", network)
+    status, out, errors = through_pipes(monkeypatch, samples.tobytes(), "denoise", "--stream", *options)
     assert status == 0
-    denoised = np.frombuffer(out, np.int16)
-    assert len(denoised) == len(samples) + N_FFT
-    np.testing.assert_array_equal(denoised[N_FFT:], soundfile.read("denoised.wav", dtype="int16")[0])
+    denoised, late = np.frombuffer(out, np.int16), N_FFT + lookahead * HOP
+    assert len(denoised) == len(samples) + late
+    np.testing.assert_array_equal(denoised[late:], soundfile.read("denoised.wav", dtype="int16")[0])
     (line,) = errors.splitlines()
-    assert line.startswith("0.250 s of audio, 504 steps, real-time factor ")
+    assert line.startswith(f"0.250 s of audio, {504 + lookahead} steps, real-time factor ")
 
 
 @pytest.mark.parametrize(("raw", "reason"), [(b"", "empty"), (b"\0" * 5, "ends within a sample")])

@@ -109,6 +109,16 @@ def test_size_and_latency_are_those_of_the_deployed_network(result, nets):
     assert summary["latency_buffer_ms"] == 1e3 * N_FFT / 16_000
 
 
+def test_lookahead_is_judged_in_fixed_point_and_float_and_costs_a_hop_of_latency(result, nets, clips, tmp_path):
+    ahead = evaluated(nets[1:], clips, tmp_path / "scores.json", with_float=True, lookahead=1)[0]
+    assert ahead["settings"]["lookahead"] == 1 and "lookahead" not in result["settings"]
+    before, after = (scores["networks"]["strong"] for scores in (result, ahead))
+    for old, new in zip(before["per_clip"], after["per_clip"], strict=True):
+        assert new["latency_network_ms"] == pytest.approx(old["latency_network_ms"] + 1e3 * HOP / 16_000)
+        assert all(new[name] != pytest.approx(old[name], abs=1e-3) for name in ("si_snr_db", "float_si_snr_db"))
+        assert new["fixed_minus_float_db"] == pytest.approx(old["fixed_minus_float_db"], abs=0.1)
+
+
 def test_float_weights_come_from_the_state_dict_where_one_is_given(nets, clips, tmp_path):
     network = from_hdf5(nets[1])
     with torch.no_grad():

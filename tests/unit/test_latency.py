@@ -19,6 +19,7 @@ def test_network_latency_is_the_lag_of_the_output(lag):
     noisy = generator.standard_normal(80_000).astype(np.float32)
     denoised = 0.5 * np.roll(noisy, lag) + 0.3 * generator.standard_normal(noisy.size).astype(np.float32)
     assert network_latency_s(noisy, denoised, 16000) == lag / 16000
+    assert network_latency_s(noisy, denoised, 16000, waited_samples=128) == (lag + 128) / 16000
 
 
 def test_network_latency_equals_direct_correlation_on_the_challenge_s_samples():

@@ -13,7 +13,7 @@ import typer
 from spandex.cli.application import RENAMED, Panel, command, mirror_of, params_of
 from spandex.cli.named import TYPED, Typed, located
 from spandex.params.networks import PACKAGED
-from spandex.params.section import DENSITY_THRESHOLD, MOST_THREADS
+from spandex.params.section import DENSITY_THRESHOLD, MOST_LOOKAHEAD, MOST_THREADS
 
 own = command(Panel.OWN)
 
@@ -32,6 +32,12 @@ def _json_path(path: Path | None) -> Path | None:
     return path
 
 
+def _lookahead(steps: int) -> int:
+    if not 0 <= steps <= MOST_LOOKAHEAD:
+        raise typer.BadParameter(f"{steps} is not from 0 to {MOST_LOOKAHEAD}")
+    return steps
+
+
 STANDARD_OUTPUT = Path("-")
 JSON_OPTION = typer.Option(
     "--json", metavar="PATH", callback=_json_path, help="JSON file to write; - prints it, and nothing else."
@@ -45,6 +51,9 @@ SparsityMap = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="Files or clips at once; one a core if not given.")
+]
+Lookahead = Annotated[
+    int, typer.Option(callback=_lookahead, help="1 takes the mask of the next step, a hop (8 ms) later.")
 ]
 DensityThreshold = Annotated[float, typer.Option(help="Largest density that the map auto makes sparse.")]
 
@@ -160,6 +169,7 @@ def denoise(
     stream: Annotated[
         bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
     ] = False,
+    lookahead: Lookahead = 0,
     workers: Workers = None,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = DENSITY_THRESHOLD,
@@ -179,14 +189,14 @@ def denoise(
     if stream:
         if inputs is not None or backend != "events":
             raise typer.BadParameter("--stream reads standard input and uses the backend events")
-        steps.denoise_stream(network, sparsity_map, density_threshold)
+        steps.denoise_stream(network, sparsity_map, density_threshold, lookahead)
         return
     if inputs is None or output is None:
         raise typer.BadParameter("IN and OUT are needed, or --stream")
-    steps.denoise(inputs, output, network, backend, sparsity_map, density_threshold, workers)
+    steps.denoise(inputs, output, network, backend, sparsity_map, density_threshold, lookahead, workers)
 
 
-OF_CLIPS = ("noisy", "clean", "mos", "with_float", "float_network", "inputs", "hop", "shard", "pipeline")
+OF_CLIPS = ("noisy", "clean", "mos", "with_float", "float_network", "inputs", "hop", "lookahead", "shard", "pipeline")
 OF_SAMPLES = ("sample_steps", "encode", "read")
 
 
@@ -228,6 +238,7 @@ def evaluate(
     read: Annotated[Reading, typer.Option(help="What of the last layer is summed up for --data.")] = "spikes",
     workers: Workers = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
+    lookahead: Lookahead = 0,
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = DENSITY_THRESHOLD,
     shard: Annotated[
@@ -292,6 +303,7 @@ def evaluate(
             hop=hop,
             sparsity_map=sparsity_map,
             density_threshold=density_threshold,
+            lookahead=lookahead,
             params=params_of(context) if pipeline else None,
             shard=Shard.parse(shard) if shard else None,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode, within_range
+from spandex.deploy.codec import OUTPUT_GAIN, decode, encode, mask_steps, within_range
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
@@ -36,7 +36,8 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
     unscaled = subject.executor.unscaled()
 
     def measure(clip: Clip) -> dict[str, float]:
-        inputs, spectrum = encode(clip.noisy, subject.n_fft, subject.hop)
+        framing = subject.n_fft, subject.hop, subject.lookahead
+        inputs, spectrum = encode(clip.noisy, *framing)
         steps = [float_audio(subject.float_network, clip.noisy)]
         for outputs in (
             _float_outputs(subject.float_network, spectrum),
@@ -45,7 +46,7 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
             within_range(deployed := subject.executor.run(inputs).outputs),
             deployed,
         ):
-            steps.append(decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)])
+            steps.append(decode(outputs, spectrum, *framing)[: len(clip.noisy)])
         changes = np.diff([si_snr_db(audio, clip.clean) for audio in steps])
         return dict(zip(CAUSES, changes.tolist(), strict=True))
 
@@ -59,5 +60,6 @@ def _float_outputs(network: MaskNetwork, spectrum: np.ndarray) -> np.ndarray:
         masked = network(magnitude)
     mask = torch.where(magnitude > 0, masked / magnitude, 1)[0].numpy()
     outputs = np.zeros(mask.shape, np.int32)
-    outputs[:, NETWORK_DELAY:] = np.rint((mask[:, :-NETWORK_DELAY] - 1) * OUTPUT_GAIN)
+    late = mask_steps(network.lookahead)
+    outputs[:, late:] = np.rint((mask[:, :-late] - 1) * OUTPUT_GAIN)
     return outputs

@@ -168,11 +168,11 @@ class _Job:
             return error
         return clip.digest, inputs | networks
 
-    def _input_scores(self, clip: Clip, encoded: Callable[[int, int], Encoded]) -> dict[str, Any]:
+    def _input_scores(self, clip: Clip, encoded: Callable[[int, int, int], Encoded]) -> dict[str, Any]:
         if not self.judge_inputs:
             return {"noisy": {}, "clean": {}}
         frame = self.frame
-        return self._logged(f"input {frame}", clip, lambda: input_scores(clip, encoded(*frame), *frame, self.dnsmos))
+        return self._logged(f"input {frame}", clip, lambda: input_scores(clip, encoded(*frame, 0), *frame, self.dnsmos))
 
     def loss_by_cause(self, subject: Subject) -> Callable[[Pair], dict[str, float]]:
         """What gives the loss of a network on one pair; called from several threads."""
@@ -194,9 +194,10 @@ class _Job:
         return scores
 
     def _network_scores(
-        self, clip: Clip, encoded: Callable[[int, int], Encoded], subject: Subject, noisy: Mapping[str, Any]
+        self, clip: Clip, encoded: Callable[[int, int, int], Encoded], subject: Subject, noisy: Mapping[str, Any]
     ) -> dict[str, Any]:
-        scores = deployed_scores(clip, encoded(subject.n_fft, subject.hop), subject, noisy, self.dnsmos)
+        framed = encoded(subject.n_fft, subject.hop, subject.lookahead)
+        scores = deployed_scores(clip, framed, subject, noisy, self.dnsmos)
         if subject.float_network is not None:
             scores |= float_scores(clip, subject, scores, self.dnsmos, self._float_pass)
         return scores

@@ -65,7 +65,7 @@ def deployed_scores(
     run = subject.executor.run(inputs)
 
     def decoded(outputs: np.ndarray) -> np.ndarray:
-        return decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)]
+        return decode(outputs, spectrum, subject.n_fft, subject.hop, subject.lookahead)[: len(clip.noisy)]
 
     audio = decoded(run.outputs)
     score = si_snr_db(audio, clip.clean)
@@ -75,7 +75,7 @@ def deployed_scores(
     return {
         **quality,
         **_improvements(quality, noisy),
-        **_cost(run, subject, network_latency_s(clip.noisy, audio, SAMPLE_RATE_HZ)),
+        **_cost(run, subject, network_latency_s(clip.noisy, audio, SAMPLE_RATE_HZ, subject.lookahead * subject.hop)),
         "wrapped_outputs": wrapped,
         "output_wrap_db": wrap_db,
         **{name: [layer.beyond[name] for layer in run.activity] for name in BEYOND},

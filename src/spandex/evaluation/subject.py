@@ -26,6 +26,7 @@ class Subject:
         digest: of everything that its scores depend on.
         executor: the deployed network.
         n_fft, hop: samples of a frame and of a step.
+        lookahead: steps later than its own of which a frame gets the mask.
         size: parameters as deployed.
         float_network: the same network in floating point; None if that is not wanted.
         float_weights: what that one's weights are, as names of scores say it: ``float`` as trained, or ``quantised``
@@ -37,6 +38,7 @@ class Subject:
     executor: Executor
     n_fft: int
     hop: int
+    lookahead: int
     size: NetworkSize
     float_network: MaskNetwork | None
     float_weights: Literal["float", "quantised"]
@@ -52,6 +54,7 @@ def load_subject(
     sparsity_map: SparsityMap = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
     hop: int | None = None,
+    lookahead: int = 0,
 ) -> Subject:
     """Load a network.
 
@@ -64,6 +67,7 @@ def load_subject(
             are in training, if None. A ``float_network`` that is given needs it.
         sparsity_map, density_threshold: see ``spandex.deploy.Network``.
         hop: samples a step; a quarter of a frame if None.
+        lookahead: see ``spandex.deploy.denoiser``.
 
     Raises:
         SpandexError: a file cannot be used.
@@ -71,18 +75,19 @@ def load_subject(
     path = Path(path)
     executor = Executor(path, sparsity_map, density_threshold)
     n_fft, hop = executor_framing(executor, path, hop)
-    digest = f"{sha256(path)} {hop} {sparsity_map} {density_threshold}"
+    digest = f"{sha256(path)} {hop} {lookahead} {sparsity_map} {density_threshold}"
     network = None
     if with_float:
         digest += " float"
         network = from_hdf5(path) if float_network is None else float_network
-        network.hop = hop
+        network.hop, network.lookahead = hop, lookahead
         if float_path is not None:
             load_state(network, float_path)
             digest += f" {sha256(float_path)}"
         accelerate(network.eval())
     weights = "quantised" if float_path is None else "float"
-    return Subject(name or network_name(path), digest, executor, n_fft, hop, network_size(path), network, weights)
+    name, size = name or network_name(path), network_size(path)
+    return Subject(name, digest, executor, n_fft, hop, lookahead, size, network, weights)
 
 
 def network_name(path: Path) -> str:

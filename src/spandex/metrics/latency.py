@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+LIMIT_MS = 40  # of the challenge's track 1, for all three together (Timcheck et al. 2023, arXiv:2303.09503)
 CORRELATED_SAMPLES = 50_000  # of each clip, as in the challenge's evaluation
 
 
@@ -13,11 +14,12 @@ def buffer_latency_s(n_fft: int, sample_rate_hz: float) -> float:
     return n_fft / sample_rate_hz
 
 
-def network_latency_s(noisy: np.ndarray, denoised: np.ndarray, sample_rate_hz: float) -> float:
+def network_latency_s(noisy: np.ndarray, denoised: np.ndarray, sample_rate_hz: float, waited_samples: int = 0) -> float:
     """How far the denoised audio lags behind the noisy, in seconds: the peak of their cross-correlation.
 
     Args:
         noisy, denoised: one clip, (samples,); its first 50,000 samples count.
+        waited_samples: by which a lookahead makes the denoised audio late, taken away from it before.
 
     Source:
         Challenge's evaluation (prune_evaluate.py of Michaeljurado42/SPANDEX follows it), whose sign is
@@ -27,7 +29,7 @@ def network_latency_s(noisy: np.ndarray, denoised: np.ndarray, sample_rate_hz: f
     length = 2 * len(noisy)  # room for every lag, so that nothing wraps around
     spectrum = np.fft.rfft(denoised, length) * np.conj(np.fft.rfft(noisy, length))
     lag = int(np.argmax(np.fft.irfft(spectrum, length)))
-    return (lag if lag < len(noisy) else lag - length) / sample_rate_hz
+    return ((lag if lag < len(noisy) else lag - length) + waited_samples) / sample_rate_hz
 
 
 def codec_latency_s(

@@ -122,9 +122,10 @@ def examples(
 
 def denoised(subject: Subject, clip: Clip) -> np.ndarray:
     """Audio (samples,) as the deployed network leaves it."""
-    inputs, spectrum = encode(clip.noisy, subject.n_fft, subject.hop)
+    framing = subject.n_fft, subject.hop, subject.lookahead
+    inputs, spectrum = encode(clip.noisy, *framing)
     outputs = subject.executor.run(inputs).outputs
-    return decode(outputs, spectrum, subject.n_fft, subject.hop)[: len(clip.noisy)]
+    return decode(outputs, spectrum, *framing)[: len(clip.noisy)]
 
 
 def _example(

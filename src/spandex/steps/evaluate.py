@@ -45,6 +45,7 @@ def evaluate(
     hop: int | None = None,
     sparsity_map: str = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
+    lookahead: int = 0,
     params: Params | None = None,
     shard: Shard | None = None,
 ) -> None:
@@ -63,7 +64,7 @@ def evaluate(
         float_networks: state dicts of the float networks, in order.
         inputs: what an earlier evaluation wrote; its scores of noisy and clean audio are reused.
         workers: clips at once; one a core if None.
-        hop, sparsity_map, density_threshold: see ``load_subject``; the map as typed.
+        hop, sparsity_map, density_threshold, lookahead: see ``load_subject``; the map as typed.
         params: recorded as the origin of the networks; the float networks are those that it describes.
         shard: score this share of the clips only and write no JSON; shards may run at the same time.
 
@@ -80,6 +81,7 @@ def evaluate(
     refuse_overwriting([output], [*networks, *(float_networks or []), *filter(None, [inputs]), *clips])
     if shard is not None and not (pairs := shard.share(pairs)):
         return
+    ahead = {"lookahead": lookahead} if lookahead else {}
     deployed = {"sparsity_map": parse_sparsity_map(sparsity_map), "density_threshold": density_threshold, "hop": hop}
     subjects = [
         load_subject(
@@ -88,7 +90,7 @@ def evaluate(
             with_float=with_float,
             float_network=new_network(params) if with_float and float_networks and params is not None else None,
             float_path=float_networks and float_networks[number],
-            **deployed,
+            **deployed | ahead,
         )
         for number, network in enumerate(networks)
     ]
@@ -105,7 +107,7 @@ def evaluate(
         log.close()
         return
     failed = [*failed, *result.failed]
-    settings = {"hop": hop, "sparsity_map": sparsity_map, "density_threshold": density_threshold, "mos": mos}
+    settings = {"hop": hop, "sparsity_map": sparsity_map, "density_threshold": density_threshold, "mos": mos} | ahead
     origin = produced_by([*networks, *(float_networks or [])], params)
     write_scores(output, result, len(pairs) - len(result.failed), failed, settings, origin)
     log.close()

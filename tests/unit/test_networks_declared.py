@@ -157,6 +157,10 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         (f"{KNOWN}.over.distill.weight=[0]", r"grids\.g0\.distill\.weight: .* got 0"),
         ("networks.dense.shrink=1", r"networks\.dense\.shrink: 1 is neither true nor false"),
         ("networks.dense.dynamic_mixing=epoch", r"networks\.dense\.dynamic_mixing: 'epoch' is neither true nor false"),
+        ("networks.dense.lookahead=2", r"networks\.dense\.lookahead: 2 is no whole number from 0 to 1"),
+        ("networks.dense.lookahead=true", r"networks\.dense\.lookahead: True is no whole number"),
+        ("networks.baseline.lookahead=1", r"networks\.baseline\.lookahead: 1 is for networks with from or file"),
+        ("networks.x.audio=a networks.x.lookahead=1", r"networks\.x\.lookahead: 1 is for networks with from or file"),
         ("networks.dense.label=3", r"networks\.dense\.label: 3 is no text"),
         ("networks.dense.from=null", r"networks\.dense\.from: None is no text"),
         ("networks.mine=3", r"networks\.mine: 3 is not of the form"),
@@ -198,6 +202,18 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
 def test_impossible_entry_is_named(settings, message):
     with pytest.raises(ParamsError, match=f"params.yaml: {message}"):
         load(settings)
+
+
+def test_network_with_a_lookahead_is_trained_with_it_and_is_neither_control_nor_spandex_s():
+    plain = load("networks.ahead.from=baseline networks.ahead75.from=baseline networks.ahead75.magnitude.target=0.75")
+    found = load(
+        "networks.dense=null networks.ahead.from=baseline networks.ahead.lookahead=1 "
+        "networks.ahead75.from=baseline networks.ahead75.magnitude.target=0.75 networks.ahead75.lookahead=1"
+    )
+    for name in ("ahead", "ahead75"):
+        assert found.training(name) == plain.training(name) | {"lookahead": 1}
+    assert (plain.control, found.control) == ("dense", "baseline")
+    assert plain.network("ahead75").by_magnitude and not found.network("ahead75").by_magnitude
 
 
 @pytest.mark.parametrize(

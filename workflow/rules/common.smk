@@ -110,7 +110,7 @@ def network_of(wildcards):
 
 def evaluation_of(wildcards, input):
     """Options: DNSMOS and the float network for networks that tables show, and are not the same with another seed."""
-    options = EVALUATE
+    options = f"{EVALUATE} --lookahead {PARAMS.network(wildcards.model).lookahead}"
     if PARAMS.network(wildcards.model).repeat:
         return options.replace("--mos", "--no-mos")
     if PARAMS.origin(wildcards.model).file and PARAMS.model.factory is None:

@@ -52,6 +52,6 @@ rule lava_inference:
     conda:
         "../envs/spandex.yaml"
     params:
-        recipe=recipe("deploy", "model"),
+        recipe=recipe("deploy", "model", "lookahead.{model}"),
     shell:
-        "spandex --recipe {params.recipe:q} infer --network {input.network} --clips {input.test} --output {output} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} infer --model {wildcards.model} --network {input.network} --clips {input.test} --output {output} > {log} 2>&1"

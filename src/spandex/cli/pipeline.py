@@ -101,11 +101,11 @@ def export(context: Context, float_network: FloatNetwork, output: Output, model:
 
 
 @step
-def infer(context: Context, network: Network, clips: Clips, output: Output) -> None:
+def infer(context: Context, network: Network, clips: Clips, output: Output, model: Model = ROOT) -> None:
     """Real clips through the whole chain of Lava processes, which must give the bits of the executor."""
     from spandex.steps.infer import lava_inference
 
-    lava_inference(params_of(context), network, clips, output)
+    lava_inference(params_of(context), model, network, clips, output)
 
 
 @step

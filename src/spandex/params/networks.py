@@ -14,6 +14,7 @@ from typing import Any
 from spandex.checkout import PACKAGE
 from spandex.errors import prefixed
 from spandex.params.problems import checked
+from spandex.params.section import MOST_LOOKAHEAD
 from spandex.params.sections import OwnFineTuning, Sparsify
 
 ROOT = "baseline"
@@ -23,7 +24,7 @@ TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
 SWITCHES = ("shrink", "dynamic_mixing")
 FINE_TUNING = tuple(OwnFineTuning.model_fields)
-OWN = (*SOURCES, *SWITCHES, "label", *FINE_TUNING)  # keys of an entry that name no method
+OWN = (*SOURCES, *SWITCHES, "lookahead", "label", *FINE_TUNING)  # keys of an entry that name no method
 TEXTS = (*SOURCES, "label")
 PACKAGED = "packaged"  # name of the network that comes with the package
 SHIPPED = PACKAGE / PACKAGED / "network.net"  # a path: no step imports its package, whose bytes are no code
@@ -49,6 +50,7 @@ class Network:
         shrink: whether it is exported without the neurons that nothing listens to.
         dynamic_mixing: whether its training clips are mixed anew in every pass over them (Zeghidour and Grangier 2021,
             doi:10.1109/TASLP.2021.3099291).
+        lookahead: steps later than its own of which a frame gets the mask, in training too.
         label: what tables call it.
         repeat: 0 for the seed of the parameters, 1 for the next, ...
     """
@@ -61,6 +63,7 @@ class Network:
     audio: str | None = None
     shrink: bool = False
     dynamic_mixing: bool = False
+    lookahead: int = 0
     label: str = ""
     repeat: int = 0
 
@@ -73,7 +76,8 @@ class Network:
     def by_magnitude(self) -> bool:
         """Whether magnitude pruning alone makes it sparse, on clips that stay the same and without a teacher, as
         SPANDEX does it."""
-        return set(self.methods) == {"magnitude"} and not self.dynamic_mixing and "distill" not in self.fine_tuning
+        as_there = not (self.dynamic_mixing or self.lookahead or "distill" in self.fine_tuning)
+        return set(self.methods) == {"magnitude"} and as_there
 
     @property
     def path(self) -> Path | None:
@@ -190,6 +194,11 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
     for key in SWITCHES:
         if not isinstance(entry.get(key, False), bool):
             raise ValueError(f"{name}.{key}: {entry[key]!r} is neither true nor false")
+    lookahead = entry.get("lookahead", 0)
+    if type(lookahead) is not int or not 0 <= lookahead <= MOST_LOOKAHEAD:
+        raise ValueError(f"{name}.lookahead: {lookahead!r} is no whole number from 0 to {MOST_LOOKAHEAD}")
+    if lookahead and (name == ROOT or "audio" in entry):
+        raise ValueError(f"{name}.lookahead: {lookahead} is for networks with from or file")
     given = [key for key in SOURCES if key in entry]
     methods = {
         key: _mapping(f"{name}.{key}", value) for key, value in entry.items() if key not in OWN and value is not None
@@ -207,7 +216,7 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
         methods = {key: _settings(key, value, shared.defaults, check) for key, value in methods.items()}
         if "from" in entry:
             fine_tuning = checked(OwnFineTuning, shared.fine_tuning | fine_tuning, "")
-    own = {key: entry[key] for key in ("file", "audio", *SWITCHES, "label") if key in entry}
+    own = {key: entry[key] for key in ("file", "audio", *SWITCHES, "lookahead", "label") if key in entry}
     return Network(name, entry.get("from"), methods, fine_tuning, **own)
 
 

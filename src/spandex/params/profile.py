@@ -149,7 +149,8 @@ class Params(Section):
     @property
     def control(self) -> str:
         """The network that others are compared with: fine-tuned like them and not made sparse; the root without one."""
-        return next((network.name for network in self.table if network.is_trained and not network.methods), ROOT)
+        plain = (network for network in self.table if not network.methods and not network.lookahead)
+        return next((network.name for network in plain if network.is_trained), ROOT)
 
     def network(self, name: str) -> Network:
         """A network by name.
@@ -197,19 +198,20 @@ class Params(Section):
 
     def training(self, name: str) -> dict[str, Any]:
         """What a network's training depends on beside its inputs: where it starts, its methods, how it is fine-tuned,
-        its seed, and how its clips are mixed if they are not files.
+        its seed, its lookahead if it has one, and how its clips are mixed if they are not files.
 
         Raises:
             UnknownNetworkError: there is none of this name.
         """
         network = self.network(name)
         mixing = {"synthesis": self.data.synthesis, "clips": self.data.clips.train} if network.dynamic_mixing else {}
+        ahead = {"lookahead": network.lookahead} if network.lookahead else {}
         return {
             "from": network.start,
             "methods": network.methods,
             "fine_tuning": network.fine_tuning,
             "seed": self.seed + network.repeat,
-        } | mixing
+        } | (mixing | ahead)
 
     def value(self, key: str, without: Collection[str] = ()) -> Any:
         """A section or a value, as JSON has it.

@@ -11,6 +11,6 @@ def counterpart(network: Network) -> tuple[str, ...]:
     """How the names of the published rows begin that belong to a network of ours."""
     if network.by_magnitude:
         return (f"{100 * network.target:g}% Spars",)
-    if network.file and network.path is None:
+    if network.file and network.path is None and not network.lookahead:
         return tuple(filter(None, [source(network.file).published]))
     return (BASELINE,) if network.name == ROOT else ()

@@ -13,13 +13,14 @@ from spandex.params import Params
 from spandex.pipeline.provenance import produced_by
 
 
-def lava_inference(params: Params, network_file: Path, clips: Path, output: Path) -> None:
+def lava_inference(params: Params, name: str, network_file: Path, clips: Path, output: Path) -> None:
     """Run clips through the chain of Lava processes; what comes out must be what the executor computes, bit for bit.
 
     Raises:
         SpandexError: it is not, or a file cannot be used.
     """
     deploy = params.deploy
+    framing = params.model.n_fft, params.model.hop, params.network(name).lookahead
     samples = round(deploy.clip_s * params.data.sample_rate_hz)
     dataset = NoisySpeech(clips.parent)
     executor = Executor(network_file, deploy.sparsity_map, deploy.density_threshold)
@@ -35,9 +36,10 @@ def lava_inference(params: Params, network_file: Path, clips: Path, output: Path
             deploy.run_config,
             hop=params.model.hop,
             fast=True,
+            lookahead=framing[-1],
         )
-        inputs, spectrum = encode(noisy, params.model.n_fft, params.model.hop)
-        executed = decode(executor.run(inputs).outputs, spectrum, params.model.n_fft, params.model.hop)[: len(noisy)]
+        inputs, spectrum = encode(noisy, *framing)
+        executed = decode(executor.run(inputs).outputs, spectrum, *framing)[: len(noisy)]
         if not np.array_equal(lava.denoised, executed):
             raise SpandexError(f"{network_file}: {clip.name}: Lava's output is not that of the executor")
         print(f"{clip.name}: noisy {lava.si_snr_noisy:.2f} dB, Lava {lava.si_snr:.2f} dB, the executor the same bits")

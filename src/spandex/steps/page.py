@@ -69,7 +69,10 @@ def page_of(
         "sparsity_map": parse_sparsity_map(params.deploy.sparsity_text),
         "density_threshold": params.deploy.density_threshold,
     }
-    subjects = [load_subject(exported[name], name, hop=params.model.hop, **deployed) for name in names]
+    subjects = [
+        load_subject(path, name, hop=params.model.hop, lookahead=params.network(name).lookahead, **deployed)
+        for name, path in exported.items()
+    ]
     examples = clips.examples(test, noisy, networks, subjects)
     knee = _knee(params, models, reports, networks, control)
     return Page(

@@ -53,6 +53,7 @@ def fine_tune(params: Params, name: str, start: Path, train: Path, validation: P
     """
     entry = params.network(name)
     network = stored_network(params, entry.start or name, start).to(choose_device(params.train.device))
+    network.lookahead = entry.lookahead
     tuning, seed = dict(entry.fine_tuning), params.training(name)["seed"]
     pruning_epochs, distill = tuning.pop("pruning_epochs"), tuning.pop("distill", None)
     settings = TrainSettings(**_shared_settings(params) | {"seed": seed, "lr_drop_epoch": pruning_epochs} | tuning)

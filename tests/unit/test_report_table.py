@@ -178,6 +178,14 @@ def test_printed_table_joins_measured_latency():
     assert ours["latency enc+dec (ms)"] == "0.013"
     assert ours["latency total (ms)"] == "32.513"
     assert dict(zip(header, noisy, strict=True))["latency total (ms)"] == ""
+    assert "past" not in text
+
+
+def test_row_past_the_challenge_s_latency_is_named_below_the_table():
+    models = [metrics("dense"), metrics("prune50", latency_network_ms=8.0)]
+    text = printed_table(with_latency(rows(), models, enc_dec_ms=0.0126))
+    assert text.splitlines()[-2:] == ["", "prune50: latency of 40.013 ms, past the challenge's 40 ms"]
+    assert text.count("past") == 1
     assert "32.006" in text
 
 

@@ -8,7 +8,7 @@ from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
 from spandex.report.comparison import Differences, Significance, significance
 from spandex.report.published import BASELINE, NOISY, counterpart
-from spandex.report.table import COST, LATENCY, QUALITY, Column, Row
+from spandex.report.table import COST, LATENCY, QUALITY, Column, Row, latency_note
 from spandex.report.wording import interval, number
 
 # scores of spandex.evaluation behind the columns that have intervals, and the factor to the column's unit
@@ -126,7 +126,7 @@ def known_columns(lines: Sequence[Line]) -> list[int]:
 
 
 def _our_line(row: Row, metrics: Mapping[str, Any], differences: Differences) -> Line:
-    return Line(row.title, "", False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
+    return Line(row.title, latency_note(row), False, tuple(_our_cell(c, row, metrics, differences) for c in columns()))
 
 
 def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences: Differences) -> Cell:

@@ -15,6 +15,7 @@ from typing import Any
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
 from spandex.files.text import read_csv
+from spandex.metrics.latency import LIMIT_MS
 from spandex.params import Network
 from spandex.report.tex import escape
 
@@ -240,7 +241,15 @@ def quality_rows(scores: Mapping[str, Metrics]) -> tuple[list[Row], list[Column]
 
 def printed_table(rows: Iterable[Row]) -> str:
     """The table for terminal and summary, as Markdown, with latency where rows have it (see ``with_latency``)."""
-    return to_markdown(rows, QUALITY + LATENCY + COST)
+    rows = list(rows)
+    notes = [f"\n{row.title}: {note}\n" for row in rows if (note := latency_note(row))]
+    return "".join([to_markdown(rows, QUALITY + LATENCY + COST), *notes])
+
+
+def latency_note(row: Row) -> str:
+    """What is to be said of a row that is later than the challenge allows; nothing of others."""
+    total_ms = row.values.get("latency_total_ms", 0)
+    return f"latency of {total_ms:.3f} ms, past the challenge's {LIMIT_MS} ms" if total_ms > LIMIT_MS else ""
 
 
 def is_network(metrics: Metrics) -> bool:

@@ -143,15 +143,17 @@ def test_epochs_logged_while_training_are_not_logged_twice(client):
     assert curve(client, run, "si_snr_db") == [(0, 13.0)]
 
 
-def test_registered_network_denoises_as_deployed_from_code_without_pickle(project, monkeypatch):
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_registered_network_denoises_as_deployed_from_code_without_pickle(project, monkeypatch, lookahead):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    track(tiny_params(), RUN)
-    log()
+    settings = f"networks.prune50.lookahead={lookahead}"
+    track(tiny_params(settings), RUN)
+    log(settings)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", local_uri())
     model = mlflow.pyfunc.load_model("models:/spandex-synthetic-prune50@current")
     (spec,) = model.metadata.signature.inputs.inputs
     assert (spec.type, spec.shape) == (np.float32, (-1, -1))
-    stock = denoiser(project / "models/synthetic/exported/prune50/network.net")
+    stock = denoiser(project / "models/synthetic/exported/prune50/network.net", lookahead=lookahead)
     noise = np.random.default_rng(1)
     for clips, samples in ((1, 100), (2, 16000), (3, 16001)):
         audio = 0.1 * noise.standard_normal((clips, samples)).astype(np.float32)

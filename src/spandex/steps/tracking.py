@@ -24,7 +24,7 @@ from spandex.tracking.build import Build, Report, TrackingError, default_uri, is
 from spandex.tracking.charts import newest_view
 from spandex.tracking.client import check_file, reach
 from spandex.tracking.fallback import log_report, start_locally
-from spandex.tracking.networks import DIGEST_TAG
+from spandex.tracking.networks import DIGEST_TAG, LOOKAHEAD_TAG
 from spandex.tracking.runs import SCORES_TAG, ModelRecord, abandon, alive, log_results, start_build
 from spandex.tracking.store import InputData, log_files
 from spandex.tracking.sync import sync
@@ -276,7 +276,8 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         "seed": params.seed + network.repeat,
     }
     made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}
-    digests = {DIGEST_TAG: sha256(exported), SCORES_TAG: _scores_digest(scores)}
+    known_by = {DIGEST_TAG: sha256(exported), SCORES_TAG: _scores_digest(scores)}
+    known_by |= {LOOKAHEAD_TAG: str(network.lookahead)} if network.lookahead else {}
     return ModelRecord(
         name,
         exported,
@@ -284,7 +285,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         params=own,
         metrics=scores,
         rows=read_numbers(folder / "epochs.csv") if network.has_logs else [],
-        tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | digests,
+        tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | known_by,
         inputs=[data for data in inputs if data.context in _contexts(params, network)],
         artifacts=list(dict.fromkeys([models / network.weights, exported])),
     )

@@ -17,7 +17,7 @@ class Denoiser(PythonModel):
         """Read the network."""
         from spandex.deploy import denoiser  # takes seconds, which logging the model need not spend
 
-        self._denoiser = denoiser(context.artifacts["network"])
+        self._denoiser = denoiser(context.artifacts["network"], **(context.model_config or {}))
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None

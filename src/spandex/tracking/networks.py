@@ -20,6 +20,7 @@ CODE = Path(__file__).with_name("model.py")
 REQUIREMENTS = ("spandex", "mlflow", "numpy", "torch", "numba", "h5py", "lava-nc", "lava-dl")  # to load and run one
 ALIAS = "current"
 DIGEST_TAG = "network_sha256"
+LOOKAHEAD_TAG = "lookahead"  # with which it denoises; a network without has no such tag
 AUDIO = Schema([TensorSpec(np.dtype(np.float32), (-1, -1))])  # clips, samples
 
 
@@ -37,6 +38,8 @@ def register(client: MlflowClient, run_id: str, name: str, network: Path, tags: 
         The address to load it by, ``models:/NAME/VERSION``.
     """
     digest = sha256(network)
+    if LOOKAHEAD_TAG in tags:
+        digest += f" lookahead {tags[LOOKAHEAD_TAG]}"
     found = client.search_model_versions(f"name = '{name}' and tag.`{DIGEST_TAG}` = '{digest}'")
     if found:
         number = found[0].version
@@ -64,6 +67,7 @@ def _log_model(client: MlflowClient, run_id: str, name: str, network: Path, tags
             mlflow_model=about,
             python_model=str(CODE),
             artifacts={"network": str(network)},
+            model_config={"lookahead": int(tags[LOOKAHEAD_TAG])} if LOOKAHEAD_TAG in tags else None,
             signature=ModelSignature(AUDIO, AUDIO),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         )

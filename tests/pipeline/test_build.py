@@ -12,12 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mlflow.tracking import MlflowClient
 
 from image_mirror import image_mirror
 from spandex import params
+from spandex.data import NoisySpeech
 from spandex.files.text import read_json
+from spandex.metrics import si_snr
+from spandex.networks import denoise, load_network
 from spandex.networks.hdf5 import network_layers
 from spandex.pipeline.sync import sync
 from spandex.sparsify.methods import check
@@ -209,6 +213,7 @@ CHAIN = "networks.child.from=prune50"
         ("networks.prune75.lr_drop_epoch=3", {"prune75"}),
         ("networks.prune75.epochs=6 networks.prune75.lr_factor=0.7", set()),
         ("sparsify.lr_factor=0.5 networks.prune75.lr_factor=0.7", {"dense", "prune50"}),
+        (f"{CHAIN} networks.prune50.lookahead=1", {"prune50", "child"}),
         ("sparsify.magnitude.frequency=1", {"prune50", "prune75"}),
         ("networks.prune75.dynamic_mixing=true", {"prune75"}),
         ("sparsify.events.weight=0.3 sparsify.magnitude.rounds=7", set()),
@@ -293,10 +298,12 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
         "mine.file": others / "mine.net",
         "state.file": others / "state.pt",
         "child.from": "mine",
+        "ahead.file": others / "mine.net",
         "other.audio": others / "denoised",
         "other.label": "somebody's clips",
     }
     settings = " ".join(f'networks.{key}="{value}"' for key, value in entries.items())
+    settings += " networks.ahead.lookahead=1 networks.child.lookahead=1"
     done = make(project, f"SET={settings}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\nsomebody's clips " in done.stdout
@@ -304,13 +311,25 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
     alike = [key for key in rows["prune50"] if not key.startswith(("model", "float_", "fixed_minus_float", "sparsity"))]
     for name, twin in (("mine", "prune50"), ("state", "prune75")):
         assert [rows[name][key] for key in alike] == [rows[twin][key] for key in alike]
+    assert rows["ahead"]["size_kb"] == rows["mine"]["size_kb"]
+    assert rows["ahead"]["si_snr_db"] != rows["mine"]["si_snr_db"]
+    summary = (project / "reports/synthetic/summary.md").read_text()
+    late = set(re.findall(r"^(\w+): latency of 40\.\d+ ms, past the challenge's 40 ms$", summary, re.MULTILINE))
+    assert late == {"ahead", "child"}
+    with (project / "models/synthetic/sparsified/child/epochs.csv").open() as file:
+        start = next(csv.DictReader(file))  # the network that training starts from, as it is validated
+    network, clip = load_network(others / "mine.net"), NoisySpeech(project / "data/synthetic/validation")[0]
+    network.lookahead = 1
+    noisy, clean = (torch.from_numpy(audio)[None] for audio in (clip.noisy, clip.clean))
+    expected = si_snr(denoise(network, noisy), clean).item()
+    assert float(start["validation_si_snr_db"]) == pytest.approx(expected, abs=1e-3)
     assert rows["state"]["sparsity_percent"] == rows["prune75"]["sparsity_percent"]
     assert not rows["mine"]["sparsity_percent"] and not rows["mine"]["float_power_proxy_mops_per_s"]
     assert float(rows["child"]["sparsity_percent"]) >= float(rows["prune50"]["deployed_sparsity_percent"])
     assert float(rows["other"]["si_snr_db"]) > 50 and rows["other"]["mos_ovrl"]
     assert not any(rows["other"][key] for key in ("params_thousand", "size_kb", "deployed_power_proxy_mops_per_s"))
     page = (project / "reports/synthetic/index.html").read_text()
-    assert all(name in page for name in ("mine", "child", "somebody&#39;s clips"))
+    assert all(name in page for name in ("mine", "child", "somebody&#39;s clips", "past the challenge&#39;s 40 ms"))
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     runs = {run.info.run_name: run for run in client.search_runs(["1"], "", order_by=["start_time ASC"])}
     assert {f"synthetic {name}" for name in ("mine", "state", "child")} <= runs.keys()

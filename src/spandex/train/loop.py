@@ -157,8 +157,8 @@ def fit(
         if not processes.main:
             log, on_epoch = _nothing, None
         network.to(device)
-        # A network of plain lava-dl blocks takes its shapes and draws its delays at the first input.
-        denoise(network, torch.zeros(1, network.n_fft, device=device))
+        # A network of plain lava-dl blocks takes its shapes and draws its delays at the first input, which is no batch.
+        denoise(network.eval(), torch.zeros(1, network.n_fft, device=device))
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         place = f"{processes.size} x {device.type}"
         rhythm = len(train_batches), network.n_fft, network.hop

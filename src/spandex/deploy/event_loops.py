@@ -410,10 +410,8 @@ def _operations(synapses, spikes):
     for x in range(synapses.columns.size):
         fan_out = synapses.fan_out[synapses.columns[x]]
         sent = spikes[x * fan_out.size : (x + 1) * fan_out.size]
-        of_column = np.int32(0)
         for i in range(fan_out.size):
-            of_column += fan_out[i] if sent[i] else np.int32(0)
-        operations += of_column
+            operations += fan_out[i] if sent[i] else 0
     return operations
 
 

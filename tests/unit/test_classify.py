@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from commands import refusal, spandex
+from evaluations import STOPPED_IN_WRITING
 from image_mirror import image_mirror
 from network_files import INTEGRATOR, SIGMA_DELTA, convolution, dense, image, shape_of, weights, write_layers
 from spandex.deploy import Executor
@@ -154,23 +155,6 @@ def test_workers_change_nothing_and_networks_are_compared(folder):
     assert json.loads(alone.stdout)["networks"]["flat"] == one["networks"]["flat"]
 
 
-STOPPED_IN_WRITING = """
-import os, signal, sys
-from spandex.cli.commands import app
-from spandex.files.results import ResultLog
-
-def add(log, key, scores, whole=ResultLog.add):
-    whole(log, key, scores)
-    if len(log.path.read_bytes().splitlines()) == 15:
-        log._file.write('["torn')
-        log._file.flush()
-        os.kill(os.getpid(), int(sys.argv[1]))
-
-ResultLog.add = add
-app(sys.argv[2:])
-"""
-
-
 @pytest.fixture
 def runs(monkeypatch):
     """The executors of samples, in order."""
@@ -190,7 +174,8 @@ def test_a_stopped_run_goes_on_where_it_was(folder, runs, number, status):
     arguments = ("flat.net", "other.net", "--data", "flat.npz", "--steps", STEPS)
     whole = judged(*arguments)
     Path("out.json").unlink()
-    command = [sys.executable, "-c", STOPPED_IN_WRITING, int(number), "evaluate", *arguments, "--json", "out.json"]
+    script = f"{STOPPED_IN_WRITING}from spandex.cli.commands import app\napp(sys.argv[3:])"
+    command = [sys.executable, "-c", script, int(number), 15, "evaluate", *arguments, "--json", "out.json"]
     stopped = subprocess.run(list(map(str, command)), capture_output=True, timeout=120)
     assert stopped.returncode == status, stopped.stderr
     assert not Path("out.json").exists()

@@ -12,7 +12,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from denoising import noisy_pair, small_network
-from evaluations import evaluated, write_clips
+from evaluations import STOPPED_IN_WRITING, evaluated, write_clips
 from spandex.cli.commands import app
 from spandex.data.audio import read_audio, write_flac, write_wav
 from spandex.data.shards import Shard
@@ -26,21 +26,11 @@ from spandex.steps.evaluate import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
 
-KILLED_IN_WRITING = """
-import os, signal, sys
+EVALUATE = """
 from pathlib import Path
-from spandex.files.results import ResultLog
 from spandex.steps.evaluate import evaluate
 
-def add(log, key, scores, whole=ResultLog.add):
-    whole(log, key, scores)
-    if len(log.path.read_bytes().splitlines()) == 8:
-        log._file.write('["torn')
-        log._file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-ResultLog.add = add
-*nets, noisy, clean, output = map(Path, sys.argv[1:])
+*nets, noisy, clean, output = map(Path, sys.argv[3:])
 evaluate(nets, noisy, clean, output, mos=False, workers=2)
 """
 
@@ -80,7 +70,8 @@ def partial(output):
 def test_killed_evaluation_goes_on_where_it_was(net, other, tmp_path, runs):
     folders, output = write_clips(tmp_path, 6), tmp_path / "scores.json"
     arguments = [net, other, *folders, output]
-    process = subprocess.run([sys.executable, "-c", KILLED_IN_WRITING, *arguments], capture_output=True, timeout=120)
+    command = [sys.executable, "-c", STOPPED_IN_WRITING + EVALUATE, str(int(signal.SIGKILL)), "8", *arguments]
+    process = subprocess.run(command, capture_output=True, timeout=120)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert not output.exists()
     *done, torn = partial(output).read_text().splitlines()

@@ -7,6 +7,16 @@ from lava.lib.dl import slayer
 from spandex.networks import SDNN, denoise, istft, magnitudes, stft
 
 
+def lively_network():
+    """A network whose masks are not all 1; random numbers go on from seed 0."""
+    torch.manual_seed(0)
+    network = SDNN(hidden=16, n_fft=64)
+    with torch.no_grad():
+        for block in network.blocks[1:]:
+            block.synapse.weight.mul_(4)
+    return network
+
+
 def test_same_seed_builds_the_same_network_and_another_seed_another():
     def build(seed):
         torch.manual_seed(seed)
@@ -34,11 +44,7 @@ def test_threshold_is_rounded_down_to_64ths_and_not_trained():
 
 
 def test_output_is_the_noisy_magnitude_times_the_mask_of_the_blocks():
-    torch.manual_seed(0)
-    network = SDNN(hidden=16, n_fft=64)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight.mul_(4)
+    network = lively_network()
     noisy = 3 * torch.rand(2, 33, 40)
     events = slayer.utils.quantize(noisy - 0.2, step=1 / 64)
     events = network.blocks[0].neuron.delta(events)
@@ -56,11 +62,7 @@ def test_output_is_the_noisy_magnitude_times_the_mask_of_the_blocks():
 
 
 def test_frames_take_the_mask_of_the_next_step_with_a_lookahead_and_silence_follows():
-    torch.manual_seed(0)
-    network = SDNN(hidden=16, n_fft=64)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight.mul_(4)
+    network = lively_network()
     noisy = 3 * torch.rand(2, 33, 40) + 0.1
     followed = torch.cat([noisy, torch.zeros(2, 33, 1)], -1)
     mask = torch.cat([(network(noisy) / noisy)[..., 1:], network.mask(followed)[..., -1:]], -1)

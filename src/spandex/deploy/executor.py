@@ -164,9 +164,10 @@ class Executor:
         # a layer writes its spikes over those of the layer before the one whose spikes it reads
         self._rooms = [max((layer.size for layer in layers[k::2]), default=0) for k in range(2)]
         self._spikes_bytes = sum(self._rooms) * np.dtype(np.int32).itemsize  # of a step
-        self._held_bytes = array_bytes((self._arranged, self._initial_state.arrays(), self._scratch()))
+        states_bytes = array_bytes(self._initial_state.arrays())
+        self._held_bytes = array_bytes((self._arranged, self._scratch())) + states_bytes
         weights = sum(connections.weights.size for layer in layers for connections in layer.connections)
-        least_bytes = 2 * weights + array_bytes(self._initial_state.arrays())
+        least_bytes = 2 * weights + states_bytes
         steps = int((MOST_HELD * least_bytes - self._held_bytes) / self._spikes_bytes)
         self._chunk_steps = min(max(steps, 1), MOST_CHUNK_STEPS)
 

@@ -18,6 +18,7 @@ from spandex.sparsify.methods import check, names, sparsifier
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 KNOWN = "grids.g.from=baseline grids.g"
+TAUGHT = "networks.dense.distill.weight=50 networks.dense.distill.teacher"
 
 
 def load(settings: str = "") -> params.Params:
@@ -115,6 +116,26 @@ def test_repetitions_differ_in_the_seed_alone():
     assert found.training("events50") | {"seed": 9} == found.training("events50-3")
 
 
+def test_repetitions_start_from_and_learn_from_networks_of_their_own_seed():
+    found = load(
+        "networks.first.from=baseline networks.first.saliency.power_mops=6 networks.taught.from=first "
+        "networks.taught.distill.weight=50 networks.taught.distill.teacher=dense networks.taught.noise.power_mops=4 "
+        "networks.theirs.file=a.net networks.last.from=theirs "
+        "reports.chain.networks=[taught,last] reports.chain.seeds=2"
+    )
+    again = found.network("taught-2")
+    assert (again.start, again.teacher, again.power_mops, again.repeat) == ("first-2", "dense-2", 4, 1)
+    assert found.network("first-2").start == "baseline" and found.network("last-2").start == "theirs"
+    assert found.training("dense-2")["seed"] == found.seed + 1
+
+
+def test_budget_takes_the_place_of_a_target_and_shrinks():
+    found = load("grids.g.from=baseline grids.g.over.saliency.power_mops=[4,1.5]")
+    assert [found.network(name).power_mops for name in ("g4", "g1p5")] == [4, 1.5]
+    assert found.network("g4").shrink and found.network("g4").target is None
+    assert found.network("prune75").power_mops is None and not found.network("prune75").shrink
+
+
 def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
     before = load()
     after = load(
@@ -130,7 +151,7 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         ("networks.prune75.magnitude.target=1.5", r"networks\.prune75\.magnitude\.target: .* less than 1, got 1.5"),
         ("networks.prune75.magnitude.target=1e400", r"networks\.prune75\.magnitude\.target: .* got inf"),
         ("networks.prune75.magnitude.target=true", r"networks\.prune75\.magnitude\.target: "),
-        ("networks.prune75.masks.beta=[true,2]", r"networks\.prune75\.masks\.target: missing"),
+        ("networks.prune75.masks.beta=[true,2]", r"networks\.prune75\.masks: target or power_mops is missing"),
         ("networks.prune75.events.weight=true", r"networks\.prune75\.events\.weight: Input should be a number"),
         ("networks.prune75.magnitude.rounds=1", r"networks\.prune75\.magnitude\.rounds: .* got 1"),
         (
@@ -138,7 +159,22 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
             r"networks\.prune75\.magnitude\.taget: unknown key; magnitude\.target",
         ),
         ("networks.prune75.magnitud.target=0.5", r"networks\.prune75\.magnitud: no method .* magnitude is one"),
-        ("networks.dense.masks.weight=1", r"networks\.dense\.masks\.target: missing"),
+        ("networks.dense.masks.weight=1", r"networks\.dense\.masks: target or power_mops is missing"),
+        (
+            "networks.prune75.magnitude.power_mops=4",
+            r"networks\.prune75\.magnitude\.power_mops: 4 and target: 0.75 excl",
+        ),
+        ("networks.dense.noise.power_mops=0", r"networks\.dense\.noise\.power_mops: .* greater than 0, got 0"),
+        ("networks.dense.events.power_mops=4", r"networks\.dense\.events\.power_mops: unknown key"),
+        (
+            "networks.dense.noise.power_mops=4 networks.dense.shrink=false",
+            r"networks\.dense\.shrink: a power budget counts",
+        ),
+        (f"{TAUGHT}=x", r"networks\.dense\.distill\.teacher: there is no network x"),
+        (f"{TAUGHT}=dense", r"networks\.dense\.distill\.teacher: goes round in a circle, dense <- dense"),
+        (f"{TAUGHT}=prune75 networks.prune75.from=dense", r"networks\.dense\.from: goes round in a circle, "),
+        (f"{TAUGHT}=mine networks.mine.audio=a", r"networks\.dense\.distill\.teacher: mine is audio and no network"),
+        (f"{TAUGHT}=1", r"networks\.dense\.distill\.teacher: .* got 1"),
         ("networks.dense.epochs=1", r"networks\.dense\.pruning_epochs: 2 is more than epochs: 1"),
         ("networks.dense.pruning_epochs=9", r"networks\.dense\.pruning_epochs: 9 is more than epochs: 4"),
         ("networks.dense.lr_drop_epoch=5", r"networks\.dense\.lr_drop_epoch: 5 is more than epochs: 4"),

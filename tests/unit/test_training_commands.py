@@ -8,6 +8,8 @@ import soundfile
 import torch
 
 from commands import refusal, spandex
+from spandex.data import NoisySpeech
+from spandex.deploy.power import DeployedPower
 from spandex.networks import SDNN, denoise, load_network, save_state
 from spandex.networks.hdf5 import deployed_weights
 
@@ -132,7 +134,27 @@ def test_pruning_by_saliency_takes_neurons_along(tmp_path, data, network):
     blocks = load_network(output / "network.pt").blocks[1:]
     assert all(block.synapse.out_channels < 12 for block in blocks[:-1])
     alone = ["prune", "--network", network, *rules[:4], "--output", tmp_path / "alone"]
-    assert "it goes by gradients" in refusal(*alone, status=2)
+    assert "--method saliency needs --data and --validation" in refusal(*alone, status=2)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "saliency"])
+def test_pruning_to_a_power_writes_the_network_that_costs_no_more(tmp_path, data, network, method):
+    power = DeployedPower(NoisySpeech(data[3]))
+    aim = round(0.7 * power(load_network(network)), 3)
+    rules = ["--method", method, "--frequency", 1, "--epochs", 3, "--pruning-epochs", 2]
+    prune = ["prune", "--network", network, *rules, *data, *SHORT]
+    done = spandex(*prune, "--power-mops", aim, "--output", tmp_path / "quiet")
+    assert done.exit_code == 0, done.output
+    assert 0.98 * aim <= power(load_network(tmp_path / "quiet/network.net")) <= aim
+    more = refusal(*prune, "--power-mops", 1.5 * aim, "--output", tmp_path / "more")
+    assert f"power_mops {1.5 * aim:g}: the network costs" in more
+
+
+def test_power_without_clips_or_beside_a_target_is_refused(tmp_path, data, network):
+    prune = ["prune", "--network", network, "--output", tmp_path / "pruned", "--power-mops", 4]
+    assert "--power-mops 4 needs --data and --validation" in refusal(*prune, status=2)
+    for other in ("--target", "--neurons"):
+        assert "one of them" in refusal(*prune, *data, other, 0.5, status=2)
 
 
 @pytest.mark.parametrize(

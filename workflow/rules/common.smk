@@ -98,6 +98,12 @@ def weights_of(name):
     return f"{MODELS}/{PARAMS.network(name).weights}"
 
 
+def teacher_of(wildcards):
+    """The float weights of the network that one is distilled from, where that is not its start."""
+    teacher = PARAMS.network(wildcards.model).teacher
+    return [] if teacher is None else weights_of(teacher)
+
+
 def trained_on(name):
     """What a network's training clips come from: files, or the corpus that they are mixed from anew."""
     return f"{DATA}/corpus/manifest.csv" if PARAMS.network(name).dynamic_mixing else f"{DATA}/train/clips.json"

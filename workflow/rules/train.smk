@@ -30,6 +30,7 @@ rule fine_tune:
         train=lambda wildcards: trained_on(wildcards.model),
         validation=f"{DATA}/validation/clips.json",
         network=lambda wildcards: weights_of(PARAMS.network(wildcards.model).start),
+        teacher=teacher_of,
     output:
         network=f"{MODELS}/sparsified/{{model}}/network.pt",
         epochs=f"{MODELS}/sparsified/{{model}}/epochs.csv",
@@ -47,6 +48,7 @@ rule fine_tune:
         gpu=GPUS,
     params:
         run=TRACKING,
+        teacher=lambda wildcards, input: f"--teacher {input.teacher}" if input.teacher else "",
         recipe=recipe(
             "threads",
             "model",
@@ -55,5 +57,5 @@ rule fine_tune:
             without=[*RUN_ONLY, "train.epochs"],
         ),
     shell:
-        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --network {input.network} --train {input.train}"
-        " --validation {input.validation} --run {params.run} --output {output.network} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} sparsify --model {wildcards.model} --network {input.network} {params.teacher}"
+        " --train {input.train} --validation {input.validation} --run {params.run} --output {output.network} > {log} 2>&1"

@@ -77,11 +77,14 @@ def sparsify(
     validation: Clips,
     run: Run,
     output: Output,
+    teacher: Annotated[
+        Path | None, typer.Option(help="That of the network to distill from, if it is another.", **TYPED)
+    ] = None,
 ) -> None:
     """A network fine-tuned from another, and made sparse by its methods."""
     from spandex.steps import train as steps
 
-    steps.fine_tune(params_of(context), model, network, train, validation, run, output)
+    steps.fine_tune(params_of(context), model, network, teacher, train, validation, run, output)
 
 
 @step

@@ -82,6 +82,10 @@ def prune(
     ],
     output: Output,
     target: Annotated[float | None, typer.Option(help="Final sparsity, such as 0.75.")] = None,
+    power_mops: Annotated[
+        float | None,
+        typer.Option(help="In place of a target: M-Ops/s that the deployed network may cost on the validation clips."),
+    ] = None,
     neurons: Annotated[
         float | None,
         typer.Option(
@@ -127,6 +131,7 @@ def prune(
       spandex prune --network network.net --target 0.75 --output pruned
       spandex prune --network network.pt --target 0.75 --output pruned --data train --validation validation
       spandex prune --network network.pt --target 0.85 --output quiet --method saliency --data train --validation mine
+      spandex prune --network network.pt --power-mops 4 --output four --method saliency --data train --validation mine
       spandex prune --network network.pt --neurons 0.5 --output smaller --data train --validation validation
     """
     from spandex.steps import own
@@ -136,16 +141,19 @@ def prune(
         raise typer.BadParameter("--data and --validation go together")
     if distill and data is None:
         raise typer.BadParameter("--distill WEIGHT needs --data and --validation: without them nothing is trained")
-    share = neurons if target is None else target
-    if share is None or None not in (target, neurons):
-        raise typer.BadParameter("--target TARGET or --neurons FRACTION is needed, one of them")
+    if sum(aim is not None for aim in (target, power_mops, neurons)) != 1:
+        raise typer.BadParameter("--target, --power-mops or --neurons is needed, one of them")
+    if power_mops is not None and data is None:
+        raise typer.BadParameter(f"--power-mops {power_mops:g} needs --data and --validation: events are counted there")
     by_saliency = method == "saliency"
-    if by_saliency and (target is None or data is None):
-        raise typer.BadParameter("--method saliency needs --target, --data and --validation: it goes by gradients")
+    if by_saliency and (neurons is not None or data is None):
+        raise typer.BadParameter("--method saliency needs --data and --validation, and a target or a power")
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
     frequency = frequency or (10 if by_saliency else 30)
     whole = with_neurons if by_saliency else neurons is not None
-    pruning = own.PruneOptions(share, schedule, scope, frequency, rounds, whole, exponent if by_saliency else None)
+    share = neurons if target is None else target
+    how = schedule, scope, frequency, rounds, whole, exponent if by_saliency else None
+    pruning = own.PruneOptions(share, power_mops, *how)
     if data is None or validation is None:
         own.prune_at_once(start, pruning, output)
         return

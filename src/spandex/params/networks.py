@@ -6,7 +6,7 @@ The settings of a method are plain values here; whoever loads parameters hands i
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Network:
         fine_tuning: settings of ``OwnFineTuning``, those of the profile where it has no others.
         file: a network of others: of the catalogue, ``packaged``, or the path of an HDF5 file or a state dict.
         audio: the folder of clips that something else has denoised, in place of a network.
-        shrink: whether it is exported without the neurons that nothing listens to.
+        shrink: whether it is exported without the neurons that nothing listens to, as with a power budget.
         dynamic_mixing: whether its training clips are mixed anew in every pass over them (Zeghidour and Grangier 2021,
             doi:10.1109/TASLP.2021.3099291).
         lookahead: steps later than its own of which a frame gets the mask, in training too.
@@ -71,6 +71,11 @@ class Network:
     def is_trained(self) -> bool:
         """Whether it is fine-tuned from another."""
         return self.start is not None
+
+    @property
+    def teacher(self) -> str | None:
+        """The network that it is distilled from, where that is not its start."""
+        return self.fine_tuning.get("distill", {}).get("teacher")
 
     @property
     def by_magnitude(self) -> bool:
@@ -111,13 +116,34 @@ class Network:
     @property
     def target(self) -> float | None:
         """The sparsity that its methods lead to; None if they lead to none."""
-        return next((settings["target"] for settings in self.methods.values() if "target" in settings), None)
+        return self._aim("target")
 
-    def repeated(self, repeat: int) -> "Network":
-        """The same with another seed, such as events75-2 for the second; one that is not trained is itself."""
+    @property
+    def power_mops(self) -> float | None:
+        """The power budget, in M-Ops/s, that its methods lead to; None if they lead to none."""
+        return self._aim("power_mops")
+
+    def _aim(self, key: str) -> float | None:
+        return next((settings[key] for settings in self.methods.values() if key in settings), None)
+
+    def repeated(self, repeat: int, origins: Collection[str] = (ROOT,)) -> "Network":
+        """The same with another seed, such as events75-2 for the second; one that is not trained is itself.
+
+        Args:
+            repeat: 0 for the seed of the parameters.
+            origins: networks that are the same with every seed.
+        """
         if not (repeat and self.is_trained):
             return self
-        return replace(self, name=f"{self.name}-{repeat + 1}", repeat=repeat)
+        start, fine_tuning = _repeated(self.start, repeat, origins), dict(self.fine_tuning)
+        if self.teacher is not None:
+            fine_tuning["distill"] = {**fine_tuning["distill"], "teacher": _repeated(self.teacher, repeat, origins)}
+        name = _repeated(self.name, repeat, ())
+        return replace(self, name=name, start=start, fine_tuning=fine_tuning, repeat=repeat)
+
+
+def _repeated(name: str, repeat: int, origins: Collection[str]) -> str:
+    return name if name in origins else f"{name}-{repeat + 1}"
 
 
 def declared(networks: Entries, shared: Sparsify, check: Check | None = None) -> dict[str, Network]:
@@ -217,7 +243,12 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
         if "from" in entry:
             fine_tuning = checked(OwnFineTuning, shared.fine_tuning | fine_tuning, "")
     own = {key: entry[key] for key in ("file", "audio", *SWITCHES, "lookahead", "label") if key in entry}
-    return Network(name, entry.get("from"), methods, fine_tuning, **own)
+    network = Network(name, entry.get("from"), methods, fine_tuning, **own)
+    if network.power_mops is None:
+        return network
+    if entry.get("shrink") is False:
+        raise ValueError(f"{name}.shrink: a power budget counts the network without its idle neurons")
+    return replace(network, shrink=True)
 
 
 def _settings(method: str, own: Settings, defaults: Entries, check: Check | None) -> Settings:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from spandex.params.overrides import flatten
-from spandex.params.section import Section
+from spandex.params.section import INCOMPLETE, Section
 
 
 def checked(section: type[Section], settings: Mapping[str, Any], prefix: str, complete: bool = True) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def checked(section: type[Section], settings: Mapping[str, Any], prefix: str, co
     try:
         found = section.model_validate(settings).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
-        problems = [problem for problem in error.errors() if complete or problem["type"] != "missing"]
+        problems = [problem for problem in error.errors() if complete or problem["type"] not in ("missing", INCOMPLETE)]
         if problems:
             raise ValueError(explain(problems, section, prefix)) from None
         return dict(settings)
@@ -43,6 +43,8 @@ def explain(errors: Iterable[Mapping[str, Any]], section: type[Section], prefix:
             problems.append(f"{name}: unknown key" + (f"; {prefix}{close[0]} is one" if close else ""))
         elif problem["type"] == "missing":
             problems.append(f"{name}: missing")
+        elif problem["type"] == INCOMPLETE:
+            problems.append(f"{name}: {problem['msg']}")
         elif problem["type"] == "value_error":
             text = str(problem["ctx"]["error"])
             problems.append(f"{name}.{text}" if key else f"{prefix}{text}")

@@ -91,23 +91,36 @@ class Params(Section):
                 raise ValueError(f"reports.{report}: a name has lower-case letters, digits and hyphens")
             with contextlib.suppress(UnknownNetworkError):  # told where the report is asked for
                 self._comparable[report] = self.compared(report)
-            for network in itertools.chain(*self._comparable.get(report, ())):
-                if self._every.setdefault(network.name, network) != network:
-                    raise ValueError(f"reports.{report}.seeds: {network.name} is another network already")
+            seeds = self._comparable.get(report, [[]])
+            originals = {network.name: network for shown in seeds[0] for network in self._lineage(shown)}
+            for repeat, original in itertools.product(range(len(seeds)), originals.values()):
+                again = self._repeated(original, repeat)
+                if self._every.setdefault(again.name, again) != again:
+                    raise ValueError(f"reports.{report}.seeds: {again.name} is another network already")
 
-    def _check_start(self, network: Network) -> None:
-        passed = [network.name]
-        while network.start is not None:
-            if network.start not in self._every:
-                raise ValueError(f"networks.{network.name}.from: there is no network {network.start}")
-            network = self._every[network.start]
-            if network.audio is not None:
-                raise ValueError(f"networks.{passed[-1]}.from: {network.name} is audio and no network")
-            if network.name in passed:
-                raise ValueError(
-                    f"networks.{network.name}.from: goes round in a circle, {' <- '.join([*passed, network.name])}"
-                )
-            passed.append(network.name)
+    def _check_start(self, network: Network, passed: tuple[str, ...] = ()) -> None:
+        """Refuse a network whose start or teacher, or theirs, is missing or no network, or is itself."""
+        passed = (*passed, network.name)
+        for key, name in (("from", network.start), ("distill.teacher", network.teacher)):
+            if name is None:
+                continue
+            if name not in self._every:
+                raise ValueError(f"networks.{network.name}.{key}: there is no network {name}")
+            if self._every[name].audio is not None:
+                raise ValueError(f"networks.{network.name}.{key}: {name} is audio and no network")
+            if name in passed:
+                raise ValueError(f"networks.{name}.{key}: goes round in a circle, {' <- '.join([*passed, name])}")
+            self._check_start(self._every[name], passed)
+
+    def _repeated(self, network: Network, repeat: int) -> Network:
+        """A network with another seed, which its start and its teacher have, too."""
+        origins = [other.name for other in self._every.values() if not other.is_trained]
+        return network.repeated(repeat, origins)
+
+    def _lineage(self, network: Network) -> list[Network]:
+        """A network and those that its training starts from or is taught by, and theirs."""
+        before = [self._every[name] for name in (network.start, network.teacher) if name is not None]
+        return [network, *(found for other in before for found in self._lineage(other))]
 
     def chosen(self, names: Iterable[str]) -> list[Network]:
         """Networks by name; the name of a grid stands for all of its networks.
@@ -183,7 +196,7 @@ class Params(Section):
         """
         comparison = self.comparison(report)
         networks = _within(f"reports.{report}.networks", partial(self.chosen, comparison.networks))
-        return [[network.repeated(repeat) for network in networks] for repeat in range(comparison.seeds)]
+        return [[self._repeated(network, repeat) for network in networks] for repeat in range(comparison.seeds)]
 
     def comparison(self, report: str) -> Comparison:
         """A report by name.

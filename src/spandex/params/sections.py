@@ -135,9 +135,10 @@ class FineTuning(Section):
 
 
 class Distill(Section):
-    """Distillation from the network that training starts from."""
+    """Distillation from a network that is frozen."""
 
     weight: Positive  # of the distance to it, in the loss
+    teacher: str | None = None  # its name; that of the network that training starts from if not given
 
 
 class OwnFineTuning(FineTuning):

@@ -1,4 +1,5 @@
 from .activity import PSI, EventPenalty
+from .budget import PowerBudget
 from .gradual import GradualMagnitude
 from .kept import KeptZeros
 from .mask_search import MaskSearch
@@ -31,6 +32,7 @@ __all__ = [
     "NeuronPruner",
     "NoisePruner",
     "OneShot",
+    "PowerBudget",
     "Pruner",
     "SaliencyPruner",
     "Schedule",

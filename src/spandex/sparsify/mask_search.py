@@ -174,7 +174,7 @@ class MaskSearch(Sparsifier):
         """
         if lam <= 0 or steps < 1 or min(beta) <= 0:
             raise SpandexError(f"mask search: lam {lam:g}, steps {steps} and beta {beta} must be above 0")
-        if target is not None and not 0 < target < 1:
+        if target is not None and not 0 <= target < 1:
             raise SpandexError(f"mask search: target sparsity {target:g} is not between 0 and 1")
         synapse_weights(network)  # says if it is parametrised already
         self._links = chain(network)
@@ -193,6 +193,7 @@ class MaskSearch(Sparsifier):
         self._strength = lam  # of the penalty, now
         self._neuron_scores = {}
         self._masks = {}
+        self._final: list[torch.Tensor] = []  # scores by synapse, as they were when masks became hard
         self._hooks = []
         before = None
         for link, following in zip_longest(self._links, self._links[1:]):
@@ -239,6 +240,25 @@ class MaskSearch(Sparsifier):
         self._set()
 
     @torch.no_grad()
+    def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
+        """Masks by synapse that leave out the weights of the lowest scores; once hard, as these were then."""
+        scores = self._final or self._scores()
+        order = torch.cat([score.flatten() for score in scores]).argsort(stable=True)
+        flat = torch.ones_like(order, dtype=torch.bool)
+        flat[order[: round(sparsity * len(order))]] = False
+        parts = flat.split([score.numel() for score in scores])
+        return {
+            name: part.reshape(mask.keep.shape) for (name, mask), part in zip(self._masks.items(), parts, strict=True)
+        }
+
+    def prune(self, sparsity: float) -> None:
+        """Search for masks of another sparsity from now on; once they are hard, make them sparser by the scores."""
+        self.target = sparsity
+        if self.done:
+            self._take(self.choose(sparsity))
+            self._clear_biases()
+
+    @torch.no_grad()
     def remove(self) -> None:
         """Leave the plain network, with the weights as they are used now."""
         super().remove()
@@ -247,14 +267,15 @@ class MaskSearch(Sparsifier):
                 parametrize.remove_parametrizations(weight.synapse, "weight")
 
     def state_dict(self) -> dict[str, Any]:
-        """The position; scores, masks and event rates are in the network's state dict."""
-        return {"iteration": self.iteration}
+        """Position, target and final scores; scores, masks and event rates are in the network's state dict."""
+        return {"iteration": self.iteration, "target": self.target, "final": [score.clone() for score in self._final]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue; the network's own state dict must be in it already."""
         if "iteration" not in state:
             raise SpandexError(f"not the state of a MaskSearch: it holds {', '.join(state) or 'nothing'}")
-        self.iteration = state["iteration"]
+        self.iteration, self.target = state["iteration"], state["target"]
+        self._final = [score.to(scores.device) for score, scores in zip(state["final"], self._scores(), strict=False)]
         self._set()
 
     def _set(self) -> None:
@@ -282,16 +303,16 @@ class MaskSearch(Sparsifier):
         return sum(int((score <= 0).sum()) for score in scores) / sum(score.numel() for score in scores)
 
     def _harden(self) -> None:
-        scores = self._scores()
+        self._final = self._scores()
         if self.target is None:
-            kept = [score > 0 for score in scores]
+            self._take({name: score > 0 for name, score in zip(self._masks, self._final, strict=True)})
         else:
-            order = torch.cat([score.flatten() for score in scores]).argsort(stable=True)
-            flat = torch.ones_like(order, dtype=torch.bool)
-            flat[order[: round(self.target * len(order))]] = False
-            kept = flat.split([score.numel() for score in scores])
-        for mask, keep in zip(self._masks.values(), kept, strict=True):
-            mask.keep.copy_(keep.reshape(mask.keep.shape))
+            self._take(self.choose(self.target))
+
+    @torch.no_grad()
+    def _take(self, masks: Mapping[str, torch.Tensor]) -> None:
+        for name, mask in self._masks.items():
+            mask.keep.copy_(masks[name])
 
     @torch.no_grad()
     def _clear_biases(self) -> None:

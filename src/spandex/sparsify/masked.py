@@ -73,6 +73,11 @@ class MaskedWeights(Sparsifier):
         self.iteration += 1
         self._hold()
 
+    def prune(self, sparsity: float) -> None:
+        """Prune to a sparsity now, whatever the schedule says."""
+        self.masks = self.choose(sparsity)
+        self._hold()
+
     def state_dict(self) -> dict[str, Any]:
         """Position, initial sparsity and masks, as plain types and tensors."""
         return {

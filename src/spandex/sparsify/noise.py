@@ -55,7 +55,7 @@ class NoisePruner(MaskedWeights):
         self._links = _dense_chain(network)
         self.gain_limit = gain_limit
         self.seed = seed
-        self._gains: dict[str, torch.Tensor] = {}
+        self._drawn: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] | None = None  # masks and gains
         weights = {name: weight for link in self._links for name, weight in link.weights.items()}
         zero = {name: ~nonzero(weight.value()) for name, weight in weights.items()}
         super().__init__(weights, OneShot(target, steps=0), {"the network": share(zero, zero)})
@@ -63,14 +63,8 @@ class NoisePruner(MaskedWeights):
     def __repr__(self) -> str:
         return self._describe(gain_limit=self.gain_limit, seed=self.seed, layers=list(self.masks))
 
-    def step(self) -> None:
-        super().step()
-        for name, gain in self._gains.items():
-            self._weights[name].scale(gain)
-        self._gains = {}
-
     def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
-        """A sample of the weights; what they are to be multiplied by waits for the step that asked for it."""
+        """A sample of the weights; what they are to be multiplied by waits until these masks are taken."""
         values = self.values()
         flat = [link.per_neuron(values).double().cpu().numpy() for link in self._links]
         total = sum(weight.size for weight in flat)
@@ -79,12 +73,20 @@ class NoisePruner(MaskedWeights):
         kept = noise_rule.draw(probabilities, np.random.default_rng(self.seed))
         gains = np.minimum(1 / np.where(kept, probabilities, 1.0), self.gain_limit)
         ends = np.cumsum([weight.size for weight in flat])[:-1]
-        masks = {}
+        masks, factors = {}, {}
         for link, mask, gain in zip(self._links, np.split(kept, ends), np.split(gains, ends), strict=True):
             value = values[link.name]
             masks[link.name] = torch.as_tensor(mask, device=value.device).reshape(value.shape)
-            self._gains[link.name] = torch.as_tensor(gain, dtype=value.dtype, device=value.device).reshape(value.shape)
+            factors[link.name] = torch.as_tensor(gain, dtype=value.dtype, device=value.device).reshape(value.shape)
+        self._drawn = masks, factors
         return masks
+
+    def _hold(self) -> None:
+        super()._hold()
+        if self._drawn is not None and self._drawn[0] is self.masks:
+            for name, factor in self._drawn[1].items():
+                self._weights[name].scale(factor)
+            self._drawn = None
 
 
 def chain_importance(weights: Sequence[np.ndarray]) -> list[np.ndarray]:

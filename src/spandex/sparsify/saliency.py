@@ -11,7 +11,7 @@ import torch
 from spandex.errors import SpandexError
 from spandex.metrics.power import NEURONOP_WEIGHT
 from spandex.sparsify.chain import Link, chain, clear_shifts, ends
-from spandex.sparsify.event_counts import events_met, newest
+from spandex.sparsify.event_counts import EventRates
 from spandex.sparsify.pruner import Pruner
 from spandex.sparsify.schedule import Schedule
 from spandex.sparsify.smallest import Tensors
@@ -26,13 +26,11 @@ class Seen:
 
     Attributes:
         squares: (w dL/dw)^2, running mean, of the weights' shape.
-        rates: events a step that each weight meets, running mean, of the shape of the weights to one neuron.
-        batch: of the last forward pass, until ``step``: the weight as it was, its events, and in how many steps.
+        weight: as it was in the last forward pass, until ``step``.
     """
 
     squares: torch.Tensor
-    rates: torch.Tensor
-    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+    weight: torch.Tensor | None = None
 
 
 class SaliencyPruner(Pruner):
@@ -105,9 +103,9 @@ class SaliencyPruner(Pruner):
         super().__init__(network, schedule, scope=scope)
         self.exponent = exponent
         self.neurons = neurons
-        self.batches = 0
-        self._seen = {link.name: _nothing_seen(link) for link in self._links}
-        # A hook on a synapse or neuron would switch the fused kernels off.
+        self._seen = {link.name: Seen(torch.zeros_like(link.synapse.weight.detach())) for link in self._links}
+        self._rates = EventRates(self._links, MEMORY)
+        self._hooks += self._rates.hooks
         self._hooks += [link.block.register_forward_pre_hook(self._look(link)) for link in self._links]
 
     def __repr__(self) -> str:
@@ -117,7 +115,7 @@ class SaliencyPruner(Pruner):
 
     def counts(self) -> Iterable[torch.Tensor]:
         """Events of the last batch in every layer, and its steps."""
-        return [count for seen in self._seen.values() if seen.batch is not None for count in seen.batch[1:]]
+        return self._rates.counts()
 
     def step(self) -> None:
         self._learn()
@@ -142,11 +140,16 @@ class SaliencyPruner(Pruner):
             masks = self.rank(scores, sparsity)
         return masks
 
+    @property
+    def batches(self) -> int:
+        """Of which there are means."""
+        return self._rates.batches
+
     @torch.no_grad()
     def scores(self) -> dict[str, torch.Tensor]:
         """s^(1/p) of each weight, by layer; that of its neuron or its sender, if that is lower and neurons go."""
         gives = {name: seen.squares ** (0.5 / self.exponent) for name, seen in self._seen.items()}
-        costs = {name: seen.rates.clamp(min=LEAST).expand_as(gives[name]) for name, seen in self._seen.items()}
+        costs = {name: rate.clamp(min=LEAST).expand_as(gives[name]) for name, rate in self._rates.means.items()}
         scores = {name: gives[name] / costs[name] for name in gives}
         if self.neurons:
             of_neurons = self._neuron_scores(gives, costs)
@@ -157,48 +160,35 @@ class SaliencyPruner(Pruner):
 
     def state_dict(self) -> dict[str, Any]:
         """As of ``Pruner``, with both running means and the number of batches that they are of."""
-        means = {
-            mean: {name: getattr(seen, mean).clone() for name, seen in self._seen.items()}
-            for mean in ("squares", "rates")
-        }
+        squares = {name: seen.squares.clone() for name, seen in self._seen.items()}
+        means = {"squares": squares, "rates": self._rates.state_dict()}
         return super().state_dict() | means | {"batches": self.batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict`` of the same layers."""
         super().load_state_dict(state)
-        self.batches = state["batches"]
+        self._rates.load_state_dict(state["rates"], state["batches"])
         for name, seen in self._seen.items():
             seen.squares.copy_(state["squares"][name])
-            seen.rates.copy_(state["rates"][name])
 
     def _look(self, link: Link) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]:
-        """A hook that looks at what enters a layer in training."""
+        """A hook that keeps a layer's weight as training uses it: the optimiser will move it."""
 
         def hook(block: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             if block.training:
-                x = inputs[0].detach()
-                weight = link.synapse.weight.detach().clone()  # the optimiser will move it
-                events = events_met(link.synapse, x)
-                self._seen[link.name].batch = weight, events, events.new_tensor(len(x) * x.shape[-1])
+                self._seen[link.name].weight = link.synapse.weight.detach().clone()
 
         return hook
 
     @torch.no_grad()
     def _learn(self) -> None:
         """Take what the batch showed into the running means, unless it was skipped."""
-        shown = [
-            (seen, *seen.batch, gradient)
-            for link, seen in zip(self._links, self._seen.values(), strict=True)
-            if seen.batch is not None and (gradient := link.synapse.weight.grad) is not None
-        ]
-        if len(shown) == len(self._seen):
-            self.batches += 1
-            share = newest(self.batches, MEMORY)
-            for seen, weight, events, steps, gradient in shown:
-                seen.squares.lerp_((weight * gradient).square(), share)
-                seen.rates.lerp_(events / steps, share)
-        for seen in self._seen.values():
-            seen.batch = None
+        gradients = [link.synapse.weight.grad for link in self._links]
+        share = self._rates.learn(all(gradient is not None for gradient in gradients))
+        for seen, gradient in zip(self._seen.values(), gradients, strict=True):
+            if share is not None:
+                seen.squares.lerp_((seen.weight * gradient).square(), share)
+            seen.weight = None
 
     def _neuron_scores(self, gives: Tensors, costs: Tensors) -> dict[str, torch.Tensor]:
         """What each hidden neuron gives for an operation, (neurons,) by layer."""
@@ -229,8 +219,3 @@ class SaliencyPruner(Pruner):
         super()._hold()
         if self.neurons:
             clear_shifts(self._links, self.masks)
-
-
-def _nothing_seen(link: Link) -> Seen:
-    weight = link.synapse.weight.detach()
-    return Seen(torch.zeros_like(weight), torch.zeros_like(weight.narrow(link.row, 0, 1)))

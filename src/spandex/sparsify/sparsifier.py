@@ -46,6 +46,14 @@ class Sparsifier(ABC):
     def step(self) -> None:
         """Do what is due after an optimiser's step."""
 
+    def end_epoch(self) -> None:  # noqa: B027  most have nothing to do
+        """Do what is due after the last step of an epoch, before its network is judged; again, it changes nothing."""
+
+    @property
+    def missed(self) -> str:
+        """What the network would have to be and is not, in words, where that was found out; else empty."""
+        return ""
+
     def remove(self) -> None:
         """Let go of the network: what is pruned stays zero, and all trains freely from now on."""
         for hook in self._hooks:

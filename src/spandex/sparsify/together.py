@@ -55,6 +55,16 @@ class Together(Sparsifier):
         for sparsifier in self.sparsifiers:
             sparsifier.step()
 
+    def end_epoch(self) -> None:
+        """All do what is due."""
+        for sparsifier in self.sparsifiers:
+            sparsifier.end_epoch()
+
+    @property
+    def missed(self) -> str:
+        """By the first that missed something."""
+        return next(filter(None, (sparsifier.missed for sparsifier in self.sparsifiers)), "")
+
     def remove(self) -> None:
         """All let go of the network."""
         for sparsifier in self.sparsifiers:

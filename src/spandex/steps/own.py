@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,24 @@ import h5py
 import torch
 
 from spandex.data import NoisySpeech
+from spandex.deploy.power import DeployedPower
 from spandex.errors import SpandexError
 from spandex.files import refuse_overwriting
 from spandex.files.text import parse_yaml
 from spandex.networks import SDNN, MaskNetwork, export_hdf5, from_factory, load_network, load_state, save_state
 from spandex.networks.references import source_digest
-from spandex.sparsify import NeuronPruner, Pruner, SaliencyPruner, Sparsifier, pruner_within, shrink, sparsity
+from spandex.sparsify import (
+    NeuronPruner,
+    PowerBudget,
+    Pruner,
+    SaliencyPruner,
+    Sparsifier,
+    pruner_within,
+    shrink,
+    sparsity,
+)
 from spandex.steps.fitting import fit_accelerated, own_batches
-from spandex.train import Distillation, TrainSettings, choose_device
+from spandex.train import Distillation, NoisyClip, TrainSettings, choose_device
 
 NETWORK_FILES = ("network.pt", "network.net")
 PRUNED = 0.2  # share of weights at zero above which a network was pruned; the published baseline has 0.07
@@ -49,12 +59,14 @@ class PruneOptions:
     """How far to prune and how; see ``spandex.sparsify``.
 
     Attributes:
-        target: final share of weights at zero, or of hidden neurons removed.
+        target: final share of weights at zero, or of hidden neurons removed; None: there is a budget.
+        power_mops: what the deployed network may cost on the validation clips, in M-Ops/s.
         neurons: prune whole neurons.
         exponent: of saliency, by which weights are pruned, and neurons with them; None: by magnitude.
     """
 
-    target: float
+    target: float | None
+    power_mops: float | None
     schedule: str
     scope: str
     frequency: int
@@ -62,13 +74,25 @@ class PruneOptions:
     neurons: bool
     exponent: float | None = None
 
-    def pruner(self, network: torch.nn.Module, iterations: int) -> Sparsifier:
-        """What prunes ``network`` within so many iterations."""
+    @property
+    def shrinks(self) -> bool:
+        """Whether the pruned network is written without its idle neurons."""
+        return self.neurons or self.power_mops is not None
+
+    def pruner(self, network: torch.nn.Module, iterations: int, clips: Sequence[NoisyClip] = ()) -> Sparsifier:
+        """What prunes ``network`` within so many iterations, to a budget on clips."""
+        if self.power_mops is None:
+            return self._to(self.target, network, iterations)
+        how = {key: getattr(self, key) for key in ("schedule", "frequency", "rounds", "scope")}
+        make = partial(self._to, network=network, iterations=iterations)
+        return PowerBudget(network, make, self.power_mops, iterations - 1, DeployedPower(clips), **how)
+
+    def _to(self, target: float | None, network: torch.nn.Module, iterations: int) -> Sparsifier:
         method: Callable[..., Sparsifier] = NeuronPruner if self.neurons else Pruner
         if self.exponent is not None:
             method = partial(SaliencyPruner, exponent=self.exponent, neurons=self.neurons)
         settings = {"frequency": self.frequency, "rounds": self.rounds}
-        return pruner_within(iterations, network, self.schedule, self.target, self.scope, method, **settings)
+        return pruner_within(iterations, network, self.schedule, target, self.scope, method, **settings)
 
 
 def starting_network(
@@ -143,7 +167,7 @@ def prune_at_once(network: MaskNetwork, pruning: PruneOptions, output: Path) -> 
     pruner = replace(pruning, schedule="one-shot").pruner(network, 1)
     pruner.step()
     pruner.remove()
-    _write(shrink(network) if pruning.neurons else network, output)
+    _write(shrink(network) if pruning.shrinks else network, output)
 
 
 def _fit(
@@ -157,14 +181,14 @@ def _fit(
     clips, validation, settings = NoisySpeech(options.data), NoisySpeech(options.validation), options.settings
     batches = own_batches(clips, settings.batch_size, settings.segment_s, settings.seed, options.epoch_batches)
     distillation = Distillation(network, options.distill) if options.distill else None
-    pruner = pruning.pruner(network, pruning_epochs * len(batches)) if pruning else None
+    pruner = pruning.pruner(network, pruning_epochs * len(batches), validation) if pruning else None
     checkpoints = output / ".checkpoints"
     known_by = f"{_names_and_sizes(clips)} {_names_and_sizes(validation)} {options.made_by}"
     methods = {"pruner": pruner, "distillation": distillation}
     result = fit_accelerated(network, batches, validation, settings, output, checkpoints, known_by, **methods)
     if result is None:
         return
-    _write(shrink(network) if pruning is not None and pruning.neurons else network, output)
+    _write(shrink(network) if pruning is not None and pruning.shrinks else network, output)
     shutil.rmtree(checkpoints)
 
 

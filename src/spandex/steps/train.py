@@ -6,6 +6,7 @@ import torch
 
 from spandex.checkout import resolved_mirror
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings
+from spandex.deploy.power import DeployedPower
 from spandex.errors import prefixed
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
@@ -43,25 +44,33 @@ def train_baseline(params: Params, train: Path, validation: Path, run: Path, out
         save_state(network, output)
 
 
-def fine_tune(params: Params, name: str, start: Path, train: Path, validation: Path, run: Path, output: Path) -> None:
+def fine_tune(
+    params: Params, name: str, start: Path, teacher: Path | None, train: Path, validation: Path, run: Path, output: Path
+) -> None:
     """Fine-tune a network from another by its methods, or by none: the dense control.
 
-    Exact zeros of any start but the root stay zero.
+    Exact zeros of any start but the root stay zero. Without a teacher of its own a network that has one is distilled
+    from its start.
 
     Raises:
         SpandexError: there is no such network, or a method cannot work on it.
     """
     entry = params.network(name)
-    network = stored_network(params, entry.start or name, start).to(choose_device(params.train.device))
+    device = choose_device(params.train.device)
+    network = stored_network(params, entry.start or name, start).to(device)
     network.lookahead = entry.lookahead
     tuning, seed = dict(entry.fine_tuning), params.training(name)["seed"]
     pruning_epochs, distill = tuning.pop("pruning_epochs"), tuning.pop("distill", None)
     settings = TrainSettings(**_shared_settings(params) | {"seed": seed, "lr_drop_epoch": pruning_epochs} | tuning)
     batches = _batches(params, name, train)
     iterations = pruning_epochs * len(batches)
-    distillation = Distillation(network, **distill) if distill else None
+    distillation = None
+    if distill:
+        frozen = network if teacher is None else stored_network(params, entry.teacher or name, teacher).to(device)
+        distillation = Distillation(frozen, distill["weight"])
+    power = DeployedPower(NoisySpeech(validation.parent))
     with prefixed(f"networks.{name}: "):
-        pruner = sparsifier(network, entry.methods, iterations, seed, keep_zeros=entry.start != ROOT)
+        pruner = sparsifier(network, entry.methods, iterations, seed, entry.start != ROOT, power)
     _fit(params, name, network, settings, pruner, distillation, batches, train, validation, run, output)
 
 

@@ -412,6 +412,8 @@ class _Run:
         if not position.since_epoch.segments and not position.skipped:
             raise TrainingError(f"epoch {position.epoch + 1}: no training segment holds speech")
         clock = time.monotonic()
+        if self.pruner is not None:
+            self.pruner.end_epoch()
         score = self.validate()
         validation_s = time.monotonic() - clock
         row = self.row_head() | position.since_epoch.row("train_") | {"validation_si_snr_db": score} | self.row_tail()
@@ -444,7 +446,8 @@ class _Run:
         """Put the best weights into the network."""
         best = self.position.best
         if best is None:
-            raise TrainingError("no epoch ended with a finite validation SI-SNR: lower the learning rate")
+            missed = self.pruner.missed if self.pruner is not None else ""
+            raise TrainingError(missed or "no epoch ended with a finite validation SI-SNR: lower the learning rate")
         self.network.load_state_dict(best["network"])
         return FitResult(
             epoch=best["epoch"],

@@ -2,21 +2,24 @@
 
 A file of this folder is a method; nothing else names it. It has
 
-    Settings: a ``Section`` with the types of its settings; ``target``, where there is one, is the share of weights
-        that are zero in the end, and ``null`` leaves it out.
+    Settings: a ``Section`` with the types of its settings; of a method that prunes weights a ``Pruning``, with the
+        share of weights that are zero in the end, ``target``, or a power budget in its place. What it makes then has
+        ``choose`` and ``prune``, see ``spandex.sparsify.budget.Method``.
     make: ``make(network, settings, iterations, seed)`` gives the ``Sparsifier`` that does its work on the network
         within so many iterations; it imports what it needs, so that settings are checked without torch.
+    SCHEDULE: on which a power budget is approached, where no setting tells; "cubic" if it is missing.
     TITLE, SOURCE: what reports call it, and the paper whose method it is; both may be missing.
 """
 
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from spandex.params.problems import checked
+from spandex.params.section import Pruning
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +65,7 @@ def sparsifier(
     iterations: int,
     seed: int,
     keep_zeros: bool = False,
+    power: "Callable[[torch.nn.Module], float] | None" = None,
 ) -> "Sparsifier | None":
     """What makes a network sparse within so many iterations, several methods side by side; None if nothing does.
 
@@ -71,6 +75,7 @@ def sparsifier(
         iterations: in which all is done.
         seed: of what a method draws.
         keep_zeros: whether the zeros that the network has now stay zero.
+        power: measures a network in M-Ops/s, for methods with a budget.
 
     Raises:
         SpandexError: a method cannot work on this network, or would not keep its zeros.
@@ -84,7 +89,31 @@ def sparsifier(
     parts = [] if kept is None else [kept]
     for name, settings in sorted(methods.items()):
         module = method(name)
-        parts.append(module.make(network, module.Settings(**settings), iterations, seed))
+        complete = module.Settings(**settings)
+        if settings.get("power_mops"):
+            parts.append(_within_budget(module, network, complete, iterations, seed, power))
+        else:
+            parts.append(module.make(network, complete, iterations, seed))
         if kept is not None and any(parametrize.is_parametrized(part) for part in network.modules()):
             raise SpandexError(f"{name} cannot keep the zeros of the network that it starts from")
     return Together(*parts) if len(parts) > 1 else next(iter(parts), None)
+
+
+def _within_budget(
+    module: ModuleType,
+    network: "torch.nn.Module",
+    settings: Pruning,
+    iterations: int,
+    seed: int,
+    power: "Callable[[torch.nn.Module], float]",
+) -> "Sparsifier":
+    """A method that prunes until the network costs no more than it may."""
+    from spandex.sparsify import PowerBudget
+
+    def prunes_nothing(zeros: float) -> "Sparsifier":
+        update = {"target": zeros, "power_mops": None}
+        return module.make(network, settings.model_copy(update=update), iterations, seed)
+
+    own = {key: value for key in ("frequency", "rounds", "scope") if (value := getattr(settings, key, None))}
+    schedule = getattr(settings, "schedule", getattr(module, "SCHEDULE", "cubic"))
+    return PowerBudget(network, prunes_nothing, settings.power_mops, iterations - 1, power, schedule=schedule, **own)

@@ -4,15 +4,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from spandex.params.section import Count, Fraction, Section
+from spandex.params.section import Count, Pruning
 
 TITLE = "magnitude (SPANDEX)"
 SOURCE = "SPANDEX write-up"
 OWN = {"cubic": "frequency", "linear": "frequency", "iterative": "rounds"}  # the setting that a schedule alone has
 
 
-class Settings(Section):
-    target: Fraction  # share of weights that are zero in the end
+class Settings(Pruning):
     schedule: Literal["cubic", "linear", "one-shot", "iterative"]
     scope: Literal["global", "layer"]
     frequency: Count | None = None  # iterations between two pruning steps, cubic and linear only
@@ -35,4 +34,4 @@ def make(network, settings, iterations, seed):
     """See ``spandex.sparsify.methods``; nothing is drawn."""
     from spandex.sparsify import pruner_within
 
-    return pruner_within(iterations, network, **settings.model_dump())
+    return pruner_within(iterations, network, **settings.model_dump(exclude={"power_mops"}))

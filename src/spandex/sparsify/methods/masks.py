@@ -1,13 +1,13 @@
 """Learnable masks for weights and neurons; see docs/explanation/unstructured_pruning.md."""
 
-from spandex.params.section import Fraction, Positive, Section
+from spandex.params.section import Positive, Pruning
 
 TITLE = "mask search"
 SOURCE = "Shi et al. 2024"
+SCHEDULE = "one-shot"
 
 
-class Settings(Section):
-    target: Fraction  # share of weights that are zero in the end
+class Settings(Pruning):
     weight: Positive  # of what the masks cost, in the loss
     beta: tuple[Positive, Positive]  # steepness, which grows from the first to the last value while they are searched
 

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from spandex.params.section import Fraction, Section
+from spandex.params.section import Pruning
 
 TITLE = "noise pruning"
 SOURCE = "Chakraborty et al. 2024"
+SCHEDULE = "one-shot"
 
 
-class Settings(Section):
-    target: Fraction  # share of weights that are zero in the end
+class Settings(Pruning):
     gain_limit: Annotated[float, Field(ge=1)]  # of a kept weight
 
 

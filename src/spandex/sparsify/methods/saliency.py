@@ -4,14 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from spandex.params.section import Count, Fraction, Section
+from spandex.params.section import Count, Pruning
 
 TITLE = "saliency"
 SOURCE = "after Molchanov et al. 2019"
 
 
-class Settings(Section):
-    target: Fraction  # share of weights that are zero in the end
+class Settings(Pruning):
     exponent: Annotated[float, Field(ge=0.5, le=1)]  # of what a weight costs
     neurons: bool  # whether hidden neurons go by the same rule
     frequency: Count  # iterations between two pruning steps

@@ -1,13 +1,11 @@
 """What the runs of a paper came to: intervals over seeds, verdicts and tables."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import exp, inf, isinf, sqrt
+from math import exp, isinf
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
 from spandex.metrics.bootstrap import Interval
+from spandex.metrics.repeats import interval_over_seeds
 from spandex.report import wording
 
 Runs = Sequence[Mapping[str, Any]]  # what ``run`` of an experiment gave, one a seed
@@ -18,12 +16,7 @@ def over_seeds(runs: Runs, value: Callable[[Mapping[str, Any]], float], level: f
 
     Differences between variants of one run are paired by its seed: give the difference as the value.
     """
-    values = np.array([value(run) for run in runs], np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Interval(mean, -inf, inf)
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
+    return interval_over_seeds([value(run) for run in runs], level)
 
 
 def percent_change(log_ratio: Interval) -> Interval:

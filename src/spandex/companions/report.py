@@ -12,10 +12,9 @@ from spandex.files.text import read_json
 from spandex.metrics.bootstrap import Interval
 from spandex.report.claims import Finding, Verdict
 from spandex.report.papers import SCOPE, Section
-from spandex.report.tabular import Cell, Table, to_csv, to_latex, to_markdown
+from spandex.report.tabular import Cell, Table, to_markdown, write_table
 
 VERDICTS = "verdicts.json"
-WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 
 def write_paper_report(
@@ -34,11 +33,7 @@ def write_paper_report(
         all files, the figures too.
     """
     folder = Path(folder)
-    texts = {
-        folder / f"{table.name}.{suffix}": to_text(table) for table in tables for suffix, to_text in WRITERS.items()
-    }
-    for path, text in texts.items():
-        write_text(path, text)
+    written = [path for table in tables for path in write_table(table, folder)]
     content = {
         "title": title,
         "findings": [asdict(finding) for finding in findings],
@@ -46,7 +41,7 @@ def write_paper_report(
         "figures": [path.relative_to(folder).as_posix() for path in figures if path.suffix == ".png"],
     }
     write_json(folder / VERDICTS, content)
-    return [*texts, *figures, folder / VERDICTS]
+    return [*written, *figures, folder / VERDICTS]
 
 
 def companion_sections(folders: Iterable[Path]) -> list[Section]:

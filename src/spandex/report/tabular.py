@@ -3,9 +3,11 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, isfinite, log10
+from pathlib import Path
 
+from spandex.files import write_text
 from spandex.metrics.bootstrap import Interval
 from spandex.report.tex import escape
 from spandex.report.wording import number
@@ -26,31 +28,33 @@ class Table:
         caption: one line.
         headings: of the columns, with units; the first is text.
         rows: text or numbers, or None for what is not known.
+        decimals: that people see of the numbers of each column; of none given, as many as its size asks for.
     """
 
     name: str
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str | float | Interval | None]]
+    decimals: Sequence[int | None] = field(default_factory=list)
 
 
-def cell_parts(cell: Cell) -> tuple[str, str]:
-    """A cell for people, and the bounds if it is an interval that has some; at least three significant digits."""
+def cell_parts(cell: Cell, decimals: int | None = None) -> tuple[str, str]:
+    """A cell for people, and the bounds if it is an interval that has some; at least three significant digits, unless
+    the number of decimals is given."""
     if cell is None:
         return "", ""
     if isinstance(cell, str):
         return cell, ""
-    if not isinstance(cell, Interval):
-        return number(cell, _decimals(cell)), ""
-    if not isfinite(cell.low) or not isfinite(cell.high):
-        return number(cell.mean, _decimals(cell.mean)), ""
-    mean, low, high = (number(value, _decimals(max(cell, key=abs))) for value in cell)
-    return mean, f"{low} to {high}"
+    values = cell if isinstance(cell, Interval) else (cell,)
+    shown = values if all(map(isfinite, values)) else values[:1]
+    decimals = _decimals(max(shown, key=abs)) if decimals is None else decimals
+    mean, *bounds = (number(value, decimals) for value in shown)
+    return mean, " to ".join(bounds)
 
 
-def cell_text(cell: Cell) -> str:
+def cell_text(cell: Cell, decimals: int | None = None) -> str:
     """A cell in one line, bounds in brackets."""
-    text, bounds = cell_parts(cell)
+    text, bounds = cell_parts(cell, decimals)
     return f"{text} ({bounds})" if bounds else text
 
 
@@ -114,8 +118,17 @@ def to_latex(table: Table) -> str:
     )
 
 
+def write_table(table: Table, folder: Path) -> list[Path]:
+    """Write NAME.csv, NAME.md and NAME.tex into ``folder``; return their paths."""
+    texts = {"csv": to_csv(table), "md": to_markdown(table), "tex": to_latex(table)}
+    for suffix, text in texts.items():
+        write_text(folder / f"{table.name}.{suffix}", text)
+    return [folder / f"{table.name}.{suffix}" for suffix in texts]
+
+
 def _lines(table: Table) -> list[list[str]]:
-    return [list(table.headings), *([cell_text(cell) for cell in row] for row in table.rows)]
+    decimals = table.decimals or [None] * len(table.headings)
+    return [list(table.headings), *([*map(cell_text, row, decimals)] for row in table.rows)]
 
 
 def _csv_values(cell: Cell, columns: int) -> Sequence[str]:

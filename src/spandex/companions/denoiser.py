@@ -101,7 +101,7 @@ def tables(runs: Runs, networks: Sequence[Network]) -> list[Table]:
     rows = [
         [
             network.name,
-            _group(network),
+            group(network),
             100 * _over(runs, network, "sparsity").mean,
             _over(runs, network, "si_snr_db"),
             _over(runs, network, "deployed_synops_per_step"),
@@ -120,7 +120,7 @@ def plane(runs: Runs, networks: Sequence[Network], path: Path) -> list[Path]:
     """Every network in the plane of synaptic operations and SI-SNR, a figure at PATH.png and PATH.pdf."""
     groups: dict[str, list[Network]] = {}
     for network in _by_cost(runs, networks):
-        groups.setdefault(_group(network), []).append(network)
+        groups.setdefault(group(network), []).append(network)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
@@ -152,14 +152,15 @@ def plane(runs: Runs, networks: Sequence[Network], path: Path) -> list[Path]:
 
 def _label(network: Network) -> str:
     """How a network was made sparse, such as activity regularization with magnitude (SPANDEX)."""
-    own = _group(network)
+    own = group(network)
     return f"{own} with {_title(PLAIN)}" if PLAIN in network.methods and set(network.methods) != {PLAIN} else own
 
 
-def _group(network: Network) -> str:
+def group(network: Network) -> str:
     """The methods of a network beside magnitude pruning; that, or none, where there are no others; distillation."""
     own = [name for name in network.methods if name != PLAIN] or list(network.methods)
-    return " and ".join([*map(_title, own), *["distillation"] * ("distill" in network.fine_tuning)]) or CONTROL
+    titles = [*map(_title, own)] or [CONTROL]
+    return " and ".join([*titles, *["distillation"] * ("distill" in network.fine_tuning)])
 
 
 def _title(name: str) -> str:

@@ -44,7 +44,7 @@ def test_targets_are_those_of_the_snakefile():
 def test_reports_are_targets_by_a_file_of_theirs():
     table = "reports/synthetic/comparisons/knee/table.csv"
     assert files_of(["all", "knee", "vgg"], PARAMS) == ["all", table, "vgg"]
-    with pytest.raises(SpandexError, match="no target kne; knee is one"):
+    with pytest.raises(SpandexError, match="no target kne in profile synthetic; knee is one"):
         files_of(["kne"], PARAMS)
 
 

@@ -56,7 +56,7 @@ def files_of(targets: Iterable[str], params: Params) -> list[str]:
         if target not in (*TARGETS, *reports):
             close = difflib.get_close_matches(target, (*TARGETS, *reports), n=1)
             there = f"{close[0]} is one" if close else f"there are {', '.join((*TARGETS, *reports))}"
-            raise SpandexError(f"no target {target}; {there}")
+            raise SpandexError(f"no target {target} in profile {params.profile}; {there}")
     asked = [name for name, report in reports.items() if name in targets or ("companions" in targets and report.claims)]
     for report in asked:
         params.compared(report)

@@ -269,6 +269,20 @@ def test_network_of_others_lies_where_what_it_is_would_lie(file, weights, path):
     assert "mine" in found.models and "mine" not in found.fine_tuned
 
 
+def test_repeats_are_scored_in_full_where_a_report_wants_it():
+    found = load("reports.f.networks=[dense,prune50] reports.f.seeds=2 reports.f.mos=true")
+    names = ("dense", "dense-2", "dense-3", "prune75-2")
+    assert [found.scored_in_full(name) for name in names] == [True, True, False, False]
+    assert [load().scored_in_full(name) for name in names] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("names", ["dense,prune50", "baseline,prune50"])
+def test_frontier_without_what_it_is_drawn_against_is_told_where_it_is_asked_for(names):
+    found = load(f"reports.f.networks=[{names}] reports.f.figures=[frontier]")
+    with pytest.raises(SpandexError, match=r"reports\.f\.networks: frontier needs baseline and a dense"):
+        found.compared("f")
+
+
 def test_published_networks_are_rows_of_the_profiles_whose_clips_are_real():
     for profile in ("mini", "dns4"):
         found = params.load(FILE, {"profile": profile}, check)

@@ -115,9 +115,9 @@ def network_of(wildcards):
 
 
 def evaluation_of(wildcards, input):
-    """Options: DNSMOS and the float network for networks that tables show, and are not the same with another seed."""
+    """Options: DNSMOS and the float network for networks whose scores a report shows in full."""
     options = f"{EVALUATE} --lookahead {PARAMS.network(wildcards.model).lookahead}"
-    if PARAMS.network(wildcards.model).repeat:
+    if not PARAMS.scored_in_full(wildcards.model):
         return options.replace("--mos", "--no-mos")
     if PARAMS.origin(wildcards.model).file and PARAMS.model.factory is None:
         options = options.replace(" --pipeline", "")  # the file tells the shape of its float network

@@ -56,7 +56,14 @@ rule evaluate_network:
         "../envs/spandex.yaml"
     threads: CORES
     params:
-        recipe=recipe("evaluate", "model", "deploy.sparsity_map", "deploy.density_threshold", "lookahead.{model}"),
+        recipe=recipe(
+            "evaluate",
+            "model",
+            "deploy.sparsity_map",
+            "deploy.density_threshold",
+            "lookahead.{model}",
+            "scored.{model}",
+        ),
         options=evaluation_of,
         sparsity=f"--sparsity-map {PARAMS.deploy.sparsity_text} --density-threshold {PARAMS.deploy.density_threshold}",
         scores=lambda wildcards: f"{REPORTS}/evaluate/{wildcards.model}.json",

@@ -20,7 +20,7 @@ from spandex.params.sections import Comparison, Data, Deploy, Evaluate, Model, R
 
 
 class UnknownNetworkError(SpandexError, ValueError):
-    """A name that the parameters give to no network."""
+    """A network that is asked for, and that the parameters do not give."""
 
 
 class Params(Section):
@@ -192,11 +192,21 @@ class Params(Section):
         """The networks of a report, seed by seed, in the same order.
 
         Raises:
-            SpandexError: there is no such report.
+            SpandexError: there is no such report, or none of the networks that its figures are drawn against.
         """
         comparison = self.comparison(report)
         networks = _within(f"reports.{report}.networks", partial(self.chosen, comparison.networks))
+        dense = any(network.is_trained and not network.methods for network in networks)
+        if "frontier" in comparison.figures and not (dense and ROOT in {network.name for network in networks}):
+            raise UnknownNetworkError(f"reports.{report}.networks: frontier needs {ROOT} and a dense control")
         return [[self._repeated(network, repeat) for network in networks] for repeat in range(comparison.seeds)]
+
+    def scored_in_full(self, name: str) -> bool:
+        """Whether a network's scores have MOS and those of its float version: all but repeats that no report with
+        ``mos`` has."""
+        in_full = (seeds for report, seeds in self.comparable.items() if self.comparison(report).mos)
+        asked = {network.name for seeds in in_full for network in itertools.chain(*seeds)}
+        return not self.network(name).repeat or name in asked
 
     def comparison(self, report: str) -> Comparison:
         """A report by name.

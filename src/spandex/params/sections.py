@@ -173,9 +173,10 @@ class Comparison(Section):
     """A report over networks, made on request."""
 
     networks: Annotated[list[str], Field(min_length=1)]  # networks and grids
-    figures: list[Literal["curves", "knee", "plane"]] = Field(default=[])
+    figures: list[Literal["curves", "knee", "plane", "frontier"]] = Field(default=[])
     seeds: Annotated[int, Field(ge=1, le=100)] = 1  # how often each is trained, from seed on
     claims: bool = False  # whether the methods are judged by what their papers say
+    mos: bool = False  # whether networks of more seeds than the first have MOS and scores of the float network, too
 
 
 class Reports(Section):

@@ -227,7 +227,7 @@ def used(params: Params, keys: Iterable[str], without: Collection[str] = ()) -> 
     Args:
         keys: sections and dotted keys of params.yaml; ``rows`` for the networks that the table shows,
             ``training.NETWORK`` for how a network is trained, ``export.NETWORK`` for how it is exported,
-            ``lookahead.NETWORK`` for how it is run,
+            ``lookahead.NETWORK`` for how it is run, ``scored.NETWORK`` for whether its scores are all there are,
             ``file.WEIGHTS`` and ``audio.NETWORK`` for what others made of it, ``comparison.REPORT`` for what a report
             compares, ``factory`` for the user's file that makes the network,
             ``mirror`` for the list of what a mirror holds, wherever it lies.
@@ -288,6 +288,7 @@ OF_NETWORKS = {
     "training": Params.training,
     "lookahead": lambda params, name: params.network(name).lookahead,
     "export": lambda params, name: {"shrink": params.network(name).shrink},
+    "scored": Params.scored_in_full,
     "comparison": _comparison,
     "file": lambda params, weights: _file(params.network(Path(weights).parent.name)),
     "audio": lambda params, name: _audio(params.network(name)),

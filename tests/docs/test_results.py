@@ -1,7 +1,8 @@
-"""README and docs show what builds came to as tools/readme.py writes it: no number of theirs stands by hand."""
+"""README and docs show what builds came to as a tool of tools/ writes it: no number of theirs stands by hand."""
 
 import pytest
 
+import frontier
 from documents import REPOSITORY, name
 from readme import BLOCK, PAGES, RESULTS, filled
 from spandex.files.text import read_csv
@@ -11,6 +12,13 @@ from spandex.files.text import read_csv
 def test_results_are_those_of_the_files_kept(page):
     assert BLOCK.search(page.read_text())
     assert filled(page) == page.read_text()
+
+
+def test_frontier_is_that_of_the_seeds_kept():
+    page = REPOSITORY / frontier.PAGE
+    assert frontier.BLOCK.search(page.read_text())
+    assert frontier.filled(REPOSITORY) == page.read_text()
+    assert all(file.stat().st_size < 60_000 for file in (REPOSITORY / frontier.KEPT).glob("*.json"))
 
 
 def test_readme_has_one_table_of_rows_on_the_same_clips_and_one_figure():

@@ -186,6 +186,51 @@ def test_ablation_compares_schedules_and_trains_only_what_is_new(project, tmp_pa
     assert planned == {"lava_inference", "report", "all", "total"}
 
 
+FRONTIER = (
+    "reports.frontier.networks=[baseline,dense,prune50] reports.frontier.figures=[frontier] "
+    "reports.frontier.seeds=2 reports.frontier.mos=true"
+)
+
+
+@pytest.mark.slow
+def test_frontier_scores_all_seeds_in_full_and_says_whether_they_are_those_kept(project, tmp_path):
+    project = copied(project, tmp_path)
+    before = modified(project)
+
+    def frontier() -> str:
+        output(project, "spandex", "--set", FRONTIER, "rebuild", "frontier")
+        return " ".join(output(project, "spandex", "--set", FRONTIER, "summary", "frontier").split())
+
+    said = frontier()
+    assert "seeds 1, 2; 95 % intervals are over clips and seeds" in said and "those kept" not in said
+    after = modified(project)
+    assert all(after[path] == before[path] for path in before)
+    new = {path.parent.name for path in after.keys() - before.keys() if path.name == "network.pt"}
+    assert new == {"dense-2", "prune50-2"}
+    folder = project / "reports/synthetic/comparisons/frontier"
+    for name in ("dense-2", "prune50-2"):
+        scores = read_json(project / f"reports/synthetic/evaluate/{name}.json")["networks"][name]
+        assert {"mos_ovrl_all_hops", "fixed_minus_float_db"} <= scores.keys()
+    with (folder / "frontier.csv").open() as file:
+        assert [row["model"] for row in csv.DictReader(file)] == ["baseline", "dense", "prune50"]
+    kept = project / "docs/results/frontier"
+    kept.mkdir(parents=True)
+    for record in folder.glob("seed-*.json"):
+        shutil.copy(record, kept)
+    said = frontier()
+    for seed in (1, 2):
+        assert f"Seed {seed}: the numbers of all 3 networks are those kept, to the digit." in said
+    content = read_json(kept / "seed-2.json")
+    content["networks"]["prune50"]["scores"]["si_snr_db"] += 1
+    (kept / "seed-2.json").write_text(json.dumps(content))
+    said = frontier()
+    assert "Seed 1: the numbers of all 3 networks" in said and "Seed 2: 1 of 3 networks differ" in said
+    assert modified(project) == after
+    without = FRONTIER.replace("mos=true", "mos=false")
+    stale = output(project, "spandex", "--set", without, "sync", "--dry-run")
+    assert re.search(r"evaluate/dense-2\.json.*scored\.dense-2 was true, is false", stale)
+
+
 def trained(project: Path, settings: str) -> set[str]:
     """The networks of the table that a build with these settings would train."""
     with contextlib.chdir(project):

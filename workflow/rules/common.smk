@@ -151,6 +151,13 @@ def compared(wildcards):
     return list(dict.fromkeys([PARAMS.control, *networks]))
 
 
+def beside_frontier(wildcards):
+    """What a frontier of quality and cost is put beside: the challenge's board, and the seeds that are kept."""
+    if "frontier" not in PARAMS.comparison(wildcards.report).figures:
+        return []
+    return ["reports/reference/ndns_track1_test_set_1.csv", *sorted(map(str, phases.KEPT.glob("*.json")))]
+
+
 def companions_there(wildcards):
     """The companion papers that have run; nothing here asks for those that have not."""
     return sorted(map(str, Path(COMPANIONS).glob("*/verdicts.json")))

@@ -71,6 +71,7 @@ rule compare:
         noisy=rules.evaluate_noisy.output,
         scores=lambda wildcards: [scores_of(name) for name in compared(wildcards)],
         networks=lambda wildcards: [weights_of(name) for name in compared(wildcards) if name in NETWORKS],
+        beside=beside_frontier,
     output:
         tables=multiext(f"{COMPARISONS}/{{report}}/table", ".csv", ".md", ".tex"),
         intervals=f"{COMPARISONS}/{{report}}/intervals.md",

@@ -7,6 +7,8 @@ from spandex.params import Params
 from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
 
+KEPT = Path("docs/results/frontier")  # records of seeds that a checkout keeps; an installed package has none
+
 
 def products(params: Params) -> dict[str, list[Path]]:
     """The files that end each phase, those that carry a sidecar, by phase in the order of the build."""

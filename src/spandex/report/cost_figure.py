@@ -2,6 +2,7 @@
 
 import html
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,7 @@ from spandex.report.looks import BEHIND, LIGHT, MARKERS
 
 GAPS = (8, 20, 34)  # of a label to its point, in pixels
 ROOM = 5  # between a label and the middle of what is not its own
+XY = tuple[float, float]  # in units of the axes
 SIDES = np.array([(1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)])
 
 
@@ -56,12 +58,18 @@ def cost_figure(chart: Chart, path: str | os.PathLike) -> list[Path]:
         axes.autoscale_view()
         axes.autoscale(False)
         figure.draw_without_rendering()  # the axes have their place from here on
-        _label(axes, labels, drawn)
+        place_labels(axes, labels, drawn)
         return save_figure(figure, Path(path))
 
 
-def _label(axes: Axes, labels: list, drawn: list) -> None:
-    """Write each label at the nearest place where it covers least of the lines from place to place, and of others."""
+def place_labels(axes: Axes, labels: Sequence[tuple[str, XY]], drawn: Sequence[tuple[XY, XY]]) -> None:
+    """Write each label at the nearest place where it covers least of the lines from place to place, and of others.
+
+    Args:
+        axes: of a figure that was drawn without rendering, so that they have their place.
+        labels: text and the point that it is of.
+        drawn: lines not to be covered, from end to end; a point is a line from itself to itself.
+    """
     to_pixels = axes.transData
     steps = np.linspace(0, 1, 100)[:, None]
     taken = np.concatenate([a + steps * (b - a) for a, b in map(to_pixels.transform, drawn)])

@@ -5,6 +5,11 @@ from spandex.params import Network
 from spandex.params.networks import ROOT
 
 NOISY, BASELINE = "Test Set 1", "Baseline SDNN"
+COUNTED = {
+    "SPANDEX": "float weights above 1e-10, exact events",
+    "Intel": "every weight, zero or not",
+    "": "as their teams reported it",
+}  # what the power of the board's entries counts, by team; of all others the last, see docs/explanation/metrics.md
 
 
 def counterpart(network: Network) -> tuple[str, ...]:

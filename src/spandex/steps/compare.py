@@ -13,6 +13,7 @@ from spandex.params.sections import Comparison
 from spandex.pipeline.phases import comparison
 from spandex.report import figures, intervals, table
 from spandex.report.figures import KneePoint
+from spandex.steps.frontier import frontier
 from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_comparison
 
@@ -51,7 +52,11 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
         points = figures.knee_points(shown, changes)
         files += figures.knee_figure(points, control, folder / "figures" / "knee")
         said.append(_knee(points, control))
-    files += _methods(settings, seeds, scores, folder)
+    costed = [[network for network in seed if network.audio is None] for seed in seeds]
+    files += _methods(settings, costed, scores, folder)
+    if "frontier" in settings.figures:
+        drawn, told = frontier(params, costed, scores, models, folder)
+        files, said = files + drawn, [*said, told]
     write_text(folder / "summary.md", "\n".join(said) + "\n")
     files += table.write_tables(rows, folder)
     log_comparison(params, report, models, reports, run, files)
@@ -74,8 +79,7 @@ def _methods(
     folder: Path,
 ) -> list[Path]:
     """The plane of quality and operations over seeds, and verdicts on the methods, where a report has them."""
-    costed = [[network for network in seed if network.audio is None] for seed in seeds]
-    runs, networks = denoiser.by_seed(costed, scores), costed[0]
+    runs, networks = denoiser.by_seed(seeds, scores), seeds[0]
     drawn = denoiser.plane(runs, networks, folder / "figures" / "plane") if "plane" in settings.figures else []
     if not settings.claims:
         return drawn

@@ -1,8 +1,10 @@
 # make            set up, rebuild a profile, print its table
 # make ablation   also compare schedules of pruning, over the range of sparsity
+# make frontier   networks of several methods at several power budgets, on profile mini if none is given; SEEDS=3
 # make companions other papers' methods, on their experiments and on the denoiser; PAPER=activity for one, SEEDS=1
 # make ui         look at the runs in MLflow, on this machine alone
 # make docs       build the documentation into build/site
+# make frontier-docs  keep what the finished frontier of PROFILE (mini if not given) came to, and show it in docs
 # make readme     write what the finished build of PROFILE came to into README and docs
 # make package    put NETWORK of the finished build of PROFILE (mini if not given) into the package, with its card
 # make test       set up, run the fast tests;  make test-all adds the slow ones
@@ -20,6 +22,7 @@ SET      :=
 WORKERS  := $(shell getconf _NPROCESSORS_ONLN)
 # of make companions: activity, masks, lyapunov, vgg or denoiser; all if not given
 PAPER    :=
+# of make companions and make frontier
 SEEDS    :=
 # of make package
 NETWORK  :=
@@ -43,6 +46,7 @@ $(if $(filter SPANDEX_SET,$(TYPED)),$(error SPANDEX_SET: for make that is SET=))
 $(if $(filter SPANDEX_MIRROR,$(TYPED)),$(error SPANDEX_MIRROR: for make that is MIRROR=))
 $(if $(filter CORES,$(TYPED)),$(error CORES: for make that is WORKERS=))
 $(if $(filter embedded,$(PROFILE)),$(error PROFILE=embedded: that profile is PROFILE=synthetic))
+$(if $(and $(filter frontier,$(MAKECMDGOALS)),$(filter synthetic,$(PROFILE))),$(error PROFILE=synthetic: the frontier is of real audio, PROFILE=mini or dns4))
 $(foreach name,$(filter-out $(OWN) SHELL MAKEFLAGS,$(TYPED)),$(error $(name): make knows $(OWN)))
 COMMAND := $(shell ps -o args= -p $$PPID 2>/dev/null)
 $(foreach name,$(OWN),$(if $(word 2,$(filter $(name)=%,$(COMMAND))),$(error $(name) is set twice)))
@@ -62,7 +66,7 @@ OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call versi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation companions ui docs readme package setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
+.PHONY: rebuild ablation frontier companions ui docs frontier-docs readme package setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
 
 setup: $(READY)
 
@@ -81,7 +85,9 @@ lock: $(UV)
 	    --output-file requirements-uv.lock -
 
 # what the command line changed; every command of spandex reads it
-export SPANDEX_SET := $(strip $(if $(PROFILE),profile=$(PROFILE)) $(if $(SEEDS),companions.seeds=$(SEEDS) reports.denoiser.seeds=$(SEEDS)))$(if $(SET), $(SET))
+changed = $(strip $(if $(1),profile=$(1)) $(if $(SEEDS),$(2)))$(if $(SET), $(SET))
+export SPANDEX_SET := $(call changed,$(PROFILE),companions.seeds=$(SEEDS) reports.denoiser.seeds=$(SEEDS))
+frontier: SPANDEX_SET := $(call changed,$(or $(PROFILE),mini),reports.frontier.seeds=$(SEEDS))
 export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 
 # after a build: what it has finished is recorded even if it failed, its table printed even if nothing can be recorded
@@ -91,7 +97,7 @@ finish = built=$$?; $(BIN)/spandex record; recorded=$$?; \
 HERE := --workers $(WORKERS) --executor $(EXECUTOR)
 
 # a build takes its mirror from make's own command line alone; tests and benchmarks take the environment's, too
-rebuild ablation companions: SPANDEX_MIRROR := $(MIRROR)
+rebuild ablation frontier companions: SPANDEX_MIRROR := $(MIRROR)
 
 rebuild: setup
 	@$(BIN)/spandex rebuild $(HERE); $(call finish)
@@ -99,6 +105,10 @@ rebuild: setup
 # what is made on request, and then the table's report, which includes it
 ablation: setup
 	@$(BIN)/spandex rebuild schedules knee $(HERE) && $(BIN)/spandex rebuild $(HERE); $(call finish,schedules knee)
+
+# alone: the table's report does not show it
+frontier: setup
+	@$(BIN)/spandex rebuild frontier $(HERE); $(call finish,frontier)
 
 companions: setup
 	@$(BIN)/spandex rebuild $(or $(PAPER),companions) $(HERE) && $(BIN)/spandex rebuild $(HERE); $(call finish,companions)
@@ -111,6 +121,9 @@ docs: setup
 
 readme: setup
 	$(BIN)/python tools/readme.py $(or $(PROFILE),synthetic)
+
+frontier-docs: setup
+	$(BIN)/python tools/frontier.py $(or $(PROFILE),mini)
 
 package: setup
 	$(BIN)/python tools/package.py $(or $(PROFILE),mini) $(or $(NETWORK),$(error NETWORK: names one of the build))

@@ -123,7 +123,7 @@ def test_makefile_hands_on_what_is_typed(checkout):
     ]
 
 
-@pytest.mark.parametrize("target", ["rebuild", "ablation", "companions"])
+@pytest.mark.parametrize("target", ["rebuild", "ablation", "frontier", "companions"])
 @pytest.mark.parametrize(
     ("failing", "commands"),
     [("rebuild", ["record"]), ("record", ["record", "summary"]), ("summary", ["record", "summary"])],
@@ -145,6 +145,7 @@ def test_what_is_finished_is_recorded_and_shown_whatever_fails(checkout, target,
         (["SPANDEX_MIRROR=/m"], "SPANDEX_MIRROR: for make that is MIRROR="),
         (["CORES=2"], "CORES: for make that is WORKERS="),
         (["PROFILE=embedded"], "PROFILE=embedded: that profile is PROFILE=synthetic"),
+        (["frontier", "PROFILE=synthetic"], "PROFILE=synthetic: the frontier is of real audio"),
         (["PROFIL=mini"], "PROFIL: make knows PROFILE MIRROR SET"),
     ],
 )
@@ -161,7 +162,7 @@ def test_exported_variables_do_not_count(checkout):
     assert make(checkout, "--old-file=setup", "companions", PAPER="masks")[0].startswith("rebuild companions ")
 
 
-@pytest.mark.parametrize("target", ["rebuild", "ablation", "companions"])
+@pytest.mark.parametrize("target", ["rebuild", "ablation", "frontier", "companions"])
 def test_mirror_of_a_build_is_that_of_the_command_line_alone(checkout, target):
     for typed, taken in ([], ""), (["MIRROR=/m"], "/m"):
         lines = make(checkout, *INSTALLED, target, *typed, SPANDEX_MIRROR="/e")
@@ -173,6 +174,20 @@ def test_benchmarks_and_tests_take_the_mirror_of_the_environment_too(checkout):
     for typed, taken in ([], "/e"), (["MIRROR=/m"], "/m"):
         assert make(checkout, *INSTALLED, "-s", "bench", *typed, SPANDEX_MIRROR="/e")[0] == f"bench inference||{taken}"
         assert make(checkout, *INSTALLED, "-s", "test", *typed, SPANDEX_MIRROR="/e")[0].endswith(f"||{taken}")
+
+
+def test_frontier_is_of_mini_if_no_profile_is_given_and_seeds_are_its_own(checkout):
+    for typed, told in (
+        ([], "profile=mini"),
+        (["PROFILE=dns4", "SEEDS=3", "SET=seed=2"], "profile=dns4 reports.frontier.seeds=3 seed=2"),
+    ):
+        lines = make(checkout, *INSTALLED, "frontier", *typed)[::2]
+        assert lines == [f"rebuild frontier --workers 3 --executor default|{told}|"] + [
+            f"{command}|{told}|" for command in ("record", "summary frontier")
+        ]
+    assert make(checkout, *INSTALLED, "companions", "SEEDS=1")[0].endswith(
+        "|companions.seeds=1 reports.denoiser.seeds=1|"
+    )
 
 
 def test_another_python_makes_the_environment_anew_and_the_same_does_not(checkout):

@@ -85,9 +85,9 @@ lock: $(UV)
 	    --output-file requirements-uv.lock -
 
 # what the command line changed; every command of spandex reads it
-changed = $(strip $(if $(1),profile=$(1)) $(if $(SEEDS),$(2)))$(if $(SET), $(SET))
-export SPANDEX_SET := $(call changed,$(PROFILE),companions.seeds=$(SEEDS) reports.denoiser.seeds=$(SEEDS))
-frontier: SPANDEX_SET := $(call changed,$(or $(PROFILE),mini),reports.frontier.seeds=$(SEEDS))
+changed = $(strip $(if $(1),profile=$(1)) $(2))$(if $(SET), $(SET))
+export SPANDEX_SET := $(call changed,$(PROFILE),$(if $(SEEDS),companions.seeds=$(SEEDS) reports.denoiser.seeds=$(SEEDS)))
+frontier: SPANDEX_SET := $(call changed,$(or $(PROFILE),mini),reports.frontier.seeds=$(or $(SEEDS),1))
 export SPANDEX_MIRROR := $(or $(MIRROR),$(SPANDEX_MIRROR))
 
 # after a build: what it has finished is recorded even if it failed, its table printed even if nothing can be recorded

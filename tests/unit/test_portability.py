@@ -178,7 +178,7 @@ def test_benchmarks_and_tests_take_the_mirror_of_the_environment_too(checkout):
 
 def test_frontier_is_of_mini_if_no_profile_is_given_and_seeds_are_its_own(checkout):
     for typed, told in (
-        ([], "profile=mini"),
+        ([], "profile=mini reports.frontier.seeds=1"),
         (["PROFILE=dns4", "SEEDS=3", "SET=seed=2"], "profile=dns4 reports.frontier.seeds=3 seed=2"),
     ):
         lines = make(checkout, *INSTALLED, "frontier", *typed)[::2]

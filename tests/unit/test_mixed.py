@@ -206,7 +206,7 @@ def fine_tuned(manifest, on_disk, tmp_path):
         save_state(new_network(found), start)
         Build(found.profile, {}, {}, "", experiment_id="", run_id="").save(build)
         write_json(listed, {"files": {}})
-        steps.fine_tune(found, "dense", start, manifest, listed, build, folder / "network.pt")
+        steps.fine_tune(found, "dense", start, None, manifest, listed, build, folder / "network.pt")
         return [(folder / file).read_bytes() for file in ("network.pt", "log.csv", "epochs.csv")]
 
     return run

@@ -107,6 +107,8 @@ def test_dynamic_mixing_depends_on_the_settings_of_the_mixtures_and_other_traini
     grid = load(f"{KNOWN}.over.magnitude.target=[0.5] grids.g.dynamic_mixing=true")
     assert grid.network("g50").dynamic_mixing and not grid.network("prune50").dynamic_mixing
     assert counterpart(grid.network("prune50")) and not counterpart(grid.network("g50"))
+    varied = load(mixed + "networks.mixed.augmentation=true").training("mixed")
+    assert varied == before | {"augmentation": True}
     assert load("networks.baseline.dynamic_mixing=true").network("baseline").dynamic_mixing
 
 
@@ -193,6 +195,7 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         (f"{KNOWN}.over.distill.weight=[0]", r"grids\.g0\.distill\.weight: .* got 0"),
         ("networks.dense.shrink=1", r"networks\.dense\.shrink: 1 is neither true nor false"),
         ("networks.dense.dynamic_mixing=epoch", r"networks\.dense\.dynamic_mixing: 'epoch' is neither true nor false"),
+        ("networks.dense.augmentation=true", r"networks\.dense\.augmentation: clips are varied where they are mixed"),
         ("networks.dense.lookahead=2", r"networks\.dense\.lookahead: 2 is no whole number from 0 to 1"),
         ("networks.dense.lookahead=true", r"networks\.dense\.lookahead: True is no whole number"),
         ("networks.baseline.lookahead=1", r"networks\.baseline\.lookahead: 1 is for networks with from or file"),

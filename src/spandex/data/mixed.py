@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from spandex.data.audio import PCM_SCALE, AudioError, from_int16
+from spandex.data.augmentation import vary
 from spandex.data.corpus import Entry
 from spandex.data.dataset import Clip
 from spandex.data.synthesis import Sources, SynthesisSettings, make_clip
@@ -28,6 +29,8 @@ class MixedSpeech:
         settings: how they are mixed.
         seed: of the mixtures.
         kept: clips to keep; with fewer than all, mixing goes on through all of training.
+        augmentation: mix recordings that are varied at random, see ``spandex.data.augmentation``; the clips are others
+            than those of ``synthesize`` then.
 
     Raises:
         SpandexError: the manifest lacks the split, or ``clips`` is not positive; when reading, no such clip can be
@@ -42,10 +45,12 @@ class MixedSpeech:
         settings: SynthesisSettings,
         seed: int,
         kept: int = 1000,
+        augmentation: bool = False,
     ) -> None:
         if clips < 1:
             raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")
-        self._sources = _SharedSources(manifest, split, settings)
+        kind = _VariedSources if augmentation else _SharedSources
+        self._sources = kind(manifest, split, settings)
         self._title = f"{manifest}, split {split}"
         self._lengths = np.full(clips, settings.samples)
         self._seed = seed
@@ -101,6 +106,13 @@ class _SharedSources(Sources):
             is_there = "not what it was" if path.is_file() else "missing"
             raise SpandexError(f"{path}: {is_there} when {self._manifest} listed it; make the corpus anew")
         return super()._decode(entry)
+
+
+class _VariedSources(_SharedSources):
+    """Sources of which no two clips hold the same."""
+
+    def vary(self, part: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
+        return vary(part, kind, rng)
 
 
 def _pcm(audio: np.ndarray) -> np.ndarray:

@@ -225,6 +225,10 @@ class Sources:
         self._cache: OrderedDict[str, np.ndarray | AudioError] = OrderedDict()
         self._cached_bytes = 0
 
+    def vary(self, part: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
+        """What is mixed in of a file: what it holds."""
+        return part
+
     def digest(self) -> str:
         """SHA-256 over the paths and contents of all files."""
         lines = "".join(f"{entry.kind} {entry.path} {entry.sha256}\n" for entry in self.speech + self.noise)
@@ -311,7 +315,7 @@ def _join(
         before = len(names)
         for entry in (entries[i] for i in rng.permutation(len(entries))):
             try:
-                part = sources.read(entry)
+                part = sources.vary(sources.read(entry), entry.kind, rng)
             except AudioError as error:
                 skipped[SkippedFile(entry.path, error.reason)] = None
                 continue

@@ -22,7 +22,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]*")
 MOST = 1000  # networks of a grid; more are a slip
 TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
-SWITCHES = ("shrink", "dynamic_mixing")
+SWITCHES = ("shrink", "dynamic_mixing", "augmentation")
 FINE_TUNING = tuple(OwnFineTuning.model_fields)
 OWN = (*SOURCES, *SWITCHES, "lookahead", "label", *FINE_TUNING)  # keys of an entry that name no method
 TEXTS = (*SOURCES, "label")
@@ -50,6 +50,7 @@ class Network:
         shrink: whether it is exported without the neurons that nothing listens to, as with a power budget.
         dynamic_mixing: whether its training clips are mixed anew in every pass over them (Zeghidour and Grangier 2021,
             doi:10.1109/TASLP.2021.3099291).
+        augmentation: whether what is mixed is varied at random, see ``spandex.data.augmentation``.
         lookahead: steps later than its own of which a frame gets the mask, in training too.
         label: what tables call it.
         repeat: 0 for the seed of the parameters, 1 for the next, ...
@@ -63,6 +64,7 @@ class Network:
     audio: str | None = None
     shrink: bool = False
     dynamic_mixing: bool = False
+    augmentation: bool = False
     lookahead: int = 0
     label: str = ""
     repeat: int = 0
@@ -225,6 +227,8 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
         raise ValueError(f"{name}.lookahead: {lookahead!r} is no whole number from 0 to {MOST_LOOKAHEAD}")
     if lookahead and (name == ROOT or "audio" in entry):
         raise ValueError(f"{name}.lookahead: {lookahead} is for networks with from or file")
+    if entry.get("augmentation") and not entry.get("dynamic_mixing"):
+        raise ValueError(f"{name}.augmentation: clips are varied where they are mixed, with dynamic_mixing: true")
     given = [key for key in SOURCES if key in entry]
     methods = {
         key: _mapping(f"{name}.{key}", value) for key, value in entry.items() if key not in OWN and value is not None

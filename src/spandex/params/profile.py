@@ -228,6 +228,7 @@ class Params(Section):
         """
         network = self.network(name)
         mixing = {"synthesis": self.data.synthesis, "clips": self.data.clips.train} if network.dynamic_mixing else {}
+        mixing |= {"augmentation": True} if network.augmentation else {}
         ahead = {"lookahead": network.lookahead} if network.lookahead else {}
         return {
             "from": network.start,

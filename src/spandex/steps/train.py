@@ -86,7 +86,15 @@ def _batches(params: Params, name: str, train: Path) -> SegmentBatches:
     if not params.network(name).dynamic_mixing:
         return own_batches(NoisySpeech(train.parent), *settings)
     synthesis = SynthesisSettings(**params.data.synthesis)
-    clips = MixedSpeech(train, "train", params.data.clips.train, synthesis, seed, 2 * FRESH_CLIPS)
+    clips = MixedSpeech(
+        train,
+        "train",
+        params.data.clips.train,
+        synthesis,
+        seed,
+        kept=2 * FRESH_CLIPS,
+        augmentation=params.network(name).augmentation,
+    )
     return own_batches(clips, *settings, fresh=FRESH_CLIPS)
 
 

@@ -177,6 +177,19 @@ def test_delays_longer_than_the_clip_silence_their_neurons():
     assert not network.events[1][:, 6:].any()  # one step more by the shift
 
 
+@pytest.mark.parametrize("dense", [{}, {"delay": True, "delay_shift": True}])
+def test_nan_stays_in_the_signal_as_in_lava_dl(dense):
+    torch.manual_seed(0)
+    network = Chain([6, 5, 4], **dense)
+    x = signal(0, 2, 6, 40)
+    x[0, 2, 7] = torch.nan
+    expected, _ = run(restore(network), x, torch.ones(2, 4, 40))
+    found, _ = run(accelerate(network), x, torch.ones(2, 4, 40))
+    assert expected[-1].isnan().any() and not expected[-1].isnan().all()
+    for events, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, events, equal_nan=True, rtol=0, atol=1e-5)
+
+
 def test_cumulative_error_starts_anew_with_every_batch():
     torch.manual_seed(0)
     network = accelerate(cumulative(Chain([6, 5, 4], delay=True)))

@@ -47,7 +47,7 @@ def _delta(x, previous, residual, error, threshold, step, cumulative, d, sent):
 
     d[t] = x[t] - x[t-1] + r[t-1] is sent, floored to ``step``, where |d[t]| >= threshold; with cumulative error where
     |e[t]| >= threshold, e[t] = e[t-1] + d[t] starting again after a value was sent. The residual r[t] is d[t] less
-    what was sent before flooring. lava-dl: slayer/axon/delta.py.
+    what was sent before flooring. NaN is sent, since it is not below the threshold. lava-dl: slayer/axon/delta.py.
     """
     zero = np.float32(0)
     for i in range(len(x)):
@@ -56,11 +56,11 @@ def _delta(x, previous, residual, error, threshold, step, cumulative, d, sent):
     if cumulative:
         for i in range(len(x)):
             error[i] += d[i]
-            sent[i] = d[i] if abs(error[i]) >= threshold[i] else zero
+            sent[i] = zero if abs(error[i]) < threshold[i] else d[i]
             error[i] = error[i] if sent[i] == zero else zero
     else:
         for i in range(len(x)):
-            sent[i] = d[i] if abs(d[i]) >= threshold[i] else zero
+            sent[i] = zero if abs(d[i]) < threshold[i] else d[i]
     for i in range(len(x)):
         residual[i] = d[i] - sent[i]
         sent[i] = np.floor(sent[i] / step) * step

@@ -10,6 +10,8 @@ An import hook mends what they rely on and is gone, while or right after their m
 - Lava's convolution takes its kernel, stride, padding and dilation, stored in 8 bits, in 64: NumPy 2 adds them in 8
   bits to sizes of more than 127, and fails.
 - ``ReshapePort`` calls ``np.reshape`` by its name of today for the shape.
+- lava-dl compiles its CUDA code for the GPU that is there. Stock asks for compute capability 8.0 alone on all newer
+  ones, and what is compiled for it runs on 8.x alone: on an H100 no kernel starts, and nothing tells.
 
 NumPy is imported with Lava, since commands that need neither start sooner without it.
 
@@ -106,6 +108,10 @@ def _reshape_by_shape(module: ModuleType) -> None:
     port.get_transform_func_bwd = lambda self: functools.partial(np.reshape, shape=self.old_shape)
 
 
+def _architecture_of_the_gpu(module: ModuleType) -> None:
+    module.TORCH_CUDA_ARCH_LIST = None
+
+
 def _each_folder_searched_once(module: ModuleType) -> None:
     """Stock Lava runs all modules of a process's folder again for every module that the folder holds."""
     graphs = module.ProcGroupDiGraphs
@@ -144,6 +150,7 @@ _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "lava.proc.conv.utils": _wide_geometry,
     "lava.magma.core.process.ports.ports": _reshape_by_shape,
     "lava.magma.compiler.compiler_graphs": _each_folder_searched_once,
+    "lava.lib.dl.slayer.jitconfig": _architecture_of_the_gpu,
 }
 _DEFERRED = {
     "lava.lib.dl.slayer.object_detection",

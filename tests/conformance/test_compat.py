@@ -185,3 +185,14 @@ assert found[0] == found[1] and len(found[0]) > 1
     assert done.returncode == 0, done.stderr
     ours, stock = map(int, done.stdout.split())
     assert ours == 1 < stock
+
+
+def test_cuda_code_of_lava_dl_is_compiled_for_the_gpu_that_is_there():
+    code = """
+import torch
+torch.cuda.is_available, torch.cuda.get_device_capability = lambda: True, lambda device: (9, 0)  # an H100
+from lava.lib.dl.slayer import jitconfig
+print(jitconfig.TORCH_CUDA_ARCH_LIST)
+"""
+    assert python(f"import spandex\n{code}").stdout == "None\n"
+    assert without("lava.lib.dl.slayer.jitconfig", f"compat.install()\n{code}").stdout == "8.0\n"

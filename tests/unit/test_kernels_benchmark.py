@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from lava.lib.dl.slayer.block import cuba, sigma_delta
 
 from spandex.kernels.blocks import FusedCubaDense, FusedDense
@@ -35,17 +36,26 @@ def test_stock_side_runs_lava_dl_and_ours_the_kernels(monkeypatch):
     monkeypatch.setattr(training, "train_step", step)
     monkeypatch.setattr(training, "cuba_step", lambda network, optimizer, spikes: ran.append(type(network[0])))
     training.measure(batch=1, seconds=1, repeats=1)
-    float32, bfloat16 = training.torch.float32, training.torch.bfloat16
+    float32, bfloat16 = torch.float32, torch.bfloat16
     turn = [(sigma_delta.Dense, None, training.challenge_stft)]
     turn += [(FusedDense, dtype, training.stft) for dtype in (float32, bfloat16)]
     turn += [cuba.Dense, FusedCubaDense]
     assert ran == 2 * turn
 
 
-def test_matrix_products_are_those_of_a_step(monkeypatch):
-    flops = []
-    monkeypatch.setattr(training.torch, "mm", lambda a, b: flops.append(2 * a.numel() * b.shape[1]))
-    training.matrix_products(training.SDNN(hidden=32), rows=10, device=training.torch.device("cpu"))()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_matrix_products_are_those_of_a_step(monkeypatch, dtype):
+    flops, dtypes = [], []
+
+    def mm(a, b):
+        flops.append(2 * a.numel() * b.shape[1])
+        dtypes.append({a.dtype, b.dtype})
+
+    monkeypatch.setattr(training.torch, "mm", mm)
+    network = training.SDNN(hidden=32)
+    training.matrix_products(network, rows=10, device=torch.device("cpu"), gradient_dtype=dtype)()
+    forward, gradients = {torch.float32}, {dtype}
+    assert dtypes == [forward, gradients, *2 * [forward, gradients, gradients]]
     first, middle, last = 257 * 32, 32 * 32, 32 * 257
     assert sum(flops) == 2 * 10 * (2 * first + 3 * middle + 3 * last)
     assert len(flops) == 8

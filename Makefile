@@ -7,6 +7,7 @@
 # make frontier-docs  keep what the finished frontier of PROFILE (mini if not given) came to, and show it in docs
 # make readme     write what the finished build of PROFILE came to into README and docs
 # make package    put NETWORK of the finished build of PROFILE (mini if not given) into the package, with its card
+# make gpu        pack build/gpu, to be copied to a machine with a GPU, where python run.py checks and measures the kernels
 # make test       set up, run the fast tests;  make test-all adds the slow ones
 # make test-pythons  unit and conformance tests on each of PYTHONS, and a toy build that must be the same on all
 # make test-docs  type what the pages with many builds show, the tutorial first: an hour
@@ -66,7 +67,7 @@ OTHER := $(if $(PYTHON),$(if $(filter $(call version,$(BIN)/python),$(call versi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := rebuild
-.PHONY: rebuild ablation frontier companions ui docs frontier-docs readme package setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
+.PHONY: rebuild ablation frontier companions ui docs frontier-docs readme package gpu setup test test-all test-docs test-pythons fuzz lint format lock bench other-python
 
 setup: $(READY)
 
@@ -127,6 +128,9 @@ frontier-docs: setup
 
 package: setup
 	$(BIN)/python tools/package.py $(or $(PROFILE),mini) $(or $(NETWORK),$(error NETWORK: names one of the build))
+
+gpu: setup
+	@$(BIN)/python tools/gpu.py
 
 # a file's tests share what they built
 # files in their order: by number of tests, a long file with a single one would begin last and run alone

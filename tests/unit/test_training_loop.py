@@ -15,7 +15,7 @@ from spandex.metrics import si_snr
 from spandex.networks import denoise
 from spandex.sparsify import GradualMagnitude, sparsity
 from spandex.steps.fitting import fit_accelerated
-from spandex.train import Distillation, TrainingError, choose_device, fit
+from spandex.train import Distillation, TrainingError, choose_device, fit, progress
 from training import SETTINGS, VALIDATION, Broken, Clip, Restless, Tones, network, products, rows, train
 
 
@@ -469,3 +469,17 @@ def test_the_device_is_the_gpu_only_where_there_is_one(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(SpandexError, match="process 2 of this machine has no GPU of its own, torch sees 2"):
         choose_device()
+
+
+def test_time_that_is_left_is_told_once_by_the_pace_of_settled_batches(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+
+    def pass_by(number):
+        clock[0] += 100.0 if number < 5 else 2.0  # compiling, then at pace
+
+    lines = []
+    train(tmp_path, Tones(20, on_batch=pass_by), log=lines.append)
+    told = [line for line in lines if "left" in line]
+    # 25 of 60 batches are over; the clock stands still while validation runs
+    assert told == ["about 0:01:10 left for 35 batches and 2 validations"]

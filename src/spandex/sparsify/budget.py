@@ -21,7 +21,7 @@ from spandex.sparsify.sparsifier import Sparsifier
 from spandex.sparsify.weights import SynapseWeight
 
 LEAST_SHARE = 0.98  # of the budget, that the network of a chosen epoch uses
-MARGIN = 1.05  # times the budget, to which estimates lead; the rest is measured
+MARGIN = 1.1  # times the budget, to which estimates lead; the rest is measured
 STRIDE = 0.1  # of the power last measured, that estimates may save before it is measured again
 RESOLUTION = 0.0005  # of the sparsity that is looked for
 MOST = 0.9999  # sparsity

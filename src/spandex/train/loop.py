@@ -23,7 +23,7 @@ from spandex.train.distillation import Distillation
 from spandex.train.logs import CsvLog, Row
 from spandex.train.losses import audible, denoising_loss
 from spandex.train.mask_range import MaskRange
-from spandex.train.progress import Mean, Position
+from spandex.train.progress import Forecast, Mean, Position
 from spandex.train.reproducible import reproducible, rng_state, set_rng_state
 from spandex.train.settings import TrainSettings
 from spandex.train.stopping import StopSignals
@@ -222,6 +222,7 @@ class _Run:
             for name, columns in COLUMNS.items()
         }
         self.saved_at = time.monotonic()
+        self.forecast = Forecast()
 
     def resume(self) -> None:
         """Continue from the newest checkpoint, if there is one, in every process."""
@@ -238,14 +239,16 @@ class _Run:
         if self.pruner is not None:
             self.pruner.load_state_dict(state["pruner"])
         set_rng_state(state["rng"][self.world.rank], self.world.device)
+        self.forecast.validation_s = next((row["validation_s"] for row in reversed(self.logs["times"].rows)), 0.0)
         self.log(f"continuing after iteration {self.position.iteration}")
 
     def score_start(self) -> None:
         """Write down how good the network is before training; it is never the best."""
         if self.position.iteration or self.logs["epochs"].rows:
             return
-        rng = rng_state(self.world.device)
+        rng, clock = rng_state(self.world.device), time.monotonic()
         score = self.validate()
+        self.forecast.validation_s = time.monotonic() - clock
         set_rng_state(rng, self.world.device)
         start = {"iteration": 0, "epoch": 0, "validation_si_snr_db": score}
         self.logs["epochs"].append(start | self.row_tail())
@@ -291,6 +294,9 @@ class _Run:
             total=len(batches), initial=position.batch, desc=title, unit="batch", leave=False, disable=hidden
         ) as bar:
             for noisy, clean, names in self.own_rows(batches, position.epoch, position.batch):
+                left = settings.epochs - position.epoch
+                if told := self.forecast.begin_batch(left * len(batches) - position.batch, left):
+                    self.log(told)
                 result = self.train_batch(noisy, clean, names)
                 position.batch += 1
                 position.iteration += 1

@@ -1,10 +1,14 @@
 """How far a training run has come."""
 
+import datetime
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from spandex.train.logs import Row
+
+SETTLED, MEASURED = 5, 20  # batches that compile and warm up, and those that are timed then
 
 
 @dataclass
@@ -58,3 +62,31 @@ class Position:
         """The position of a ``state_dict``."""
         means = {name: Mean(**state[name]) for name in ("since_row", "since_epoch")}
         return cls(**(state | means))
+
+
+@dataclass
+class Forecast:
+    """How long a run will take, told once, by the time that its first batches take.
+
+    Attributes:
+        validation_s: what validation took last, in seconds; 0 before it is known.
+    """
+
+    validation_s: float = 0.0
+    _starts: list[float] = field(default_factory=list)
+
+    def begin_batch(self, batches: int, epochs: int) -> str:
+        """What to tell at the beginning of a batch; empty but for once.
+
+        Args:
+            batches: that are left, with this one.
+            epochs: that are left to validate.
+        """
+        if len(self._starts) > SETTLED + MEASURED:
+            return ""
+        self._starts.append(time.monotonic())
+        if len(self._starts) <= SETTLED + MEASURED:
+            return ""
+        batch_s = (self._starts[-1] - self._starts[SETTLED]) / MEASURED
+        left = datetime.timedelta(seconds=round(batches * batch_s + epochs * self.validation_s))
+        return f"about {left} left for {batches} batches and {epochs} validations"

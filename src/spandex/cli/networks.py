@@ -22,7 +22,7 @@ Backend = Literal["events", "lava", "torch"]
 ExactBackend = Literal["events", "lava"]
 Reading = Literal["spikes", "voltage"]
 Encoding = Literal["rate", "current"]
-Benchmark = Literal["inference", "training", "dnsmos", "synthesis", "loader", "cost"]
+Benchmark = Literal["inference", "training", "dnsmos", "synthesis", "loader", "cost", "build"]
 
 
 def _json_path(path: Path | None) -> Path | None:

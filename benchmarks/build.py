@@ -92,9 +92,9 @@ def _idle(found: Sequence[Step], cores: int) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = benchmark_parser("build", __doc__)
     parser.add_argument("--reports", type=Path, default=Path("reports/synthetic"), help="folder of the profile")
-    parser.add_argument("--cores", type=int, default=2, help="that the build had")
+    parser.add_argument("--workers", type=int, default=2, help="that the build had")
     options = parser.parse_args(arguments)
-    figures = measure(steps(options.reports), options.cores)
+    figures = measure(steps(options.reports), options.workers)
     print("| step | steps | s | processor s | cores busy | idle core s |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for kind, row in figures.items():
         numbers = (row[key] for key in ("wall_s", "processor_s"))

@@ -82,9 +82,9 @@ def _origin(params: Params, network: Network) -> str:
     shared = params.sparsify.fine_tuning
     own = {key: value for key, value in network.fine_tuning.items() if value != shared.get(key)}
     methods = "; ".join(f"{name} {_listed(settings)}" for name, settings in network.methods.items())
-    mixing = "dynamic mixing" if network.dynamic_mixing else ""
+    mixing = [word for word in ("dynamic_mixing", "augmentation") if getattr(network, word)]
     start = f"from {network.start}" if network.start else "model and train"
-    return ", ".join(filter(None, [start, _listed(flatten(own)), methods, mixing]))
+    return ", ".join(filter(None, [start, _listed(flatten(own)), methods, *mixing]))
 
 
 def _listed(settings: Mapping[str, Any]) -> str:

@@ -5,8 +5,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 
 from spandex.metrics.dnsmos import SEGMENT_SAMPLES, Dnsmos, challenge_hops, mean_score, model_path
+from spandex.metrics.sparse_convolution import relu_convolve, row_weights
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,19 @@ def stock_hop(reference: onnxruntime.InferenceSession, audio: np.ndarray, hop: i
             np.polyval([-0.13166888, 1.60915514, -0.39604546], bak),
         ]
     )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 7), (9, 4)])
+def test_sparse_convolution_equals_torch_at_any_share_of_pixels_that_are_not_zero(share, height, width):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 5, height, width, generator=generator)
+    x *= torch.rand(x.shape, generator=generator) < share
+    weight, bias = torch.randn(6, 5, 3, 3, generator=generator), torch.randn(6, generator=generator)
+    images = x.permute(0, 2, 3, 1).contiguous().numpy()
+    found = relu_convolve(images, row_weights(weight.numpy()), bias.numpy())
+    expected = F.relu(F.conv2d(x, weight, bias, padding=1)).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("seconds", [9.01, 11.337])

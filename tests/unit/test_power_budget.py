@@ -125,6 +125,12 @@ def test_longer_clips_count_more(network):
     assert both == pytest.approx(sum(power * n for power, n in zip(alone, steps, strict=True)) / sum(steps), rel=1e-3)
 
 
+def test_the_first_clips_of_many_are_measured(network, monkeypatch):
+    clips = [training.clip(seed, 16_000) for seed in range(3)]
+    monkeypatch.setattr("spandex.deploy.power.MOST_CLIPS", 2)
+    assert DeployedPower(clips)(network) == DeployedPower(clips[:2])(network) != DeployedPower(clips[1:])(network)
+
+
 @pytest.mark.parametrize("budget", [10.0, 10.5, 0.32, 0.3])
 def test_budget_that_asks_for_nothing_or_for_the_inputs_is_refused(budget):
     with pytest.raises(SpandexError, match=rf"power_mops {budget:g}: the network costs 10\.00 M-Ops/s on .* 0\.32;"):

@@ -14,6 +14,8 @@ from spandex.errors import SpandexError
 from spandex.metrics import power_proxy
 from spandex.sparsify import shrink
 
+MOST_CLIPS = 240  # that a network is measured on, the first ones: two hours of audio, in some seconds
+
 
 class Noisy(Protocol):
     """A clip, such as ``spandex.data.Clip``, with audio (samples,)."""
@@ -24,7 +26,7 @@ class Noisy(Protocol):
 class DeployedPower:
     """Power proxy of networks on clips: exported, without the neurons that nothing listens to, in fixed point.
 
-    Operations and steps are added up over the clips, so that longer ones count more.
+    Operations and steps are added up over the clips, at most ``MOST_CLIPS``, so that longer ones count more.
     """
 
     def __init__(self, clips: Sequence[Noisy]):
@@ -38,6 +40,7 @@ class DeployedPower:
         if not len(clips):
             raise SpandexError("no clips to count events on: a power budget needs validation clips")
         self._clips = clips
+        self._count = min(len(clips), MOST_CLIPS)
 
     def __call__(self, network: torch.nn.Module) -> float:
         """M-Ops/s of a mask network, deployed count.
@@ -48,7 +51,10 @@ class DeployedPower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of delays that Loihi 2 cuts, in every network that is tried
             executor = Executor(shrink(network).cpu())
-        inputs = (encode(clip.noisy, network.n_fft, network.hop)[0] for clip in self._clips)
+        inputs = (
+            encode(clip.noisy, network.n_fft, network.hop)[0]
+            for clip in map(self._clips.__getitem__, range(self._count))
+        )
         synops = neuronops = steps = 0
         for run in executor.run_batch(inputs):
             synops += int(run.synops.sum())

@@ -31,7 +31,10 @@ Power = Callable[[torch.nn.Module], float]  # M-Ops/s of a network
 
 
 class Method(Protocol):
-    """A ``Sparsifier`` that can prune to a given share of the weights at any time."""
+    """A ``Sparsifier`` that can prune to a given share of the weights at any time.
+
+    While it has a penalty, it searches for masks of its ``target``, and ``masks`` are all True.
+    """
 
     masks: dict[str, torch.Tensor]
 

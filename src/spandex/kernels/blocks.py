@@ -18,6 +18,8 @@ from torch.nn.utils.weight_norm import WeightNorm
 from spandex.errors import SpandexError
 from spandex.kernels.functions import Delay, Delta, Leak, Sigma, SigmaReluDelta, Spike, Synapse, kernels
 
+MOST_LIVING = 0.875  # share of the neurons up to which a block picks them out, measured at 491 of 512
+
 
 class FusedInput(sigma_delta.Input):
     """Input block whose delta unit is compiled."""
@@ -47,8 +49,13 @@ class FusedDense(sigma_delta.Dense):
         if self.delay is not None:
             self.delay.clamp()
             delay, scale = self.delay.delay, self.delay.grad_scale
-        shift, settings = int(self.delay_shift is True), _delta_settings(self.neuron)
-        return _neurons_first(SigmaReluDelta.apply(_current(self, x), bias, delay, shift, scale, *settings))
+        shift, (threshold, *settings) = int(self.delay_shift is True), _delta_settings(self.neuron)
+        current, rows = _current(self, x, False if bias is None else bias != 0)
+        bias, delay, threshold = (_chosen(values, rows) for values in (bias, delay, threshold))
+        sent = SigmaReluDelta.apply(current, bias, delay, shift, scale, threshold, *settings)
+        if rows is not None:
+            sent = sent.new_zeros(*x.shape[::2], self.synapse.out_channels).index_copy(2, rows, sent)
+        return _neurons_first(sent)
 
 
 class FusedOutput(sigma_delta.Output):
@@ -58,7 +65,7 @@ class FusedOutput(sigma_delta.Output):
         if not (_covered(self, x) and _plain_synapse(self.synapse)):
             return super().forward(x)
         _take_shape(self, super().forward, x)
-        return _neurons_first(Sigma.apply(_current(self, x)))
+        return _neurons_first(Sigma.apply(_current(self, x)[0]))
 
 
 class _FusedCuba(torch.nn.Module):
@@ -214,8 +221,45 @@ def _take_shape(block: torch.nn.Module, forward: Callable[[torch.Tensor], torch.
         delta.cum_error = cumulative
 
 
-def _current(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return Synapse.apply(_steps_first(x), _weight(block.synapse).flatten(1), block.gradient_dtype)
+def _current(
+    block: torch.nn.Module, x: torch.Tensor, alone: torch.Tensor | bool = True
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Synaptic current (batch, steps, neurons), and of which neurons it is, as indices; None: of all.
+
+    Args:
+        alone: the neurons that may send something without any current, (neurons,) or for all; these are not left out.
+    """
+    x, weight = _steps_first(x), _weight(block.synapse).flatten(1)
+    used = _used(block.synapse, weight)
+    if used is None:
+        return Synapse.apply(x, weight, block.gradient_dtype), None
+    rows, columns = _few(used.any(1) | alone), _few(used.any(0))
+    weight = _chosen(_chosen(weight, rows), columns, 1)
+    return Synapse.apply(_chosen(x, columns, 2), weight, block.gradient_dtype), rows
+
+
+def _used(layer: torch.nn.Module, weight: torch.Tensor) -> torch.Tensor | None:
+    """Where a weight (neurons, inputs) counts, since it is not zero or can become so; None where nothing tells.
+
+    A hook on a parameter that has a ``mask``, such as pruning's, tells where it sets gradients to zero.
+    """
+    hooks = (hook for parameter in layer.parameters() for hook in (parameter._backward_hooks or {}).values())
+    masks = [hook.mask().flatten(1) for hook in hooks if hasattr(hook, "mask")]
+    masks = [mask for mask in masks if mask.shape == weight.shape]
+    return torch.stack(masks).all(0) | (weight != 0) if masks else None
+
+
+def _few(living: torch.Tensor) -> torch.Tensor | None:
+    """Indices of the living if so many are not that picking them pays; else None."""
+    indices = living.nonzero().flatten()
+    return indices if 0 < len(indices) <= MOST_LIVING * len(living) else None
+
+
+def _chosen(values: torch.Tensor | None, indices: torch.Tensor | None, dim: int = 0) -> torch.Tensor | None:
+    """Values at the indices; as they are if there are no indices, or there is one value for all."""
+    if values is None or indices is None or values.shape[dim] == 1:
+        return values
+    return values.index_select(dim, indices)
 
 
 def _weight(layer: torch.nn.Module) -> torch.Tensor:
@@ -229,7 +273,7 @@ def _voltage(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     neuron = block.neuron
     if not _cuba_covered(block, x):
         return None
-    z = _current(block, x) if x.ndim == 3 else _image_current(block.synapse, x)
+    z = _current(block, x)[0] if x.ndim == 3 else _image_current(block.synapse, x)
     if z.shape[2:] != neuron.shape:
         return None  # which it refuses
     if neuron.requires_grad:

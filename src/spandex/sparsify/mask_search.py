@@ -13,7 +13,7 @@ from spandex.metrics.power import NEURONOP_WEIGHT
 from spandex.sparsify.chain import Link, chain, heard
 from spandex.sparsify.event_counts import events_met, newest
 from spandex.sparsify.sparsifier import Sparsifier
-from spandex.sparsify.weights import synapse_weights
+from spandex.sparsify.weights import SynapseWeight, synapse_weights
 
 START = 0.95  # factor of every mask in the beginning, so that the slope of the sigmoid is not lost
 FEEDBACK = 10.0  # e-folds of the penalty for each share of the weights that is lacking to a target
@@ -204,6 +204,7 @@ class MaskSearch(Sparsifier):
                 for name, synapse in parts.items():
                     scores = senders and self._neuron_scores.get(senders.name)
                     mask = SynapseMask(synapse.weight, 1 - link.row, weights, scores, beta[0])
+                    self._hooks += SynapseWeight(synapse).mask_gradients(lambda mask=mask: mask.keep)
                     parametrize.register_parametrization(synapse, "weight", mask)
                     self._masks[name] = mask
             self._first(link).updates = NEURONOP_WEIGHT

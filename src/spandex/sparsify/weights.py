@@ -18,6 +18,16 @@ PRUNABLE = (slayer.synapse.Dense, slayer.synapse.Conv, slayer.synapse.ConvTransp
 Layers = Iterable[str] | Callable[[str], bool]
 
 
+@dataclass(frozen=True)
+class GradientMask:
+    """A parameter's hook that zeroes the gradient where the mask, asked for each time, is False."""
+
+    mask: Callable[[], torch.Tensor]
+
+    def __call__(self, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient.masked_fill(~self.mask(), 0.0)
+
+
 class SynapseWeight:
     """The weight of one synapse, normalised (``enable_weight_norm``) or not.
 
@@ -84,9 +94,7 @@ class SynapseWeight:
             g = self.synapse.weight_g
             masks = {self.synapse.weight_v: mask, g: lambda: _any_like(mask(), g)}
         return [
-            parameter.register_hook(lambda gradient, mask=mask: gradient.masked_fill(~mask(), 0.0))
-            for parameter, mask in masks.items()
-            if parameter.requires_grad
+            parameter.register_hook(GradientMask(mask)) for parameter, mask in masks.items() if parameter.requires_grad
         ]
 
 

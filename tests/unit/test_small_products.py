@@ -162,11 +162,12 @@ def test_zeros_without_a_mask_are_trained(shapes):
     pruner = pruned_from_the_output(network)
     network(inputs())
     assert shapes[-1] == (5, 4)
-    for plain in (accelerate(copy.deepcopy(network)), network):
-        pruner.remove() if plain is network else None
-        plain(inputs()).square().mean().backward()
+    copied = accelerate(copy.deepcopy(network))  # without the hooks on its parameters
+    pruner.remove()
+    for free in (copied, network):
+        free(inputs()).square().mean().backward()
         assert shapes[-1] == (5, 24)
-        assert plain.blocks[3].synapse.weight.grad[:, :20].any()
+        assert free.blocks[3].synapse.weight.grad[:, :20].any()
 
 
 def test_weights_that_are_loaded_under_a_mask_count(shapes):

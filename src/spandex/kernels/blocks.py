@@ -127,6 +127,10 @@ def accelerate(network: torch.nn.Module, gradient_dtype: torch.dtype = torch.flo
     images with per-channel decays. Signals inside are stored (batch, steps, neurons), so what a block returns is a
     transposed view.
 
+    Inputs that a dense block has no weight from, and sigma-delta neurons without a weight and a bias, are left out of
+    the computation while a hook on the weight masks their gradients, as ``spandex.sparsify`` prunes; what a block
+    returns has its full size.
+
     lava-dl's own forward runs a block in another precision, with persistent state, dropout, a synapse mask, an event
     log, or a hook on one of its modules; a sigma-delta block also with normalisation, an activation other than relu or
     input that is not (batch, neurons, steps); a CUBA block also with its first batch, which decides on shapes.

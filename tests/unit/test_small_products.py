@@ -112,11 +112,6 @@ def shapes(monkeypatch):
     return seen
 
 
-def synapses(network):
-    """The weights, in order."""
-    return [link.synapse.weight for link in chain(network)]
-
-
 def products(shapes):
     """Multiplications a step."""
     return sum(neurons * inputs for neurons, inputs in shapes)
@@ -139,8 +134,8 @@ def at_full_size(monkeypatch):
 )
 def test_training_is_that_of_full_size(method, make, shapes, monkeypatch):
     network = make()
+    full = [tuple(link.synapse.weight.shape[:2]) for link in chain(network)]
     small, state = trained(network, METHODS[method](network))
-    full = [tuple(weight.shape[:2]) for weight in synapses(network)]
     assert products(shapes[-len(full) :]) < 0.8 * products(full)
     at_full_size(monkeypatch)
     network = make()

@@ -18,7 +18,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from spandex.errors import SpandexError
 from spandex.kernels.functions import Delay, Delta, Leak, Sigma, SigmaReluDelta, Spike, Synapse, kernels
 
-MOST_LIVING = 0.875  # share of the neurons up to which a block picks them out, measured at 491 of 512
+MOST_LIVING = 0.875  # share up to which a block picks neurons out: picking 491 of 512 costs more than it saves
 
 
 class FusedInput(sigma_delta.Input):

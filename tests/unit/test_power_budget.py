@@ -10,6 +10,7 @@ import training
 from evaluations import scores_of
 from spandex.deploy.power import DeployedPower
 from spandex.errors import SpandexError
+from spandex.kernels import accelerate
 from spandex.networks import SDNN, export_hdf5, magnitudes
 from spandex.sparsify import OneShot, PowerBudget, Pruner, shrink, sparsity
 from spandex.sparsify.budget import LEAST_SHARE, RESOLUTION
@@ -159,7 +160,9 @@ def fitted(directory, method, budget, power, batches=None, **settings):
     network = training.network()
     pruner = make(network, method, budget, power)
     settings = dataclasses.replace(training.SETTINGS, **settings)
-    result = fit(network, batches or Tones(), VALIDATION, settings, directory, pruner=pruner, log=lambda line: None)
+    result = fit(
+        accelerate(network), batches or Tones(), VALIDATION, settings, directory, pruner=pruner, log=lambda line: None
+    )
     pruner.remove()
     return network, result
 

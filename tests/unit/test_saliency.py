@@ -311,7 +311,9 @@ def fitted(directory, batches, **settings):
     network = training.network()
     pruner = SaliencyPruner(network, Cubic(0.6, steps=19, frequency=3), neurons=True)
     settings = dataclasses.replace(training.SETTINGS, **settings)
-    result = fit(network, batches, training.VALIDATION, settings, directory, pruner=pruner, log=lambda line: None)
+    result = fit(
+        accelerate(network), batches, training.VALIDATION, settings, directory, pruner=pruner, log=lambda line: None
+    )
     return network, pruner, result
 
 

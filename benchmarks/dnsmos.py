@@ -62,6 +62,7 @@ def stock(threads: int) -> types.ModuleType:
 def measure(clips: int = 3, repeats: int = 3, threads: int = 2) -> dict[str, float]:
     """Seconds a clip and their ratios (above 1: SPANDEX is faster), and the largest difference of any MOS."""
     speechmos, spandex = stock(threads), Dnsmos(threads)
+    spandex.score(np.zeros(SEGMENT_SAMPLES, np.float32))  # compiles its loops
 
     def p835(audio: np.ndarray) -> None:
         for hop in challenge_hops(21):

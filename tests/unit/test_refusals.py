@@ -313,7 +313,7 @@ JSON = [
     Case("info network.net --json network.net", "network.net: is input"),
     Case("info --json nix.net", "'NETWORK'; nix.net is taken for what --json writes, a PATH or -", status=2),
     Case(f"{EVALUATE} --json - --shard 1-of-2", "--shard needs the --json PATH", status=2),
-    Case("prune --network network.pt --output out", "--target TARGET or --neurons FRACTION", status=2),
+    Case("prune --network network.pt --output out", "--power-mops M-OPS or --neurons FRACTION", status=2),
     Case("prune --network network.pt --output out --target 0.5 --neurons 0.5", "one of them", status=2),
 ]
 CASES = [

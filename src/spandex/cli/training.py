@@ -142,7 +142,7 @@ def prune(
     if distill and data is None:
         raise typer.BadParameter("--distill WEIGHT needs --data and --validation: without them nothing is trained")
     if sum(aim is not None for aim in (target, power_mops, neurons)) != 1:
-        raise typer.BadParameter("--target, --power-mops or --neurons is needed, one of them")
+        raise typer.BadParameter("--target TARGET, --power-mops M-OPS or --neurons FRACTION is needed, one of them")
     if power_mops is not None and data is None:
         raise typer.BadParameter(f"--power-mops {power_mops:g} needs --data and --validation: events are counted there")
     by_saliency = method == "saliency"

@@ -1,7 +1,6 @@
 """Recordings varied at random, so that a small corpus stands for more voices, rooms, microphones and noises."""
 
 import numpy as np
-import scipy.signal
 import soxr
 
 SPEEDS = {"speech": (0.9, 1.1), "noise": (0.7, 1.4)}  # lowest and highest factor
@@ -26,8 +25,10 @@ def vary(audio: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
     Returns:
         Float32, longer or shorter by the speed.
     """
+    from scipy.signal import lfilter  # half a second, which commands that mix nothing need not wait
+
     peak = np.abs(audio).max()
     varied = soxr.resample(audio, rng.uniform(*SPEEDS[kind]), 1.0)
     r1, r2, r3, r4 = rng.uniform(-COEFFICIENT, COEFFICIENT, 4)
-    varied = scipy.signal.lfilter([1, r1, r2], [1, r3, r4], varied)
+    varied = lfilter([1, r1, r2], [1, r3, r4], varied)
     return (varied * (peak / np.abs(varied).max())).astype(np.float32)

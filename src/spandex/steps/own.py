@@ -12,7 +12,6 @@ import h5py
 import torch
 
 from spandex.data import NoisySpeech
-from spandex.deploy.power import DeployedPower
 from spandex.errors import SpandexError
 from spandex.files import refuse_overwriting
 from spandex.files.text import parse_yaml
@@ -83,6 +82,8 @@ class PruneOptions:
         """What prunes ``network`` within so many iterations, to a budget on clips."""
         if self.power_mops is None:
             return self._to(self.target, network, iterations)
+        from spandex.deploy.power import DeployedPower  # a second, which other pruning need not wait
+
         how = {key: getattr(self, key) for key in ("schedule", "frequency", "rounds", "scope")}
         make = partial(self._to, network=network, iterations=iterations)
         return PowerBudget(network, make, self.power_mops, iterations - 1, DeployedPower(clips), **how)

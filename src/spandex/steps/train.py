@@ -6,7 +6,6 @@ import torch
 
 from spandex.checkout import resolved_mirror
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings
-from spandex.deploy.power import DeployedPower
 from spandex.errors import prefixed
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
@@ -68,7 +67,11 @@ def fine_tune(
     if distill:
         frozen = network if teacher is None else stored_network(params, entry.teacher or name, teacher).to(device)
         distillation = Distillation(frozen, distill["weight"])
-    power = DeployedPower(NoisySpeech(validation.parent))
+    power = None
+    if entry.power_mops is not None:
+        from spandex.deploy.power import DeployedPower  # no part of the code that trains other networks
+
+        power = DeployedPower(NoisySpeech(validation.parent))
     with prefixed(f"networks.{name}: "):
         pruner = sparsifier(network, entry.methods, iterations, seed, entry.start != ROOT, power)
     _fit(params, name, network, settings, pruner, distillation, batches, train, validation, run, output)

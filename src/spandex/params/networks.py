@@ -128,7 +128,7 @@ class Network:
     def _aim(self, key: str) -> float | None:
         return next((settings[key] for settings in self.methods.values() if key in settings), None)
 
-    def repeated(self, repeat: int, origins: Collection[str] = (ROOT,)) -> "Network":
+    def repeated(self, repeat: int, origins: Collection[str]) -> "Network":
         """The same with another seed, such as events75-2 for the second; one that is not trained is itself.
 
         Args:

@@ -170,9 +170,10 @@ class PowerBudget(Sparsifier):
 
     def end_epoch(self) -> None:
         """Measure the network, and prune it if it costs more than it may by now."""
-        self._look()
-        if self.iteration > self.steps and self.power > self.budget:
+        if self.iteration > self.steps:
             self._meet()
+        else:
+            self._look()
 
     def remove(self) -> None:
         """Both let go of the network."""
@@ -221,7 +222,7 @@ class PowerBudget(Sparsifier):
         return self.method.penalty() is not None
 
     def _meet(self) -> None:
-        """Prune to what is measured to be within the budget."""
+        """Measure the network, and prune it to what is measured to be within the budget."""
         self.power = self._lead_to(self.budget, self._power_with)
 
     def _lead_to(self, wanted: float, power_with: Callable[[Values], float]) -> float:

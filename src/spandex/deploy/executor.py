@@ -94,6 +94,11 @@ class Run:
     spikes: tuple[np.ndarray, ...] | None = None
     voltage: np.ndarray | None = None
 
+    @property
+    def neuronops(self) -> int:
+        """Neuron updates that the challenge counts: not those of the last layer, which has no synapses behind it."""
+        return sum(layer.neuron_updates for layer in self.activity[:-1])
+
 
 class Executor:
     """Runs a network in the integer arithmetic of Lava's fixed-point models, bit for bit.

@@ -58,6 +58,6 @@ class DeployedPower:
         synops = neuronops = steps = 0
         for run in executor.run_batch(inputs):
             synops += int(run.synops.sum())
-            neuronops += sum(layer.neuron_updates for layer in run.activity[:-1])
+            neuronops += run.neuronops
             steps += run.activity[0].steps
         return power_proxy(synops / steps, neuronops / steps, network.hop / SAMPLE_RATE_HZ) / 1e6

@@ -149,10 +149,10 @@ def _improvements(quality: Mapping[str, float], noisy: Mapping[str, Any]) -> Sco
 
 
 def _cost(run: Run, subject: Subject, latency_s: float) -> Scores:
-    """What a run cost; the last layer has no synapses behind it, and the challenge does not count its neurons."""
+    """What a run cost."""
     steps = run.activity[0].steps
     synops = sum(layer.synops for layer in run.activity) / steps
-    neuronops = sum(layer.neuron_updates for layer in run.activity[:-1]) / steps
+    neuronops = run.neuronops / steps
     synaptic = run.activity[1:]
     return {
         "latency_network_ms": 1e3 * latency_s,

@@ -10,6 +10,7 @@ from spandex.data import SegmentBatches
 from spandex.data.dataset import NoisyClips
 from spandex.kernels import accelerate, restore
 from spandex.sparsify import Sparsifier
+from spandex.steps.memory import keep_freed_memory
 from spandex.train import Batches, Distillation, FitResult, NoisyClip, TrainSettings, fit, torchrun_place
 from spandex.train.checkpoint import state_digest
 from spandex.train.logs import Row
@@ -51,6 +52,7 @@ def fit_accelerated(
     options["identity"] = f"{state_digest(network)} {digest} {gradient_dtype}"
     if distillation is not None:
         accelerate(distillation.teacher)
+    keep_freed_memory()
     result = fit(accelerate(network, gradient_dtype), batches, validation, settings, directory, **options)
     restore(network)
     if not main:

@@ -136,7 +136,8 @@ def main(
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
+            # Names of files may be no text; and whoever reads along in a log sees how far its job is.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("spandex").setLevel(logging.INFO)
     if not sys.warnoptions:

@@ -29,7 +29,10 @@ EXPORTED = f"{MODELS}/exported/{{model}}/network.net"
 TRACKING = f"{REPORTS}/tracking/build.json"
 
 CORES = workflow.resource_settings.cores or 1  # on a cluster none is given, and the profile says what each rule gets
+LOCAL = workflow.resource_settings.cores is not None
+HALF = -(-CORES // 2)  # what jobs take that do not keep all cores busy to their end, so that two run at a time
 GPUS = int(PARAMS.train.device == "cuda")  # that a training job asks for
+TRAINING = CORES if LOCAL and GPUS else min(HALF, PARAMS.threads) if LOCAL else PARAMS.threads
 
 # what every evaluation in the pipeline has in common
 TEST_CLIPS = f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean"
@@ -61,6 +64,11 @@ wildcard_constraints:
 # on several machines: --set-scatter shard=16
 scattergather:
     shard=1,
+
+
+def workers(wildcards, threads):
+    """Processes of a job that took half of the cores; on a cluster it has those it asked for."""
+    return min(2 * threads, CORES) if LOCAL else threads
 
 
 def shards(marker):

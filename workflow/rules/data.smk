@@ -29,6 +29,7 @@ rule synthesize:
     conda:
         "../envs/spandex.yaml"
     threads: CORES
+    priority: 2
     params:
         recipe=recipe("seed", "data", "data.clips.{split}", without=["data.clips", *CORPUS_KEYS]),
         clips=lambda wildcards: f"{DATA}/{wildcards.split}/clips.json",

@@ -11,14 +11,15 @@ rule evaluate_noisy:
         f"{TIMES}/evaluate_noisy.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: CORES
+    threads: HALF
     params:
+        workers=workers,
         recipe=recipe("evaluate", "model.n_fft", "model.hop"),
         options=EVALUATE,
         scores=lambda wildcards: f"{REPORTS}/evaluate/noisy.json",
         share="",
     shell:
-        "spandex --recipe={params.recipe:q} evaluate {params.options} {params.share} --workers {threads}"
+        "spandex --recipe={params.recipe:q} evaluate {params.options} {params.share} --workers {params.workers}"
         " --json {params.scores} > {log} 2>&1"
 
 
@@ -32,6 +33,7 @@ use rule evaluate_noisy as evaluate_noisy_shard with:
     benchmark:
         f"{TIMES}/shards/evaluate_noisy_{{scatteritem}}.tsv"
     params:
+        workers=workers,
         recipe="",
         share="--shard {scatteritem}",
 
@@ -54,8 +56,9 @@ rule evaluate_network:
         model=any_of(NETWORKS),
     conda:
         "../envs/spandex.yaml"
-    threads: CORES
+    threads: HALF
     params:
+        workers=workers,
         recipe=recipe(
             "evaluate",
             "model",
@@ -70,7 +73,7 @@ rule evaluate_network:
         share="",
     shell:
         "spandex --recipe={params.recipe:q} evaluate {input.network} --name {wildcards.model} --inputs {input.noisy} {params.options} {params.sparsity} {params.share}"
-        " --workers {threads} --json {params.scores} > {log} 2>&1"
+        " --workers {params.workers} --json {params.scores} > {log} 2>&1"
 
 
 use rule evaluate_network as evaluate_network_shard with:
@@ -86,6 +89,7 @@ use rule evaluate_network as evaluate_network_shard with:
     benchmark:
         f"{TIMES}/shards/evaluate_{{model}}_{{scatteritem}}.tsv"
     params:
+        workers=workers,
         recipe="",
         share="--shard {scatteritem}",
 
@@ -104,15 +108,16 @@ rule score_audio:
         audio=any_of(network.name for network in PARAMS.every if network.audio),
     conda:
         "../envs/spandex.yaml"
-    threads: CORES
+    threads: HALF
     params:
+        workers=workers,
         recipe=recipe("evaluate", "audio.{audio}"),
         folder=lambda wildcards: PARAMS.network(wildcards.audio).audio,
         clips=TEST_CLIPS,
         mos=MOS,
     shell:
         "spandex --recipe {params.recipe:q} score {params.folder:q} --name {wildcards.audio} {params.clips} {params.mos}"
-        " --workers {threads} --json {output} > {log} 2>&1"
+        " --workers {params.workers} --json {output} > {log} 2>&1"
 
 
 rule latency:
@@ -128,6 +133,7 @@ rule latency:
     conda:
         "../envs/spandex.yaml"
     threads: CORES
+    priority: 2
     params:
         recipe=recipe("model.n_fft", "model.hop"),
     shell:

@@ -13,7 +13,8 @@ rule train_baseline:
         f"{TIMES}/train_baseline.tsv"
     conda:
         "../envs/spandex.yaml"
-    threads: max(CORES, PARAMS.threads)
+    threads: TRAINING
+    priority: 1
     resources:
         gpu=GPUS,
     params:
@@ -43,7 +44,8 @@ rule fine_tune:
         model=any_of(network.name for network in PARAMS.every if network.is_trained),
     conda:
         "../envs/spandex.yaml"
-    threads: max(CORES, PARAMS.threads)
+    threads: TRAINING
+    priority: 1
     resources:
         gpu=GPUS,
     params:

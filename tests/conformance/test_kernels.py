@@ -4,6 +4,9 @@ import copy
 import io
 import itertools
 import math
+import os
+import select
+from signal import SIGKILL
 
 import pytest
 import torch
@@ -379,6 +382,28 @@ def test_one_thread_gives_the_same_as_two():
         assert all(torch.equal(a, b) for a, b in zip(events, results[0][0], strict=True))
         for name, value in results[0][1].items():
             torch.testing.assert_close(gradients[name], value)
+
+
+def test_fork_computes_though_it_has_none_of_the_threads():
+    def total():
+        with torch.no_grad():
+            return float(Sigma.apply(torch.ones(2, 3, 5)).sum())
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        before = total()  # which starts them
+        received, sent = os.pipe()
+        if not (child := os.fork()):
+            os.write(sent, str(total()).encode())
+            os._exit(0)
+        os.close(sent)
+        assert select.select([received], [], [], 60)[0], "the fork waits for a thread"
+        assert float(os.read(received, 100)) == before
+    finally:
+        torch.set_num_threads(threads)
+        os.kill(child, SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_state_and_export_are_untouched(tmp_path):

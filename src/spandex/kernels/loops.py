@@ -6,8 +6,10 @@ Units are independent, so the result does not depend on the number of threads. S
 as torch's do.
 """
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,20 @@ def over_blocks(loop: Callable[..., None], signal: np.ndarray, *arguments: Any) 
         loop(0, units, blocks, signal, *arguments)
         return
     bounds = [units * i // threads for i in range(threads + 1)]
-    # The loops release the GIL. A pool made for the call costs some 0.1 ms and survives a fork.
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(loop, *bounds[i : i + 2], blocks, signal, *arguments) for i in range(threads)]:
-            future.result()
+    helpers = _helpers(threads - 1)  # the loops release the GIL
+    parts = [helpers.submit(loop, *bounds[i : i + 2], blocks, signal, *arguments) for i in range(1, threads)]
+    loop(*bounds[:2], blocks, signal, *arguments)
+    for part in parts:
+        part.result()
+
+
+@cache
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, since to start some for every loop takes as long as many a loop does."""
+    return ThreadPoolExecutor(threads)
+
+
+os.register_at_fork(after_in_child=_helpers.cache_clear)  # a fork has none of the threads
 
 
 @njit(inline="always")

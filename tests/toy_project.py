@@ -62,6 +62,7 @@ def new_project(folder: Path, **sections: dict) -> Path:
     params["model"]["hidden"] = 32
     params["grids"] |= {"linear": None, "iterative": None, **GRIDS}
     params["reports"] |= REPORTS
+    del params["networks"]["saliency85"]
     params["sparsify"]["magnitude"]["frequency"] = 2
     params["companions"]["small"] = companion_sizes.TOY
     for section, values in sections.items():

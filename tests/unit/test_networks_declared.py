@@ -30,15 +30,16 @@ def made(settings: str, grid: str = "g") -> list[str]:
 
 
 def test_table_has_the_declared_networks_in_their_order():
-    assert load().models == ["baseline", "dense", "prune50", "prune75"]
-    assert load("networks.mine.from=dense networks.prune50=null").models == ["baseline", "dense", "prune75", "mine"]
+    assert load().models == ["baseline", "dense", "prune50", "prune75", "saliency85"]
+    changed = load("networks.mine.from=dense networks.prune50=null")
+    assert changed.models == ["baseline", "dense", "prune75", "saliency85", "mine"]
 
 
 def test_profile_adds_rows_and_takes_them_away(tmp_path):
     file = tmp_path / "params.yaml"
     text = FILE.read_text()
     file.write_text(text.replace("    networks: {}", "    networks: {prune50: null, mine: {from: dense}}", 1))
-    assert params.load(file, None, check).models == ["baseline", "dense", "prune75", "mine"]
+    assert params.load(file, None, check).models == ["baseline", "dense", "prune75", "saliency85", "mine"]
     file.write_text(text.replace("    networks: {}", "    networks: {prune50: {from: dense}}", 1))
     with pytest.raises(ParamsError, match=r"networks\.prune50 stands twice"):
         params.load(file, None, check)

@@ -54,10 +54,12 @@ def next_to_try(params: Params, in_file: Params) -> str:
         params: of a build that is done.
         in_file: those that params.yaml gives the same profile.
     """
-    pruned = next((network for network in reversed(params.table) if network.target), None)
-    if params.data.is_synthetic and params.digest() == in_file.digest() and pruned and pruned.target:
-        method = next(name for name, settings in pruned.methods.items() if "target" in settings)
-        return f'make SET="networks.{pruned.name}.{method}.target={(1 + pruned.target) / 2:g}"'
+    pruned = next(
+        (network for network in reversed(params.table) if network.methods.get("magnitude", {}).get("target")), None
+    )
+    if params.data.is_synthetic and params.digest() == in_file.digest() and pruned:
+        target = (1 + pruned.methods["magnitude"]["target"]) / 2
+        return f'make SET="networks.{pruned.name}.magnitude.target={target:g}"'
     if params.data.is_synthetic and not is_made(Path("reports/mini/table.csv")):
         return "make PROFILE=mini"
     network = Path("models", params.profile, "exported", ROOT, "network.net")

@@ -125,6 +125,7 @@ class FineTuning(Section):
     lr_factor: Positive  # on the learning rate once it has fallen
     lr_drop_epoch: Annotated[int, Field(ge=0)] | None = None  # epochs before it falls; null: pruning_epochs
     lr_schedule: Literal["drop", "cosine"] = "drop"  # how it falls, see spandex.train.TrainSettings
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of a running mean of the weights, which is kept
 
     @model_validator(mode="after")
     def _check(self) -> Self:

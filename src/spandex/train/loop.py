@@ -18,6 +18,7 @@ from tqdm import tqdm
 from spandex.errors import SpandexError, Stopped
 from spandex.networks import MaskNetwork, denoise, istft, magnitudes, stft
 from spandex.sparsify import Sparsifier, sparsity
+from spandex.train.averaging import RunningMean
 from spandex.train.checkpoint import Checkpoints
 from spandex.train.distillation import Distillation
 from spandex.train.logs import CsvLog, Row
@@ -217,6 +218,7 @@ class _Run:
         self.optimizer = torch.optim.RAdam(
             self.parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
+        self.average = None if self.settings.average is None else RunningMean(self.parameters, self.settings.average)
         self.logs = {
             name: CsvLog(self.directory / f"{name}.csv", columns, write=self.world.main)
             for name, columns in COLUMNS.items()
@@ -236,6 +238,8 @@ class _Run:
         self.position = Position.from_state_dict(state["position"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         if self.pruner is not None:
             self.pruner.load_state_dict(state["pruner"])
         set_rng_state(state["rng"][self.world.rank], self.world.device)
@@ -261,6 +265,7 @@ class _Run:
                 "position": self.position.state_dict(),
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
                 "pruner": None if self.pruner is None else self.pruner.state_dict(),
                 "rng": rng,
                 "logs": {name: table.rows for name, table in self.logs.items()},
@@ -369,6 +374,8 @@ class _Run:
         if not math.isfinite(norm):
             return f"norm of its gradient is {norm}"
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         return None
 
     def loss_weights(self, clean: torch.Tensor) -> tuple[float, float]:
@@ -418,19 +425,9 @@ class _Run:
         if not position.since_epoch.segments and not position.skipped:
             raise TrainingError(f"epoch {position.epoch + 1}: no training segment holds speech")
         clock = time.monotonic()
-        if self.pruner is not None:
-            self.pruner.end_epoch()
-        score = self.validate()
-        validation_s = time.monotonic() - clock
-        row = self.row_head() | position.since_epoch.row("train_") | {"validation_si_snr_db": score} | self.row_tail()
-        eligible = math.isfinite(score) and (self.pruner is None or self.pruner.done)
-        if eligible and (position.best is None or score > position.best["validation_si_snr_db"]):
-            position.best = {
-                "epoch": position.epoch + 1,
-                "validation_si_snr_db": score,
-                "sparsity": row["sparsity"],
-                "network": {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()},
-            }
+        with nullcontext() if self.average is None else self.average.in_place():
+            row = self.judge()
+        score, validation_s = row["validation_si_snr_db"], time.monotonic() - clock
         self.logs["epochs"].append(row)
         self.logs["times"].append(self.row_head() | {"train_s": position.seconds, "validation_s": validation_s})
         self.log(
@@ -447,6 +444,23 @@ class _Run:
             self.on_epoch(row)
         if position.epoch < self.settings.epochs:
             self.save_or_stop()
+
+    def judge(self) -> Row:
+        """Validate the network as it is, and keep its weights if they are the best: the row of epochs.csv."""
+        position = self.position
+        if self.pruner is not None:
+            self.pruner.end_epoch()
+        score = self.validate()
+        row = self.row_head() | position.since_epoch.row("train_") | {"validation_si_snr_db": score} | self.row_tail()
+        eligible = math.isfinite(score) and (self.pruner is None or self.pruner.done)
+        if eligible and (position.best is None or score > position.best["validation_si_snr_db"]):
+            position.best = {
+                "epoch": position.epoch + 1,
+                "validation_si_snr_db": score,
+                "sparsity": row["sparsity"],
+                "network": {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()},
+            }
+        return row
 
     def finish(self) -> FitResult:
         """Put the best weights into the network."""

@@ -29,6 +29,8 @@ class TrainSettings:
             pruning epochs; the dense control has the same.
         lr_schedule: "drop": it falls at once; "cosine": from epoch to epoch along half a cosine, and has fallen in the
             last (Loshchilov and Hutter 2017, equation 5, without restarts).
+        average: decay of a running mean of the weights (see ``RunningMean``), which is what is validated and kept;
+            None: the weights themselves are.
         seed: of torch's random numbers.
         threads: of torch. Another number may round sums differently.
         log_every: iterations between two rows of log.csv.
@@ -49,6 +51,7 @@ class TrainSettings:
     lr_factor: float = 1.0
     lr_drop_epoch: int | None = None
     lr_schedule: str = "drop"
+    average: float | None = None
     seed: int = 1
     threads: int = 2
     log_every: int = 10
@@ -66,6 +69,8 @@ class TrainSettings:
             raise SpandexError(f"skip_nonfinite: {self.skip_nonfinite} is below 0")
         if self.lr_schedule not in ("drop", "cosine"):
             raise SpandexError(f"lr_schedule: {self.lr_schedule!r} is neither drop nor cosine")
+        if self.average is not None and not 0 < self.average < 1:
+            raise SpandexError(f"average: {self.average:g} is not between 0 and 1")
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""

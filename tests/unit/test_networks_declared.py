@@ -247,7 +247,7 @@ def test_impossible_entry_is_named(settings, message):
 def test_network_with_a_lookahead_is_trained_with_it_and_is_neither_control_nor_spandex_s():
     plain = load("networks.ahead.from=baseline networks.ahead75.from=baseline networks.ahead75.magnitude.target=0.75")
     found = load(
-        "networks.dense=null networks.ahead.from=baseline networks.ahead.lookahead=1 "
+        "networks.dense=null networks.saliency85=null networks.ahead.from=baseline networks.ahead.lookahead=1 "
         "networks.ahead75.from=baseline networks.ahead75.magnitude.target=0.75 networks.ahead75.lookahead=1"
     )
     for name in ("ahead", "ahead75"):

@@ -26,10 +26,10 @@ rule synthesize:
         f"{LOGS}/synthesize_{{split}}.log",
     benchmark:
         f"{TIMES}/synthesize_{{split}}.tsv"
+    priority: 2
     conda:
         "../envs/spandex.yaml"
     threads: CORES
-    priority: 2
     params:
         recipe=recipe("seed", "data", "data.clips.{split}", without=["data.clips", *CORPUS_KEYS]),
         clips=lambda wildcards: f"{DATA}/{wildcards.split}/clips.json",

@@ -130,10 +130,10 @@ rule latency:
         f"{LOGS}/latency.log",
     benchmark:
         f"{TIMES}/latency.tsv"
+    priority: 2
     conda:
         "../envs/spandex.yaml"
     threads: CORES
-    priority: 2
     params:
         recipe=recipe("model.n_fft", "model.hop"),
     shell:

@@ -11,10 +11,10 @@ rule train_baseline:
         f"{LOGS}/train_baseline.log",
     benchmark:
         f"{TIMES}/train_baseline.tsv"
+    priority: 1
     conda:
         "../envs/spandex.yaml"
     threads: TRAINING
-    priority: 1
     resources:
         gpu=GPUS,
     params:
@@ -42,10 +42,10 @@ rule fine_tune:
         f"{TIMES}/fine_tune_{{model}}.tsv"
     wildcard_constraints:
         model=any_of(network.name for network in PARAMS.every if network.is_trained),
+    priority: 1
     conda:
         "../envs/spandex.yaml"
     threads: TRAINING
-    priority: 1
     resources:
         gpu=GPUS,
     params:

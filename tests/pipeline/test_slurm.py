@@ -67,10 +67,10 @@ def test_dns4_is_spread_over_as_many_jobs_as_asked_for(tmp_path, count):
     shutil.copy(REPOSITORY / "params.yaml", project)
     shutil.rmtree(project / "models")
     settings = [] if count == 16 else ["--set-scatter", f"shard={count}"]
-    networks = {"take_network": 2, "export_network": 4, "lava_inference": 6, "evaluate_network": 6}
-    shards = {"synthesize_shard": 2 * count, "evaluate_noisy_shard": count, "evaluate_network_shard": 6 * count}
+    networks = {"take_network": 2, "export_network": 5, "lava_inference": 7, "evaluate_network": 7}
+    shards = {"synthesize_shard": 2 * count, "evaluate_noisy_shard": count, "evaluate_network_shard": 7 * count}
     single = dict.fromkeys(["corpus", "evaluate_noisy", "latency", "train_baseline", "report", "all"], 1)
-    expected = {**single, "synthesize": 3, "fine_tune": 3, **networks, **shards}
+    expected = {**single, "synthesize": 3, "fine_tune": 4, **networks, **shards}
     assert planned(project, *settings, "--config", "profile=dns4") == expected | {"total": sum(expected.values())}
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 from spandex import params
@@ -29,10 +30,11 @@ EXPORTED = f"{MODELS}/exported/{{model}}/network.net"
 TRACKING = f"{REPORTS}/tracking/build.json"
 
 CORES = workflow.resource_settings.cores or 1  # on a cluster none is given, and the profile says what each rule gets
-LOCAL = workflow.resource_settings.cores is not None
-HALF = -(-CORES // 2)  # what jobs take that do not keep all cores busy to their end, so that two run at a time
+LOCAL = workflow.resource_settings.cores is not None and not workflow.remote_exec
+HALF = max(CORES // 2, 1)  # what jobs take that do not keep all cores busy to their end, so that two run at a time
 GPUS = int(PARAMS.train.device == "cuda")  # that a training job asks for
-TRAINING = CORES if LOCAL and GPUS else min(HALF, PARAMS.threads) if LOCAL else PARAMS.threads
+ON_GPU = GPUS or (PARAMS.train.device == "auto" and shutil.which("nvidia-smi"))
+TRAINING = (CORES if ON_GPU else HALF) if LOCAL else PARAMS.threads  # cores
 
 # what every evaluation in the pipeline has in common
 TEST_CLIPS = f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean"

@@ -79,7 +79,7 @@ def run(targets: Sequence[str], workers: int | None, overrides: str, executor: s
     if not (profile / "config.yaml").is_file():
         raise SpandexError(f"{profile}: no profile of Snakemake")
     command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", *targets]
-    command += ["--cores", str(workers)] if workers else []
+    command += ["--cores", str(workers)] if workers and executor == "default" else []
     os.environ["SPANDEX_SET"] = overrides  # not --config, which takes some values for YAML
     os.execv(sys.executable, command)
 

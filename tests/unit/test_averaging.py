@@ -10,6 +10,7 @@ import torch
 from spandex.errors import SpandexError, Stopped
 from spandex.networks import load_state
 from spandex.sparsify import GradualMagnitude, sparsity
+from spandex.sparsify.methods import check, sparsifier
 from spandex.train import fit
 from spandex.train.averaging import RunningMean
 from training import SETTINGS, VALIDATION, Tones, network, products, rows, train
@@ -95,6 +96,36 @@ def test_training_goes_on_with_the_weights_wherever_it_was_stopped(tmp_path, rea
         fit(model, Tones(), clips, AVERAGED, stopped, pruner=pruner, log=lambda line: None)
     train(stopped, settings=AVERAGED)
     assert products(stopped) == products(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("method", ["magnitude", "masks"])
+def test_budget_is_that_of_the_mean_wherever_training_was_stopped(tmp_path, method):
+    settings = {
+        "magnitude": {"schedule": "cubic", "scope": "global", "frequency": 5},
+        "masks": {"weight": 5.0, "beta": [200, 400]},
+    }
+
+    def power(model):
+        return 1 + 9 * (1 - sparsity(model).total)
+
+    def run(folder, batches):
+        model = network()
+        methods = {method: check(method, settings[method] | {"power_mops": 6.0})}
+        budget = sparsifier(model, methods, 20, seed=1, power=power)
+        fit(model, batches, VALIDATION, AVERAGED, folder, pruner=budget, log=lambda line: None)
+        budget.remove()
+        return model
+
+    def stop(batch):
+        if batch == 24:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole = run(tmp_path / "whole", Tones())
+    assert 0.98 * 6.0 <= power(whole) <= 6.0
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", Tones(on_batch=stop))
+    again = run(tmp_path / "stopped", Tones())
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
 
 
 def test_finished_run_holds_the_mean_again(tmp_path):

@@ -62,9 +62,10 @@ class PowerBudget(Sparsifier):
         ratio (10 (inputs + living hidden neurons) + sum r m)
 
     with the masks m, the events a step r that weights met in training (running means), and the ratio that makes the
-    estimate what was measured last. At T, and wherever the network costs more at the end of a later epoch, the least
-    sparsity is looked for at which the measured power is within the budget. What is pruned stays so. Events move while
-    training goes on: ``done`` is true after an epoch that ends between ``LEAST_SHARE`` of the budget and the budget.
+    estimate what was measured last. At the end of the epoch of T (at T, where soft masks become hard), and wherever the
+    network costs more at the end of a later one, the least sparsity is looked for at which the measured power is within
+    the budget. What is pruned stays so. Events move while training goes on: ``done`` is true after an epoch that ends
+    between ``LEAST_SHARE`` of the budget and the budget.
 
     Attributes:
         method: which weights go.
@@ -157,11 +158,11 @@ class PowerBudget(Sparsifier):
         return [*self.method.counts(), *self._rates.counts()]
 
     def step(self) -> None:
-        """Prune if it is time to, by estimate before the budget is due, by measurement then."""
+        """Prune by estimate if it is time to, and by measurement before soft masks become hard."""
         self._rates.learn(any(parameter.grad is not None for parameter in self._network.parameters()))
         if self._rates.batches and math.isnan(self._ratio):
             self._ratio = self.power / self._operations(self._masks())
-        if self.iteration == self.steps:
+        if self.iteration == self.steps and self._searches:
             self._meet()
         elif self.iteration < self.steps and self.iteration and self.iteration % self.frequency == 0:
             self._approach()

@@ -182,6 +182,8 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         ("networks.dense.pruning_epochs=9", r"networks\.dense\.pruning_epochs: 9 is more than epochs: 4"),
         ("networks.dense.lr_drop_epoch=5", r"networks\.dense\.lr_drop_epoch: 5 is more than epochs: 4"),
         ("networks.dense.lr_factor=0", r"networks\.dense\.lr_factor: .* greater than 0, got 0"),
+        ("networks.dense.noise.target=0.5 networks.dense.average=0.9", r"networks\.dense\.average: noise scales "),
+        ("networks.dense.average=1", r"networks\.dense\.average: .* got 1"),
         ("networks.dense.lr_schedule=sine", r"networks\.dense\.lr_schedule: .* got 'sine'"),
         ("networks.dense.pruning_epochs=true", r"networks\.dense\.pruning_epochs: Input should be a number, got True"),
         ("networks.dense.epochs=null", r"networks\.dense\.epochs: .* got None"),

@@ -246,6 +246,8 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
         methods = {key: _settings(key, value, shared.defaults, check) for key, value in methods.items()}
         if "from" in entry:
             fine_tuning = checked(OwnFineTuning, shared.fine_tuning | fine_tuning, "")
+        if "noise" in methods and "average" in fine_tuning:
+            raise ValueError("average: noise scales the weights that stay, which a running mean would follow late")
     own = {key: entry[key] for key in ("file", "audio", *SWITCHES, "lookahead", "label") if key in entry}
     network = Network(name, entry.get("from"), methods, fine_tuning, **own)
     if network.power_mops is None:

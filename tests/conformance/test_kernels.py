@@ -395,15 +395,18 @@ def test_fork_computes_though_it_has_none_of_the_threads():
         before = total()  # which starts them
         received, sent = os.pipe()
         if not (child := os.fork()):
-            os.write(sent, str(total()).encode())
-            os._exit(0)
+            try:
+                os.write(sent, str(total()).encode())
+            finally:
+                os._exit(0)
         os.close(sent)
-        assert select.select([received], [], [], 60)[0], "the fork waits for a thread"
+        answered, _, _ = select.select([received], [], [], 60)
+        os.kill(child, SIGKILL)
+        os.waitpid(child, 0)
+        assert answered, "the fork waits for a thread"
         assert float(os.read(received, 100)) == before
     finally:
         torch.set_num_threads(threads)
-        os.kill(child, SIGKILL)
-        os.waitpid(child, 0)
 
 
 def test_state_and_export_are_untouched(tmp_path):

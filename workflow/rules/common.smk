@@ -114,6 +114,11 @@ def teacher_of(wildcards):
     return [] if teacher is None else weights_of(teacher)
 
 
+def waited_for(wildcards):
+    """How early a network is trained: 1, and 1 for every network that starts or learns from it."""
+    return 1 + sum(wildcards.model in (network.start, network.teacher) for network in PARAMS.every)
+
+
 def trained_on(name):
     """What a network's training clips come from: files, or the corpus that they are mixed from anew."""
     return f"{DATA}/corpus/manifest.csv" if PARAMS.network(name).dynamic_mixing else f"{DATA}/train/clips.json"

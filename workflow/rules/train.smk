@@ -42,7 +42,7 @@ rule fine_tune:
         f"{TIMES}/fine_tune_{{model}}.tsv"
     wildcard_constraints:
         model=any_of(network.name for network in PARAMS.every if network.is_trained),
-    priority: 1
+    priority: waited_for
     conda:
         "../envs/spandex.yaml"
     threads: TRAINING

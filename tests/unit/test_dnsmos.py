@@ -110,6 +110,13 @@ def test_number_of_threads_does_not_change_the_score():
     assert np.array_equal(Dnsmos(threads=1).hop_scores(audio), Dnsmos(threads=2).hop_scores(audio))
 
 
+def test_dense_convolutions_as_on_a_gpu_give_the_same_scores(dnsmos):
+    dense = Dnsmos()
+    dense._sparse = []
+    audio = bursts(12)
+    assert np.allclose(dense.hop_scores(audio), dnsmos.hop_scores(audio), atol=1e-5)
+
+
 def test_torch_keeps_its_number_of_threads(dnsmos):
     before = torch.get_num_threads()
     dnsmos.hop_scores(bursts(10))

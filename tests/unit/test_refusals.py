@@ -250,7 +250,9 @@ BUILDS = [
     Case("rebuild", "reports/synthetic: cannot be written (", {"reports": link("nowhere/at/all")}),
 ]
 if not torch.cuda.is_available():
-    BUILDS += [Case("--set train.device=cuda rebuild", "device: cuda was asked for, but torch sees no GPU")]
+    NO_GPU = "device: cuda was asked for, but torch sees no GPU"
+    BUILDS += [Case(f"--set {section}.device=cuda rebuild", NO_GPU) for section in ("train", "evaluate")]
+    BUILDS += [Case(f"{EVALUATE} --json a.json --device cuda", NO_GPU)]
 
 
 def mirrored(path: Path) -> None:

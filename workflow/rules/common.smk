@@ -39,7 +39,8 @@ TRAINING = (CORES if ON_GPU else HALF) if LOCAL else PARAMS.threads  # cores
 # what every evaluation in the pipeline has in common
 TEST_CLIPS = f"--noisy {DATA}/test/noisy --clean {DATA}/test/clean"
 MOS = "--mos" if PARAMS.evaluate.mos else "--no-mos"
-EVALUATE = f"{TEST_CLIPS} --hop {PARAMS.model.hop} --pipeline {MOS}"
+JUDGED_ON = f"--device {PARAMS.evaluate.device}"
+EVALUATE = f"{TEST_CLIPS} --hop {PARAMS.model.hop} --pipeline {MOS} {JUDGED_ON}"
 
 # the commands read params.yaml themselves; this carries what the command line changed
 os.environ["SPANDEX_SET"] = params.assignments(OVERRIDES)

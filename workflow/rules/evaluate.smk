@@ -114,9 +114,9 @@ rule score_audio:
         recipe=recipe("evaluate", "audio.{audio}"),
         folder=lambda wildcards: PARAMS.network(wildcards.audio).audio,
         clips=TEST_CLIPS,
-        mos=MOS,
+        how=f"{MOS} {JUDGED_ON}",
     shell:
-        "spandex --recipe {params.recipe:q} score {params.folder:q} --name {wildcards.audio} {params.clips} {params.mos}"
+        "spandex --recipe {params.recipe:q} score {params.folder:q} --name {wildcards.audio} {params.clips} {params.how}"
         " --workers {params.workers} --json {output} > {log} 2>&1"
 
 

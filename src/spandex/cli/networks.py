@@ -13,7 +13,7 @@ import typer
 from spandex.cli.application import RENAMED, Panel, command, mirror_of, params_of
 from spandex.cli.named import TYPED, Typed, located
 from spandex.params.networks import PACKAGED
-from spandex.params.section import DENSITY_THRESHOLD, MOST_LOOKAHEAD, MOST_THREADS
+from spandex.params.section import DENSITY_THRESHOLD, MOST_LOOKAHEAD, MOST_THREADS, Device
 
 own = command(Panel.OWN)
 
@@ -51,6 +51,9 @@ SparsityMap = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="Files or clips at once; one a core if not given.")
+]
+JudgedOn = Annotated[
+    Device, typer.Option(help="Where float networks and DNSMOS run; auto takes a GPU where there is one.")
 ]
 Lookahead = Annotated[
     int, typer.Option(callback=_lookahead, help="1 takes the mask of the next step, a hop (8 ms) later.")
@@ -196,7 +199,10 @@ def denoise(
     steps.denoise(inputs, output, network, backend, sparsity_map, density_threshold, lookahead, workers)
 
 
-OF_CLIPS = ("noisy", "clean", "mos", "with_float", "float_network", "inputs", "hop", "lookahead", "shard", "pipeline")
+OF_CLIPS = (
+    *("noisy", "clean", "mos", "with_float", "float_network", "inputs"),
+    *("hop", "lookahead", "device", "shard", "pipeline"),
+)
 OF_SAMPLES = ("sample_steps", "encode", "read")
 
 
@@ -239,6 +245,7 @@ def evaluate(
     workers: Workers = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Samples a step; a quarter of a frame if not given.")] = None,
     lookahead: Lookahead = 0,
+    device: JudgedOn = "cpu",
     sparsity_map: SparsityMap = "auto",
     density_threshold: DensityThreshold = DENSITY_THRESHOLD,
     shard: Annotated[
@@ -304,6 +311,7 @@ def evaluate(
             sparsity_map=sparsity_map,
             density_threshold=density_threshold,
             lookahead=lookahead,
+            device=device,
             params=params_of(context) if pipeline else None,
             shard=Shard.parse(shard) if shard else None,
         )
@@ -319,6 +327,7 @@ def score(
     align: Annotated[bool, typer.Option("--align", help="Take a lag away before SI-SNR.")] = False,
     mos: Annotated[bool, typer.Option("--mos/--no-mos", help="DNSMOS, which takes most of the time.")] = True,
     workers: Workers = None,
+    device: JudgedOn = "cpu",
 ) -> None:
     """Quality of clips that anything has denoised, with the table's metrics; the files are taken as they are.
 
@@ -330,7 +339,7 @@ def score(
     from spandex.steps import score as steps
 
     with _json_file(output) as file:
-        steps.score(folder, clean, noisy, file, name=name, align=align, mos=mos, workers=workers)
+        steps.score(folder, clean, noisy, file, name=name, align=align, mos=mos, workers=workers, device=device)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,11 @@ import typer
 
 from spandex.cli.application import Panel, command
 from spandex.cli.named import TYPED
-from spandex.params.section import MOST_THREADS
+from spandex.params.section import MOST_THREADS, Device
 
 training = command(Panel.OWN)
 
 
-Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
 Scope = Literal["global", "layer"]
 Method = Literal["magnitude", "saliency"]

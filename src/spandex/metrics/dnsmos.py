@@ -4,8 +4,8 @@ The network is the one that the package ``speechmos`` ships (sig_bak_ovr.onnx); 
 hops of one second. Nine tenths of what it computes for one hop it computes again for the next, so here
 the spectrum and the convolutions below the last two run once over the whole clip: a hop is 100 frames, which
 its two first poolings divide. What zero padding changes at the ends of a segment is computed a segment. Behind a relu
-nine tenths of the pixels are zero, which the three dearest convolutions leave out. A thread works on a chunk of the
-clip or a segment by itself, so that none waits for another at every layer.
+nine tenths of the pixels are zero, which the three dearest convolutions leave out, but for those on a GPU. A thread
+works on a chunk of the clip or a segment by itself, so that none waits for another at every layer.
 
 Source: Reddy, Gopal, Cutler, "DNSMOS P.835", ICASSP 2022; hops and polynomials as in dnsmos.py of
 IntelLabs/IntelNeuromorphicDNSChallenge and of speechmos.
@@ -63,11 +63,13 @@ class Dnsmos:
 
     Args:
         threads: that one call uses; torch's own number if None. They do not change the scores.
+        device: where the network runs.
     """
 
-    def __init__(self, threads: int | None = None):
+    def __init__(self, threads: int | None = None, device: torch.device | str = "cpu"):
         self.threads = threads
-        weights = _onnx_weights(model_path())
+        self.device = torch.device(device)
+        weights = {name: tensor.to(self.device) for name, tensor in _onnx_weights(model_path()).items()}
         self._fourier = torch.cat([weights["time2freq/stft-real/kernel:0"], weights["time2freq/stft-imag/kernel:0"]])
         self._fourier = self._fourier[:, :, 0].T.contiguous()
         self._power_floor = weights["mos_estimator_logpow/Maximum/x:0"]
@@ -76,7 +78,8 @@ class Dnsmos:
             (weights[f"{name}/kernel:0"].to(memory_format=torch.channels_last), weights[f"{name}/bias:0"])
             for name in ("conv2d", *(f"conv2d_{i}" for i in range(1, 7)))
         ]
-        self._sparse = [(row_weights(weight.numpy()), bias.numpy()) for weight, bias in self._convolutions[1:4]]
+        on_cpu = self._convolutions[1:4] if self.device.type == "cpu" else []
+        self._sparse = [(row_weights(weight.numpy()), bias.numpy()) for weight, bias in on_cpu]
         resource = "mos_estimator_logpow/{}/{}/ReadVariableOp/resource:0"
         self._dense = [
             (weights[resource.format(name, "MatMul")].T, weights[resource.format(name, "BiasAdd")])
@@ -105,7 +108,7 @@ class Dnsmos:
         count = int(len(audio) // SAMPLE_RATE_HZ - SEGMENT_S) + 1
         scored = np.arange(count) if hops == "all" else challenge_hops(count)
         audio = audio[: scored[-1] * SAMPLE_RATE_HZ + SEGMENT_SAMPLES]
-        raw = self._raw_scores(torch.from_numpy(audio), scored).double().numpy()
+        raw = self._raw_scores(torch.from_numpy(audio).to(self.device), scored).double().cpu().numpy()
         columns = {name: np.polyval(POLYNOMIALS[name], raw[:, i]) for i, name in enumerate(RAW_ORDER)}
         return np.stack([columns[name] for name in DnsmosScore._fields], axis=1)
 
@@ -141,11 +144,15 @@ class Dnsmos:
     def _trunk(self, frames: torch.Tensor) -> torch.Tensor:
         """The first five convolutions: (batch, frames, 161) to (batch, 32, frames // 4, 40)."""
         x = self._convolve(frames[:, None].contiguous(memory_format=torch.channels_last), 0)
+        x = self._middle(x) if self._sparse else self._convolve(self._convolve(self._convolve(x, 1), 2), 3)
+        return F.max_pool2d(self._convolve(F.max_pool2d(x, 2), 4), 2)
+
+    def _middle(self, x: torch.Tensor) -> torch.Tensor:
+        """The second to the fourth convolution, of what is not zero."""
         images = x.permute(0, 2, 3, 1).numpy()
         for weights, bias in self._sparse:
             images = relu_convolve(images, weights, bias)
-        x = torch.from_numpy(images).permute(0, 3, 1, 2)
-        return F.max_pool2d(self._convolve(F.max_pool2d(x, 2), 4), 2)
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
 
     def _head(self, x: torch.Tensor) -> torch.Tensor:
         """The last two convolutions and the dense layers: (batch, 32, 225, 40) to (batch, 3)."""

@@ -1,6 +1,6 @@
 """What every section of the parameters is made of."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Device = Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 DENSITY_THRESHOLD = 0.9  # up to which a layer is made sparse; that of params.yaml, where no parameters are read
 MOST_LOOKAHEAD = 1  # steps later that a mask may be: one brings the 32 ms of delay to the challenge's limit of 40 ms
 INCOMPLETE = "incomplete"  # type of the error that a setting is missing which another could stand for

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from spandex.params.section import Count, Fraction, Positive, Section
+from spandex.params.section import Count, Device, Fraction, Positive, Section
 
 PUBLISHED_STATES = ("ndns-baseline-pt",)  # state dicts of the catalogue's networks
 
@@ -114,7 +114,7 @@ class Train(Section):
     skip_nonfinite: Annotated[int, Field(ge=0)]  # batches of non-finite loss or gradient passed over before it stops
     checkpoint_minutes: Positive
     gradient_dtype: Literal["float32", "bfloat16"]  # of the factors of the products that give gradients
-    device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
+    device: Device
 
 
 class FineTuning(Section):
@@ -213,6 +213,7 @@ class Deploy(Section):
 
 class Evaluate(Section):
     mos: bool  # DNSMOS takes most of the evaluation's time
+    device: Device  # of float networks and DNSMOS
 
 
 class Report(Section):

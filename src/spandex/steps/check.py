@@ -26,8 +26,8 @@ def check_build(params: Params, here: bool = True) -> None:
         SpandexError: something is missing or does not fit; nothing was done.
     """
     _check_folders(params)
-    if here and params.train.device == "cuda":
-        from spandex.train import choose_device
+    if here and "cuda" in (params.train.device, params.evaluate.device):
+        from spandex.devices import choose_device
 
         choose_device("cuda")
     if params.model.factory or params.model.pretrained_file or isinstance(params.deploy.sparsity_map, list):

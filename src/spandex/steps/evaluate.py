@@ -14,6 +14,7 @@ from spandex.data.shards import FOLDER as SHARDS
 from spandex.data.shards import Shard
 from spandex.deploy.codec import HOPS_PER_FRAME
 from spandex.deploy.sparsity_map import parse_sparsity_map
+from spandex.devices import judging_device
 from spandex.errors import SpandexError
 from spandex.evaluation import Evaluation, known_inputs, load_subject, pair_clips
 from spandex.evaluation import evaluate as evaluate_pairs
@@ -46,6 +47,7 @@ def evaluate(
     sparsity_map: str = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
     lookahead: int = 0,
+    device: str = "cpu",
     params: Params | None = None,
     shard: Shard | None = None,
 ) -> None:
@@ -65,6 +67,8 @@ def evaluate(
         inputs: what an earlier evaluation wrote; its scores of noisy and clean audio are reused.
         workers: clips at once; one a core if None.
         hop, sparsity_map, density_threshold, lookahead: see ``load_subject``; the map as typed.
+        device: where float networks, their spectra and DNSMOS run: cpu, cuda, or auto; the deployed network is run by
+            the executor on the CPU.
         params: recorded as the origin of the networks; the float networks are those that it describes.
         shard: score this share of the clips only and write no JSON; shards may run at the same time.
 
@@ -94,12 +98,16 @@ def evaluate(
         )
         for number, network in enumerate(networks)
     ]
+    place = judging_device(device)
+    for subject in subjects:
+        if subject.float_network is not None:
+            subject.float_network.to(place)
     shards = output.parent / SHARDS / output.stem
     if shard is None:
         log = ResultLog(output.with_name(f"{output.name}{PARTIAL}"), code_digest(), shards.glob("*.jsonl"))
     else:
         log = ResultLog(shards / f"{shard}.jsonl", code_digest())
-    known, dnsmos = _known(inputs, mos), metrics.Dnsmos(threads=1) if mos else None
+    known, dnsmos = _known(inputs, mos), metrics.Dnsmos(threads=1, device=place) if mos else None
     frame = {"frame": (HOPS_PER_FRAME * hop, hop)} if hop else {}
     with tqdm(total=len(pairs), desc=" ".join(s.name for s in subjects) or "noisy", unit=" clips", disable=None) as bar:
         result = evaluate_pairs(subjects, pairs, dnsmos, log, known, workers, bar.update, **frame)

@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from spandex.data.audio import SAMPLE_RATE_HZ
+from spandex.devices import judging_device
 from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, pair_clips
 from spandex.evaluation.recordings import find_recordings
@@ -30,6 +31,7 @@ def score(
     align: bool = False,
     mos: bool = True,
     workers: int | None = None,
+    device: str = "cpu",
 ) -> None:
     """Print the quality of denoised clips, and write JSON as ``evaluate`` does.
 
@@ -40,6 +42,7 @@ def score(
         align: whether SI-SNR is of what remains when a lag is taken away.
         mos: whether to compute DNSMOS.
         workers: clips at once; one a core if None.
+        device: where DNSMOS runs: cpu, cuda, or auto.
 
     Raises:
         SpandexError: a folder cannot be used, or some clips failed: the rest has been scored.
@@ -51,7 +54,7 @@ def score(
     files = [*recordings.files.values(), *(path for pair in pairs for path in (pair.noisy, pair.clean))]
     if output is not None:
         refuse_overwriting([output], files)
-    dnsmos = Dnsmos(threads=1) if mos else None
+    dnsmos = Dnsmos(threads=1, device=judging_device(device)) if mos else None
     log = ResultLog(output and output.with_name(f"{output.name}{PARTIAL}"), code_digest())
     with tqdm(total=len(pairs), desc=recordings.name, unit=" clips", disable=None) as bar:
         options = {"workers": workers, "progress": bar.update, "judge_inputs": noisy is not None}

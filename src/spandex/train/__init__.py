@@ -1,6 +1,6 @@
 """Training of the denoiser: loss, loop, checkpoints, one process or several."""
 
-from spandex.train.devices import choose_device
+from spandex.devices import choose_device
 from spandex.train.distillation import Distillation
 from spandex.train.loop import Batches, FitResult, NoisyClip, TrainingError, fit
 from spandex.train.losses import denoising_loss

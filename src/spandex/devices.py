@@ -1,4 +1,4 @@
-"""Where to train."""
+"""Where to compute."""
 
 import os
 
@@ -28,3 +28,10 @@ def choose_device(name: str = "auto") -> torch.device:
     if index >= count:
         raise SpandexError(f"device: process {index} of this machine has no GPU of its own, torch sees {count}")
     return torch.device("cuda", index)
+
+
+def judging_device(name: str) -> torch.device:
+    """Where float networks and DNSMOS run, see ``choose_device``; from then on a GPU multiplies all bits of float32, so
+    that scores are those of the CPU."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return choose_device(name)

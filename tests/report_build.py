@@ -43,7 +43,6 @@ def small_build(
 ) -> Build:
     """Everything that the report of a build reads; with ``ablation`` and ``companions`` the results of those, too."""
     settings = f"model.hidden=16 model.n_fft=64 model.hop=16 evaluate.mos=false {pruned_rows(*targets)}"
-    settings += " networks.saliency85=null"
     settings += " reports.denoiser.seeds=1 reports.knee.networks=[dense,prune50,knee] grids.knee.from=baseline"
     settings += " grids.knee.over.magnitude.target=[0.3]"
     if targets == (0.5,):

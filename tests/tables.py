@@ -10,4 +10,4 @@ def pruned_rows(*targets: float) -> str:
         if target not in (0.5, 0.75)
         for key in ("from=baseline", f"magnitude.target={target}")
     ]
-    return " ".join(["grids.prune=null", *gone, *made])
+    return " ".join(["grids.prune=null", "networks.saliency85=null", *gone, *made])

@@ -95,6 +95,8 @@ def trained(network, sparsifier, steps=8):
         found |= {f"{name} {step}": p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
         optimizer.step()
         sparsifier.step()
+        if step == 3:
+            sparsifier.end_epoch()
     return found | network.state_dict(), sparsifier.state_dict()
 
 

@@ -13,7 +13,7 @@ from spandex.sparsify import GradualMagnitude, sparsity
 from spandex.sparsify.methods import check, sparsifier
 from spandex.train import fit
 from spandex.train.averaging import RunningMean
-from training import SETTINGS, VALIDATION, Tones, network, products, rows, train
+from training import SETTINGS, VALIDATION, Interrupting, Tones, network, products, rows, train
 
 AVERAGED = dataclasses.replace(SETTINGS, average=0.9)
 
@@ -76,23 +76,12 @@ def test_mean_has_the_sparsity_that_was_asked_for(tmp_path):
 
 @pytest.mark.parametrize("reads", [3, 6, 8])  # of the validation clips, after the start's: in each of the three epochs
 def test_training_goes_on_with_the_weights_wherever_it_was_stopped(tmp_path, reads):
-    class Interrupting(list):
-        """Stops after so many reads beyond those that score the start."""
-
-        read = 0
-
-        def __getitem__(self, index):
-            self.read += 1
-            if self.read == len(self) + reads:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().__getitem__(index)
-
     train(tmp_path / "whole", settings=AVERAGED)
     stopped = tmp_path / "stopped"
     model = network()
     pruner = GradualMagnitude(model, 0.5, steps=19, frequency=5)
     with pytest.raises(Stopped):
-        clips = Interrupting(VALIDATION)
+        clips = Interrupting(VALIDATION, reads)
         fit(model, Tones(), clips, AVERAGED, stopped, pruner=pruner, log=lambda line: None)
     train(stopped, settings=AVERAGED)
     assert products(stopped) == products(tmp_path / "whole")

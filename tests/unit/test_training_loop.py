@@ -16,7 +16,7 @@ from spandex.networks import denoise
 from spandex.sparsify import GradualMagnitude, sparsity
 from spandex.steps.fitting import fit_accelerated
 from spandex.train import Distillation, TrainingError, choose_device, fit, progress
-from training import SETTINGS, VALIDATION, Broken, Clip, Restless, Tones, network, products, rows, train
+from training import SETTINGS, VALIDATION, Broken, Clip, Interrupting, Restless, Tones, network, products, rows, train
 
 
 @pytest.fixture(scope="module")
@@ -160,19 +160,10 @@ def test_a_signal_stops_after_the_batch_and_the_run_continues(uninterrupted, tmp
 
 
 def test_a_stop_during_validation_does_not_train_the_epoch_again(uninterrupted, tmp_path):
-    class Interrupting(list):
-        read = 0
-
-        def __getitem__(self, index):
-            self.read += 1
-            if self.read == len(self) + 2:  # after those that score the start
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().__getitem__(index)
-
     model = network()
     pruner = GradualMagnitude(model, 0.5, steps=19, frequency=5)
     with pytest.raises(Stopped, match="after iteration 10"):
-        fit(model, Tones(), Interrupting(VALIDATION), SETTINGS, tmp_path, pruner=pruner, log=lambda line: None)
+        fit(model, Tones(), Interrupting(VALIDATION, 2), SETTINGS, tmp_path, pruner=pruner, log=lambda line: None)
     seen = []
     train(tmp_path, Tones(on_batch=seen.append))
     assert seen == list(range(10, 30))

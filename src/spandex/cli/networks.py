@@ -200,8 +200,17 @@ def denoise(
 
 
 OF_CLIPS = (
-    *("noisy", "clean", "mos", "with_float", "float_network", "inputs"),
-    *("hop", "lookahead", "device", "shard", "pipeline"),
+    "noisy",
+    "clean",
+    "mos",
+    "with_float",
+    "float_network",
+    "inputs",
+    "hop",
+    "lookahead",
+    "device",
+    "shard",
+    "pipeline",
 )
 OF_SAMPLES = ("sample_steps", "encode", "read")
 

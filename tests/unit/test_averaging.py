@@ -13,7 +13,7 @@ from spandex.sparsify import GradualMagnitude, sparsity
 from spandex.sparsify.methods import check, sparsifier
 from spandex.train import fit
 from spandex.train.averaging import RunningMean
-from training import SETTINGS, VALIDATION, Interrupting, Tones, network, products, rows, train
+from training import SETTINGS, VALIDATION, Interrupting, Tones, by_weights, network, products, rows, train
 
 AVERAGED = dataclasses.replace(SETTINGS, average=0.9)
 
@@ -94,13 +94,10 @@ def test_budget_is_that_of_the_mean_wherever_training_was_stopped(tmp_path, meth
         "masks": {"weight": 5.0, "beta": [200, 400]},
     }
 
-    def power(model):
-        return 1 + 9 * (1 - sparsity(model).total)
-
     def run(folder, batches):
         model = network()
         methods = {method: check(method, settings[method] | {"power_mops": 6.0})}
-        budget = sparsifier(model, methods, 20, seed=1, power=power)
+        budget = sparsifier(model, methods, 20, seed=1, power=by_weights)
         fit(model, batches, VALIDATION, AVERAGED, folder, pruner=budget, log=lambda line: None)
         budget.remove()
         return model
@@ -110,7 +107,7 @@ def test_budget_is_that_of_the_mean_wherever_training_was_stopped(tmp_path, meth
             os.kill(os.getpid(), signal.SIGTERM)
 
     whole = run(tmp_path / "whole", Tones())
-    assert 0.98 * 6.0 <= power(whole) <= 6.0
+    assert 0.98 * 6.0 <= by_weights(whole) <= 6.0
     with pytest.raises(Stopped):
         run(tmp_path / "stopped", Tones(on_batch=stop))
     again = run(tmp_path / "stopped", Tones())

@@ -16,7 +16,7 @@ from spandex.sparsify import OneShot, PowerBudget, Pruner, shrink, sparsity
 from spandex.sparsify.budget import LEAST_SHARE, RESOLUTION
 from spandex.sparsify.methods import check, sparsifier
 from spandex.train import TrainingError, fit
-from training import VALIDATION, Tones
+from training import VALIDATION, Tones, by_weights
 
 METHODS = {
     "magnitude": {"schedule": "cubic", "scope": "global", "frequency": 2},
@@ -27,11 +27,6 @@ METHODS = {
     "noise": {"gain_limit": 4},
 }
 WEIGHTS = 2 * 257 * 16 + 16 * 16  # of training.network()
-
-
-def by_weights(network):
-    """A power in which every weight that is not zero costs the same: 1 + 9 times their share, in M-Ops/s."""
-    return 1 + 9 * (1 - sparsity(network).total)
 
 
 def make(network, method, budget, power=by_weights, steps=19):

@@ -18,6 +18,7 @@ triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
+from spandex.kernels import frames  # noqa: E402
 from spandex.kernels import triton as kernels  # noqa: E402
 
 # The interpreter is chosen when triton is imported, so it gets a process of its own; small chunks make it faster.
@@ -186,7 +187,7 @@ def test_kernel_compiles_for_a_gpu(kernel, flags, capability, tmp_path, monkeypa
         constants |= dict.fromkeys({"bias_ptr", "change_ptr"} & set(kernel.arg_names))
     signature = {}
     for name in kernel.arg_names:
-        kind = "fp32" if name in ("step", "scale", "reset") else "i32"
+        kind = "fp32" if name in ("step", "inverse", "scale", "reset") else "i32"
         signature[name] = POINTERS.get(name, "*fp32") if name.endswith("_ptr") else kind
     signature |= dict.fromkeys(constants, "constexpr")
     compiled = triton.compile(
@@ -197,6 +198,23 @@ def test_kernel_compiles_for_a_gpu(kernel, flags, capability, tmp_path, monkeypa
     memory = re.findall(r"\s(ld\.global|st\.global|atom|red)\.", compiled.asm["ptx"])
     assert "ld.global " * kernels.CHUNK in " ".join(memory)  # a chunk is on its way before any of it is used
     assert not {"atom", "red"} & set(memory)
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    "kernel", [frames._reflected, frames._spread, frames._averaged, frames._along], ids=lambda kernel: kernel.__name__
+)
+def test_pass_over_frames_compiles_for_a_gpu(kernel, capability, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    sizes = {"N_FFT": 512, "HOP": 128, "WIDTH": 512, "BLOCK": frames.BLOCK}
+    constants = {name: sizes[name] for name in kernel.arg_names if name.isupper()}
+    signature = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in kernel.arg_names}
+    signature |= dict.fromkeys(constants, "constexpr")
+    compiled = triton.compile(
+        ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32), options=frames.OPTIONS
+    )
+    assert f".target sm_{capability}" in compiled.asm["ptx"]
+    assert not re.search(r"\s(atom|red)\.", compiled.asm["ptx"])
 
 
 NETWORK = """

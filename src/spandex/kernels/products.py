@@ -7,6 +7,8 @@ on processors other than Intel's MKL, behind ``torch.mm``, leaves half of the ve
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 
+MOST_PRODUCTS = 128  # weights' gradients held at once, one for each clip
+
 
 def currents(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Synaptic currents (batch, steps, out) of x (batch, steps, in) and weight (out, in)."""
@@ -34,7 +36,10 @@ def gradients(
 
 def _weight_gradient(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     if not _by_convolution(x):
-        return grad.flatten(0, 1).T @ x.flatten(0, 1)
+        if len(x) > MOST_PRODUCTS:
+            return grad.flatten(0, 1).T @ x.flatten(0, 1)
+        # the result of one long product has too few tiles to occupy a GPU
+        return (grad.mT @ x).sum(0)
     weight = x.new_empty(1).expand(grad.shape[2], x.shape[2], 1, 1)  # only its shape counts
     _, gradient, _ = torch.ops.aten.convolution_backward(
         _image(grad), _image(x), weight, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (False, True, False)

@@ -17,6 +17,8 @@ The equations are those of lava-dl 0.6: slayer/neuron/sigma_delta.py, slayer/axo
 slayer/neuron/dynamics/leaky_integrator.py. A non-finite value stays in the signal.
 """
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -58,8 +60,10 @@ def _delta_step(x, previous, residual, error, threshold, CUMULATIVE: tl.constexp
 
 
 @triton.jit
-def _floor(sent, step):
-    return tl.floor(tl.div_rn(sent, step)) * step
+def _floor(sent, step, inverse, EXACT: tl.constexpr):
+    """Multiples of ``step``; EXACT if its inverse is a power of two, since division takes far longer."""
+    multiples = sent * inverse if EXACT else tl.div_rn(sent, step)
+    return tl.floor(multiples) * step
 
 
 @triton.jit
@@ -68,12 +72,14 @@ def _delta(
     threshold_ptr,
     threshold_stride,
     step,
+    inverse,
     sent_ptr,
     change_ptr,
     steps,
     neurons,
     CUMULATIVE: tl.constexpr,
     KEEP: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
@@ -82,13 +88,15 @@ def _delta(
     previous = tl.zeros([BLOCK], tl.float32)
     residual = tl.zeros([BLOCK], tl.float32)
     error = tl.zeros([BLOCK], tl.float32)
+    following = _fetch(x_ptr + place, neurons, length, CHUNK)
     for start in range(0, steps, CHUNK):
-        chunk = _fetch(x_ptr + place + start * neurons, neurons, length - start, CHUNK)
+        chunk = following
+        following = _fetch(x_ptr + place + (start + CHUNK) * neurons, neurons, length - start - CHUNK, CHUNK)
         for k in tl.static_range(CHUNK):
             change, sent, residual, error = _delta_step(chunk[k], previous, residual, error, threshold, CUMULATIVE)
             previous = chunk[k]
             at = place + (start + k) * neurons
-            tl.store(sent_ptr + at, _floor(sent, step), start + k < length)
+            tl.store(sent_ptr + at, _floor(sent, step, inverse, EXACT), start + k < length)
             if KEEP:
                 tl.store(change_ptr + at, change, start + k < length)
 
@@ -101,6 +109,7 @@ def _sigma_relu_delta(
     threshold_ptr,
     threshold_stride,
     step,
+    inverse,
     out_ptr,
     active_ptr,
     change_ptr,
@@ -109,6 +118,7 @@ def _sigma_relu_delta(
     BIAS: tl.constexpr,
     CUMULATIVE: tl.constexpr,
     KEEP: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
@@ -123,8 +133,10 @@ def _sigma_relu_delta(
     error = tl.zeros([BLOCK], tl.float32)
     if BIAS:
         bias = tl.load(bias_ptr + neuron, exists, 0.0)
+    following = _fetch(z_ptr + place, neurons, length, CHUNK)
     for start in range(0, steps, CHUNK):
-        chunk = _fetch(z_ptr + place + start * neurons, neurons, length - start, CHUNK)
+        chunk = following
+        following = _fetch(z_ptr + place + (start + CHUNK) * neurons, neurons, length - start - CHUNK, CHUNK)
         for k in tl.static_range(CHUNK):
             current += chunk[k]
             x = current.to(tl.float32)
@@ -136,7 +148,7 @@ def _sigma_relu_delta(
             at = place + (start + k) * neurons
             tl.store(active_ptr + at, (x > 0).to(tl.uint8), start + k < length)
             # Neurons of a warp store to different steps; the cache gathers them into whole lines.
-            tl.store(out_ptr + at + delay * neurons, _floor(sent, step), start + k + delay < length)
+            tl.store(out_ptr + at + delay * neurons, _floor(sent, step, inverse, EXACT), start + k + delay < length)
             if KEEP:
                 tl.store(change_ptr + at, change, start + k < length)
 
@@ -192,9 +204,11 @@ def _cumulative_sum(z_ptr, steps, neurons, REVERSE: tl.constexpr, BLOCK: tl.cons
         place += (steps - 1) * neurons
         stride = -neurons
     total = tl.zeros([BLOCK], tl.float64)
+    following = _fetch(z_ptr + place, stride, length, CHUNK)
     for start in range(0, steps, CHUNK):
         at = place + start * stride
-        chunk = _fetch(z_ptr + at, stride, length - start, CHUNK)
+        chunk = following
+        following = _fetch(z_ptr + at + CHUNK * stride, stride, length - start - CHUNK, CHUNK)
         for k in tl.static_range(CHUNK):
             total += chunk[k]
             tl.store(z_ptr + at + k * stride, total.to(tl.float32), start + k < length)
@@ -253,7 +267,8 @@ def delta(
     """
     sent = torch.empty_like(x)
     change = torch.empty_like(x) if keep else None
-    _launch(_delta, x, threshold, _stride(threshold), step, sent, change, CUMULATIVE=cumulative, KEEP=keep)
+    constants = {"CUMULATIVE": cumulative, "KEEP": keep, "EXACT": _is_power_of_two(step)}
+    _launch(_delta, x, threshold, _stride(threshold), step, 1 / step, sent, change, **constants)
     return sent, change
 
 
@@ -281,8 +296,9 @@ def sigma_relu_delta(
     out = torch.empty_like(z)
     active = torch.empty_like(z, dtype=torch.uint8)
     change = torch.empty_like(z) if keep else None
-    constants = {"BIAS": bias is not None, "CUMULATIVE": cumulative, "KEEP": keep}
-    _launch(_sigma_relu_delta, z, bias, delays, threshold, _stride(threshold), step, out, active, change, **constants)
+    constants = {"CUMULATIVE": cumulative, "KEEP": keep, "EXACT": _is_power_of_two(step), "BIAS": bias is not None}
+    quantities = threshold, _stride(threshold), step, 1 / step
+    _launch(_sigma_relu_delta, z, bias, delays, *quantities, out, active, change, **constants)
     return out, active, change
 
 
@@ -333,6 +349,10 @@ def leak_backward(grad: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     grad_x = torch.empty_like(grad)
     _launch(_leak_backward, grad, keep, grad_x)
     return grad_x
+
+
+def _is_power_of_two(step: float) -> bool:
+    return math.frexp(step)[0] == 0.5
 
 
 def _stride(threshold: torch.Tensor) -> int:

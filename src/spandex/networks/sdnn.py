@@ -43,8 +43,9 @@ class MaskNetwork(torch.nn.Module):
 
     def forward(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
         """Denoised magnitude from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""
-        followed = F.pad(noisy_magnitude, (0, self.lookahead)) if self.lookahead else noisy_magnitude
-        return noisy_magnitude * self.mask(followed)[..., self.lookahead :]
+        if not self.lookahead:
+            return noisy_magnitude * self.mask(noisy_magnitude)
+        return noisy_magnitude * self.mask(F.pad(noisy_magnitude, (0, self.lookahead)))[..., self.lookahead :]
 
     def mask(self, noisy_magnitude: torch.Tensor) -> torch.Tensor:
         """relu(f(x) + 1) of every step, from noisy magnitude, both (batch, n_fft / 2 + 1, steps)."""

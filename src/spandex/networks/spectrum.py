@@ -1,6 +1,11 @@
 """Short-time spectra as the published network was trained on: rectangular window, centred frames."""
 
+from functools import cache
+from types import ModuleType
+
 import torch
+import torch.nn.functional as F  # noqa: N812  the name every torch user knows
+from torch.autograd.function import once_differentiable
 
 
 def stft(audio: torch.Tensor, n_fft: int = 512, hop: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,13 +52,9 @@ def istft(
     """
     if n_fft % hop:
         raise ValueError(f"n_fft must be a multiple of hop, got {n_fft} and {hop}")
-    frames = frames_of(magnitude, phase, n_fft, hop)
-    overlap = overlap_add(torch.ones_like(frames[:1, :, :, :1]))
-    audio = (overlap_add(frames) / overlap).flatten(1)
     if length is None:
-        length = (frames.shape[1] - 1) * hop
-    audio = audio[:, n_fft // 2 : n_fft // 2 + length]
-    return torch.nn.functional.pad(audio, (0, length - audio.shape[1]))
+        length = (magnitude.shape[2] - 1) * hop
+    return _Synthesis.apply(magnitude, phase, length, n_fft, hop)
 
 
 def frames_of(magnitude: torch.Tensor, phase: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
@@ -69,11 +70,83 @@ def spectrum_of(padded: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
 def overlap_add(frames: torch.Tensor) -> torch.Tensor:
     """Sum frames (batch, count, parts, width), each one part later than the last: (batch, count + parts - 1, width)."""
     last = frames.shape[2] - 1
-    shifted = [torch.nn.functional.pad(part, (0, 0, i, last - i)) for i, part in enumerate(frames.unbind(2))]
+    shifted = [F.pad(part, (0, 0, i, last - i)) for i, part in enumerate(frames.unbind(2))]
     return sum(shifted[1:], shifted[0])
 
 
 def _spectrum(audio: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
     """``torch.stft`` with a rectangular window, the same bits in less than a third of its time."""
-    padded = torch.nn.functional.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
+    if (gpu := gpu_frames(audio.device.type)) and not audio.requires_grad:
+        return torch.fft.rfft(gpu.reflected(audio.contiguous(), n_fft, hop)).mT
+    padded = F.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
     return spectrum_of(padded, n_fft, hop)
+
+
+class _Synthesis(torch.autograd.Function):
+    """:func:`istft`. Its gradient is the spectrum of the audio's, which takes none of the frames' own."""
+
+    @staticmethod
+    def forward(ctx, magnitude, phase, samples, n_fft, hop):
+        ctx.save_for_backward(magnitude, phase)
+        ctx.settings = n_fft, hop
+        return _averaged(torch.fft.irfft((magnitude * phase).mT, n_fft, norm="forward"), samples, hop)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        magnitude, phase = ctx.saved_tensors
+        n_fft, hop = ctx.settings
+        # every bin stands for its conjugate, too, but the first and, of an even number of samples, the last
+        spectrum = torch.fft.rfft(_spread(2 * grad, magnitude.shape[2], n_fft, hop)).mT
+        spectrum[:, :1] /= 2
+        spectrum[:, (n_fft + 1) // 2 :] /= 2
+        by_magnitude = _along(phase, spectrum) if ctx.needs_input_grad[0] else None
+        by_phase = magnitude * spectrum if ctx.needs_input_grad[1] else None
+        return by_magnitude, by_phase, None, None, None
+
+
+def _averaged(frames: torch.Tensor, samples: int, hop: int) -> torch.Tensor:
+    """Mean of frames (batch, count, n_fft) over each sample, divided by n_fft; 0 where there is none: (batch, samples).
+
+    As in :func:`stft`, the first frame begins n_fft / 2 samples before the audio.
+    """
+    if gpu := gpu_frames(frames.device.type):
+        return gpu.averaged(frames, samples, hop)
+    count, n_fft = frames.shape[1:]
+    hops = overlap_add(frames.unflatten(2, (-1, hop)))
+    audio = (hops / _shares(count, n_fft, hop, frames)).flatten(1)
+    return F.pad(audio, (-(n_fft // 2), n_fft // 2 + samples - audio.shape[1]))
+
+
+def _spread(audio: torch.Tensor, count: int, n_fft: int, hop: int) -> torch.Tensor:
+    """The transpose of :func:`_averaged`: frames (batch, count, n_fft) of audio (batch, samples)."""
+    if gpu := gpu_frames(audio.device.type):
+        return gpu.spread(audio.contiguous(), count, n_fft, hop)
+    padding = n_fft // 2, (count - 1) * hop + n_fft // 2 - audio.shape[1]
+    hops = F.pad(audio, padding).unflatten(1, (-1, hop)) / _shares(count, n_fft, hop, audio)
+    return hops.flatten(1).unfold(1, n_fft, hop)
+
+
+def _along(phase: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+    """Real part of conj(phase) * spectrum, (batch, bins, frames) as all three lie in memory: frame by frame."""
+    if gpu := gpu_frames(phase.device.type):
+        return gpu.along(phase.mT.contiguous(), spectrum.mT.contiguous()).mT
+    return (phase.conj() * spectrum).real
+
+
+def _shares(count: int, n_fft: int, hop: int, like: torch.Tensor) -> torch.Tensor:
+    """n_fft times how many of ``count`` frames lie over each of their hops: (hops, 1)."""
+    over = torch.arange(1, count + n_fft // hop, device=like.device)
+    return n_fft * torch.minimum(over, over.flip(0)).clamp(max=min(n_fft // hop, count))[:, None]
+
+
+@cache
+def gpu_frames(device: str) -> ModuleType | None:
+    """The module with single passes over frames for a type of device, such as "cuda"; None if there is none."""
+    if device != "cuda":
+        return None
+    try:
+        from spandex.kernels import frames
+    except ImportError:
+        return None
+    return frames

@@ -41,7 +41,8 @@ def denoising_loss(
 
     Source: IntelLabs/IntelNeuromorphicDNSChallenge, baseline_solution/sdnn_delays/train_sdnn.py.
     """
-    loss = weights[0] * lam * torch.nn.functional.mse_loss(magnitude, clean_magnitude)
+    # spectra lie in memory step by step; the gradient shall, too
+    loss = weights[0] * lam * torch.nn.functional.mse_loss(magnitude.mT, clean_magnitude.mT)
     has_speech = audible(clean)
     if not has_speech.any():
         return loss, loss.new_empty(0)

@@ -73,3 +73,12 @@ def test_different_shapes_are_an_error_that_names_them():
         si_snr(torch.zeros(2, 10), torch.zeros(10))
     with pytest.raises(ValueError, match="both"):
         si_snr(torch.zeros(10), np.zeros(10))
+
+
+def test_gradient_is_that_of_the_definition():
+    generator = torch.Generator().manual_seed(1)
+    target = torch.randn(2, 3, 50, generator=generator, dtype=torch.float64) + 0.3
+    estimate = (0.7 * target + 0.2 * torch.randn(target.shape, generator=generator, dtype=torch.float64)) - 0.1
+    assert torch.autograd.gradcheck(lambda e: si_snr(e, target), estimate.requires_grad_())
+    with pytest.raises(ValueError, match="for the estimate alone"):
+        si_snr(estimate, target.requires_grad_())

@@ -69,10 +69,11 @@ def sigma_relu_delta_backward(
     return grad_z, grad_delay.sum(0) if by_delay else None
 
 
-def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
-    """Sum over the steps from the first or, if ``reverse``, from the last; in place. Also takes float64."""
-    _run(loops.cumulative_sum, z, reverse)
-    return z
+def cumulative_sum(z: torch.Tensor, reverse: bool = False, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Sum over the steps from the first or, if ``reverse``, from the last, in ``out``, which may be ``z``."""
+    out = torch.empty_like(z) if out is None else out
+    _run(loops.cumulative_sum, z, reverse, out)
+    return out
 
 
 def leak(x: torch.Tensor, keep: torch.Tensor, scale: int, reset: float) -> torch.Tensor:

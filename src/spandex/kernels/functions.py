@@ -53,12 +53,12 @@ class Sigma(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z):
         ctx.mark_dirty(z)
-        return kernels(z.device.type).cumulative_sum(z)
+        return kernels(z.device.type).cumulative_sum(z, out=z)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return kernels(grad.device.type).cumulative_sum(grad.clone(memory_format=torch.contiguous_format), reverse=True)
+        return kernels(grad.device.type).cumulative_sum(grad.contiguous(), reverse=True)
 
 
 class Delta(torch.autograd.Function):

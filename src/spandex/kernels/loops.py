@@ -176,17 +176,18 @@ def sigma_relu_delta_backward(start, stop, blocks, grad, out, active, delays, by
 
 
 @njit(nogil=True, cache=True)
-def cumulative_sum(start, stop, blocks, z, reverse):
-    """Sum over time, in place: from the first step or, if ``reverse``, from the last."""
+def cumulative_sum(start, stop, blocks, z, reverse, out):
+    """Sum over time from the first step or, if ``reverse``, from the last; ``out`` may be ``z``."""
     steps = z.shape[1]
     for unit in range(start, stop):
         sample, first, end = _unit(unit, blocks, z.shape[2])
         total = np.zeros(end - first, np.float64)
         for step in range(steps):
-            row = z[sample, steps - 1 - step if reverse else step, first:end]
+            t = steps - 1 - step if reverse else step
+            row, summed = z[sample, t, first:end], out[sample, t, first:end]
             for i in range(end - first):
                 total[i] += row[i]
-                row[i] = total[i]
+                summed[i] = total[i]
 
 
 @njit(nogil=True, cache=True)

@@ -197,7 +197,7 @@ def _sigma_relu_delta_backward(
 
 
 @triton.jit
-def _cumulative_sum(z_ptr, steps, neurons, REVERSE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
+def _cumulative_sum(z_ptr, out_ptr, steps, neurons, REVERSE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
     _, _, length, place = _place(steps, neurons, BLOCK)
     stride = neurons
     if REVERSE:
@@ -211,7 +211,7 @@ def _cumulative_sum(z_ptr, steps, neurons, REVERSE: tl.constexpr, BLOCK: tl.cons
         following = _fetch(z_ptr + at + CHUNK * stride, stride, length - start - CHUNK, CHUNK)
         for k in tl.static_range(CHUNK):
             total += chunk[k]
-            tl.store(z_ptr + at + k * stride, total.to(tl.float32), start + k < length)
+            tl.store(out_ptr + at + k * stride, total.to(tl.float32), start + k < length)
 
 
 @triton.jit
@@ -324,10 +324,15 @@ def sigma_relu_delta_backward(
     return grad_z, None if of_samples is None else of_samples.sum(0).float()
 
 
-def cumulative_sum(z: torch.Tensor, reverse: bool = False) -> torch.Tensor:
-    """Cumulative sum of z (batch, steps, neurons) over the steps, from the last one if ``reverse``; in place."""
-    _launch(_cumulative_sum, z, REVERSE=reverse)
-    return z
+def cumulative_sum(z: torch.Tensor, reverse: bool = False, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Cumulative sum of z (batch, steps, neurons) over the steps, from the last one if ``reverse``.
+
+    Args:
+        out: where to, which may be ``z``; by default a new tensor.
+    """
+    out = torch.empty_like(z) if out is None else out
+    _launch(_cumulative_sum, z, out, REVERSE=reverse)
+    return out
 
 
 def leak(x: torch.Tensor, keep: torch.Tensor, scale: int, reset: float) -> torch.Tensor:

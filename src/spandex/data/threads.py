@@ -4,11 +4,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+WAKE_S = 1.0
 
 
 def map_in_order(
@@ -29,11 +30,19 @@ def map_in_order(
             for item in items:
                 waiting.append(pool.submit(job, item))
                 if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
+                    yield _result(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         finally:
             if stop is not None:
                 stop.set()
             for future in waiting:
                 future.cancel()
+
+
+def _result(future: Future[Result]) -> Result:
+    """What a job returns. A signal that comes just as Python begins to wait is seen only when the wait ends, so no wait
+    is long."""
+    while not wait([future], WAKE_S).done:
+        pass
+    return future.result()

@@ -36,7 +36,7 @@ TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # relative to the norm
 CUBA = {"threshold": 0.5, "current_decay": 0.2, "voltage_decay": 0.1, "requires_grad": True}
 COMPILED = "its CUDA code"  # of stock's delays
 # stock begins nothing more after so many seconds of a part, so that the part comes to its end
-STOCK_ENDS_S = {"speed": 45, "tuning": 60}
+STOCK_ENDS_S = {"speed": 45, "tuning": 55}
 
 Figures = Iterator[tuple[str, Any]]
 

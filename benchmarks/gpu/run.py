@@ -22,7 +22,7 @@ from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-LIMITS_S = {"versions": 20, "stock": 70, "kernels": 100, "speed": 60, "tuning": 70, "compile": 40}
+LIMITS_S = {"versions": 20, "stock": 90, "kernels": 90, "speed": 55, "tuning": 65, "compile": 40}
 # What lava-dl and spandex import for what is not done here: network files, plots, audio files.
 ABSENT = ("h5py", "matplotlib", "matplotlib.animation", "matplotlib.pyplot", "soundfile", "soxr")
 SIDES = {

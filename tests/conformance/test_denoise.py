@@ -157,9 +157,10 @@ def test_clip_of_any_length_keeps_its_length(network, backend, lookahead):
         assert np.isfinite(denoised).all()
 
 
-def test_state_dict_is_denoised_in_float(tmp_path):
+@pytest.mark.parametrize("n_fft", [512, 48])
+def test_state_dict_is_denoised_in_float(tmp_path, n_fft):
     torch.manual_seed(0)
-    network = SDNN(hidden=16)
+    network = SDNN(n_fft, n_fft // 4, hidden=16)
     save_state(network, tmp_path / "network.pt")
     audio = noisy_pair(5, 2000)[0]
     expected = denoise(network, torch.from_numpy(audio)[None])[0].numpy()

@@ -74,6 +74,8 @@ def test_everything_runs_where_there_are_torch_triton_and_numpy_alone(folder, py
     assert not any("failure" in found for found in results.values())
     assert all(check["passed"] and check["checks"] for check in results["kernels"].values())
     assert len(results["kernels"]) == 11
+    loops = [check for name, check in results["kernels"].items() if " " not in name and name != "spectra"]
+    assert len(loops) == 6 and all(check["equal"] == check["checks"] for check in loops)
     assert all(side["step_s"] > 0 for side in results["speed"]["1 x 1"].values())
     assert results["tuning"]["reproducible"] is True
     ours, again, stock = results["tuning"]["losses"].values()

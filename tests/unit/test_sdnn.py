@@ -120,8 +120,15 @@ def test_istft_returns_the_audio_and_passes_gradients():
     audio = torch.randn(2, 1000, dtype=torch.float64)
     magnitude, phase = stft(audio, 64, 16)
     torch.testing.assert_close(istft(magnitude, phase, 1000, 64, 16), audio)
-    small = magnitude[:1, :, :4].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda m: istft(m, phase[:1, :, :4], 48, 64, 16), small)
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (48, 16), (45, 15), (16, 16), (3, 1)])
+@pytest.mark.parametrize("extra", [None, -20, 0, 33])
+def test_gradients_of_the_istft(n_fft, hop, extra):
+    magnitude, phase = stft(torch.randn(2, 4 * hop + n_fft, dtype=torch.float64), n_fft, hop)
+    length = None if extra is None else max(magnitude.shape[2] * hop + extra, 1)
+    inputs = magnitude.requires_grad_(), phase.requires_grad_()
+    assert torch.autograd.gradcheck(lambda m, p: istft(m, p, length, n_fft, hop), inputs)
 
 
 def test_phase_of_silence_is_finite():
@@ -132,6 +139,13 @@ def test_phase_of_silence_is_finite():
 def test_istft_refuses_a_hop_that_does_not_divide_the_frame():
     with pytest.raises(ValueError, match="512 and 100"):
         istft(torch.ones(1, 257, 3), torch.ones(1, 257, 3), 200, 512, 100)
+
+
+def test_what_has_no_spectrum_is_refused():
+    with pytest.raises(ValueError, match="256 samples"):
+        stft(torch.ones(2, 256))
+    with pytest.raises(ValueError, match=r"\(2, 257, 3\) but phase \(1, 257, 3\)"):
+        istft(torch.ones(2, 257, 3), torch.ones(1, 257, 3))
 
 
 def test_denoise_keeps_shape_and_builds_no_graph():

@@ -158,6 +158,12 @@ def test_sum_of_many_steps_is_rounded_once(results):
     assert torch.equal(out, delta_by_steps(expected, torch.tensor([0.1]), STEP, False)[0])
 
 
+def test_steps_that_are_no_power_of_two_are_divided_by(results):
+    (x, threshold, step, *_), (sent, _) = results["decimal step"]
+    assert torch.equal(sent, delta_by_steps(x, threshold, step, False)[0])
+    assert sent.any()
+
+
 def test_nan_stays_in_the_signal(results):
     _, (out, _, _) = results["nan"]
     assert out[0, 3:, 0].isnan().all()

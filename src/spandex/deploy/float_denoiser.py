@@ -37,7 +37,7 @@ class FloatDenoiser(InBlocks):
         """
         n_fft, hop = self._network.n_fft, self._network.hop
         counted = CountedBlocks(audio, name)
-        hops = overlap_added(self._masked(_reflected(counted, n_fft)), n_fft // hop)
+        hops = overlap_added(self._masked(_reflected(counted, n_fft)), n_fft, hop)
         yield from put_back((block.numpy().ravel() for block in hops), n_fft // 2, counted)
 
     def _masked(self, samples: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
@@ -97,9 +97,9 @@ def _overlapping(samples: Iterable[np.ndarray], frames: int, n_fft: int, hop: in
         yield waiting
 
 
-def overlap_added(blocks: Iterable[torch.Tensor], parts: int) -> Iterator[torch.Tensor]:
-    """Hops (hops, hop) from blocks of consecutive frames (1, count, parts, hop), averaged over the frames in each."""
-    before, count = None, 0
+def overlap_added(blocks: Iterable[torch.Tensor], n_fft: int, hop: int) -> Iterator[torch.Tensor]:
+    """Hops (hops, hop) from blocks of consecutive frames, as ``frames_of`` gives them: the mean of those over each."""
+    before, count, parts = None, 0, n_fft // hop
 
     def hops(frames: torch.Tensor) -> torch.Tensor:
         return overlap_add(frames)[0, parts - 1 : frames.shape[1]]
@@ -110,10 +110,10 @@ def overlap_added(blocks: Iterable[torch.Tensor], parts: int) -> Iterator[torch.
         frames = torch.cat([before, frames], 1)
         sums = hops(frames)
         numbers = torch.arange(count + 1, count + 1 + len(sums)).clamp(max=parts)
-        yield sums / numbers[:, None]
+        yield sums / (n_fft * numbers[:, None])
         before, count = frames[:, len(sums) :], count + len(sums)
     rest = hops(torch.cat([before, torch.zeros_like(before)], 1))
-    yield rest / torch.arange(parts - 1, 0, -1)[:, None].clamp(max=count)
+    yield rest / (n_fft * torch.arange(parts - 1, 0, -1)[:, None].clamp(max=count))
 
 
 def going_on(network: MaskNetwork) -> MaskNetwork:

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 BLOCK = 1024  # values of a program that no frame bounds
-OPTIONS = {"enable_fp_fusion": False}  # one rounding of every operation, as on the CPU
+OPTIONS = {"enable_fp_fusion": False}  # no fused multiply-adds, as on the CPU
 
 
 @triton.jit
@@ -70,7 +70,7 @@ def _along(phase_ptr, spectrum_ptr, size, out_ptr, BLOCK: tl.constexpr):
 
 def reflected(audio: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
     """Frames of audio (batch, samples) that is reflected at both ends; samples > n_fft / 2."""
-    return _framed(_reflected, audio, 1 + audio.shape[1] // hop, n_fft, hop)
+    return _framed(_reflected, audio, 1 + (audio.shape[1] - n_fft % 2) // hop, n_fft, hop)
 
 
 def spread(audio: torch.Tensor, count: int, n_fft: int, hop: int) -> torch.Tensor:

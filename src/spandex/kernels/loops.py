@@ -187,6 +187,7 @@ def cumulative_sum(start, stop, blocks, z, reverse, out):
             row, summed = z[sample, t, first:end], out[sample, t, first:end]
             for i in range(end - first):
                 total[i] += row[i]
+            for i in range(end - first):  # with the loop before in one, ``out`` that is ``z`` keeps it from vectors
                 summed[i] = total[i]
 
 

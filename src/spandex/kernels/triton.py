@@ -1,10 +1,10 @@
 """Loops over time on the GPU, in Triton.
 
 Signals are (batch, steps, neurons), float32, contiguous. A program walks through time with one warp of neurons of
-one sample, so that its threads read and write neighbouring addresses. It asks for the next steps all at once, while
-it computes those before, so that it seldom waits for the memory; batch 64 with 512 neurons makes 1024 programs, which
-wait in turns. Nothing is shared between programs and nothing is added up atomically, so results are bitwise
-reproducible.
+one sample, so that its threads read and write neighbouring addresses. It asks for a chunk of steps at once, delta
+units and sums even before they compute the chunk before, so that it seldom waits for the memory; batch 64 with
+512 neurons makes 1024 programs, which wait in turns. Nothing is shared between programs and nothing is added up
+atomically, so results are bitwise reproducible.
 
 Sigma and the gradients add up in float64, as on the CPU: the sum of thousands of steps decides which events cross
 the threshold, and rounding it in float32 moves events. That takes three double-precision instructions a step. By

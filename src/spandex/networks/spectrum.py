@@ -15,14 +15,17 @@ def stft(audio: torch.Tensor, n_fft: int = 512, hop: int = 128) -> tuple[torch.T
     (IntelNeuromorphicDNSChallenge, baseline_solution/sdnn_delays/train_sdnn.py).
 
     Args:
-        audio: (batch, samples), samples > n_fft / 2.
+        audio: (batch, samples).
         n_fft: samples of a frame.
         hop: samples between frames.
 
     Returns:
         Magnitude, and phase as the unit phasor exp(i angle) (complex, 0 where the magnitude is 0), each
-        (batch, n_fft / 2 + 1, 1 + samples // hop). Angles, and their sines again, would cost more time than a
-        layer of the network.
+        (batch, n_fft // 2 + 1, 1 + samples // hop), of odd frames as many as fit. Angles, and their sines again, would
+        cost more time than a layer of the network.
+
+    Raises:
+        ValueError: there are not more than n_fft / 2 samples.
     """
     spectrum = _spectrum(audio, n_fft, hop)
     return spectrum.abs(), spectrum.sgn()
@@ -36,12 +39,12 @@ def magnitudes(audio: torch.Tensor, n_fft: int = 512, hop: int = 128) -> torch.T
 def istft(
     magnitude: torch.Tensor, phase: torch.Tensor, length: int | None = None, n_fft: int = 512, hop: int = 128
 ) -> torch.Tensor:
-    """Audio of a magnitude and a phase as :func:`stft` gives them; differentiable.
+    """Audio of a magnitude and a phase as :func:`stft` gives them, differentiable for both.
 
     The overlapping frames are averaged, which is ``torch.istft`` with a rectangular window, in less time.
 
     Args:
-        magnitude: (batch, n_fft / 2 + 1, frames).
+        magnitude: (batch, n_fft // 2 + 1, frames).
         phase: unit phasors of the same shape.
         length: samples to return, by default (frames - 1) * hop; zeros follow where the frames end earlier.
         n_fft: samples of a frame, a multiple of ``hop``.
@@ -49,21 +52,26 @@ def istft(
 
     Returns:
         (batch, length).
+
+    Raises:
+        ValueError: n_fft is no multiple of ``hop``, or the shapes differ.
     """
     if n_fft % hop:
         raise ValueError(f"n_fft must be a multiple of hop, got {n_fft} and {hop}")
+    if magnitude.shape != phase.shape:
+        raise ValueError(f"magnitude has shape {tuple(magnitude.shape)} but phase {tuple(phase.shape)}")
     if length is None:
         length = (magnitude.shape[2] - 1) * hop
     return _Synthesis.apply(magnitude, phase, length, n_fft, hop)
 
 
 def frames_of(magnitude: torch.Tensor, phase: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
-    """Frames (batch, frames, n_fft / hop, hop) of a spectrum as :func:`stft` gives it."""
-    return torch.fft.irfft((magnitude * phase).transpose(1, 2), n_fft).unflatten(2, (-1, hop))
+    """Frames (batch, frames, n_fft / hop, hop) of a spectrum as :func:`stft` gives it, n_fft times as loud."""
+    return torch.fft.irfft((magnitude * phase).mT, n_fft, norm="forward").unflatten(2, (-1, hop))
 
 
 def spectrum_of(padded: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
-    """Spectrum (batch, n_fft / 2 + 1, frames) of all frames that begin at a multiple of ``hop``, complex."""
+    """Spectrum (batch, n_fft // 2 + 1, frames) of all frames that begin at a multiple of ``hop``, complex."""
     return torch.fft.rfft(padded.unfold(1, n_fft, hop)).transpose(1, 2)
 
 
@@ -76,6 +84,8 @@ def overlap_add(frames: torch.Tensor) -> torch.Tensor:
 
 def _spectrum(audio: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
     """``torch.stft`` with a rectangular window, the same bits in less than a third of its time."""
+    if audio.shape[1] <= n_fft // 2:
+        raise ValueError(f"audio has {audio.shape[1]} samples; a spectrum of {n_fft} needs more than {n_fft // 2}")
     if (gpu := gpu_frames(audio.device.type)) and not audio.requires_grad:
         return torch.fft.rfft(gpu.reflected(audio.contiguous(), n_fft, hop)).mT
     padded = F.pad(audio[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
@@ -89,7 +99,7 @@ class _Synthesis(torch.autograd.Function):
     def forward(ctx, magnitude, phase, samples, n_fft, hop):
         ctx.save_for_backward(magnitude, phase)
         ctx.settings = n_fft, hop
-        return _averaged(torch.fft.irfft((magnitude * phase).mT, n_fft, norm="forward"), samples, hop)
+        return _averaged(frames_of(magnitude, phase, n_fft, hop), samples)
 
     @staticmethod
     @once_differentiable
@@ -105,16 +115,16 @@ class _Synthesis(torch.autograd.Function):
         return by_magnitude, by_phase, None, None, None
 
 
-def _averaged(frames: torch.Tensor, samples: int, hop: int) -> torch.Tensor:
-    """Mean of frames (batch, count, n_fft) over each sample, divided by n_fft; 0 where there is none: (batch, samples).
+def _averaged(frames: torch.Tensor, samples: int) -> torch.Tensor:
+    """Mean of frames as :func:`frames_of` gives them over each sample, divided by n_fft: (batch, samples).
 
-    As in :func:`stft`, the first frame begins n_fft / 2 samples before the audio.
+    As in :func:`stft`, the first frame begins n_fft / 2 samples before the audio; it is 0 where there is no frame.
     """
+    count, parts, hop = frames.shape[1:]
+    n_fft = parts * hop
     if gpu := gpu_frames(frames.device.type):
-        return gpu.averaged(frames, samples, hop)
-    count, n_fft = frames.shape[1:]
-    hops = overlap_add(frames.unflatten(2, (-1, hop)))
-    audio = (hops / _shares(count, n_fft, hop, frames)).flatten(1)
+        return gpu.averaged(frames.flatten(2), samples, hop)
+    audio = (overlap_add(frames) / _shares(count, n_fft, hop, frames)).flatten(1)
     return F.pad(audio, (-(n_fft // 2), n_fft // 2 + samples - audio.shape[1]))
 
 
@@ -122,7 +132,7 @@ def _spread(audio: torch.Tensor, count: int, n_fft: int, hop: int) -> torch.Tens
     """The transpose of :func:`_averaged`: frames (batch, count, n_fft) of audio (batch, samples)."""
     if gpu := gpu_frames(audio.device.type):
         return gpu.spread(audio.contiguous(), count, n_fft, hop)
-    padding = n_fft // 2, (count - 1) * hop + n_fft // 2 - audio.shape[1]
+    padding = n_fft // 2, (count - 1) * hop + n_fft - n_fft // 2 - audio.shape[1]
     hops = F.pad(audio, padding).unflatten(1, (-1, hop)) / _shares(count, n_fft, hop, audio)
     return hops.flatten(1).unfold(1, n_fft, hop)
 
@@ -130,7 +140,7 @@ def _spread(audio: torch.Tensor, count: int, n_fft: int, hop: int) -> torch.Tens
 def _along(phase: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
     """Real part of conj(phase) * spectrum, (batch, bins, frames) as all three lie in memory: frame by frame."""
     if gpu := gpu_frames(phase.device.type):
-        return gpu.along(phase.mT.contiguous(), spectrum.mT.contiguous()).mT
+        return gpu.along(phase.mT.contiguous().resolve_conj(), spectrum.mT.contiguous()).mT
     return (phase.conj() * spectrum).real
 
 

@@ -279,8 +279,7 @@ def _baseline(place: torch.device) -> SDNN:
 
 
 def _on(argument: Any, device: torch.device) -> Any:
-    """A copy there of a tensor, since some kernels overwrite theirs."""
-    return argument.to(device, copy=True) if torch.is_tensor(argument) else argument
+    return argument.to(device) if torch.is_tensor(argument) else argument
 
 
 def _outcome(network: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:

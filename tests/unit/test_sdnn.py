@@ -116,7 +116,7 @@ def test_spectrum_agrees_with_torch(samples, extra, batch):
     torch.testing.assert_close(mine[:, : expected.shape[1]], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_istft_returns_the_audio_and_passes_gradients():
+def test_istft_returns_the_audio():
     audio = torch.randn(2, 1000, dtype=torch.float64)
     magnitude, phase = stft(audio, 64, 16)
     torch.testing.assert_close(istft(magnitude, phase, 1000, 64, 16), audio)

@@ -14,11 +14,10 @@ OPTIONS = {"enable_fp_fusion": False}  # no fused multiply-adds, as on the CPU
 
 @triton.jit
 def _frame(count, N_FFT: tl.constexpr, HOP: tl.constexpr, WIDTH: tl.constexpr):
-    """The program's frame: its clip, its number in the clip, and of its samples which exist, and when they are."""
+    """The program's frame: its clip, and of its samples which exist, where they lie, and when in the clip they are."""
     frame = tl.program_id(0).to(tl.int64)
     within = tl.arange(0, WIDTH)
-    number = frame % count
-    return frame // count, number, within < N_FFT, frame * N_FFT + within, number * HOP + within - N_FFT // 2
+    return frame // count, within < N_FFT, frame * N_FFT + within, frame % count * HOP + within - N_FFT // 2
 
 
 @triton.jit
@@ -30,7 +29,7 @@ def _share(hop, count, N_FFT: tl.constexpr, HOP: tl.constexpr):
 
 @triton.jit
 def _reflected(audio_ptr, samples, count, out_ptr, N_FFT: tl.constexpr, HOP: tl.constexpr, WIDTH: tl.constexpr):
-    clip, _, exists, place, at = _frame(count, N_FFT, HOP, WIDTH)
+    clip, exists, place, at = _frame(count, N_FFT, HOP, WIDTH)
     at = tl.abs(at)
     at = tl.where(at < samples, at, 2 * (samples - 1) - at)
     tl.store(out_ptr + place, tl.load(audio_ptr + clip * samples + at, exists), exists)
@@ -38,7 +37,7 @@ def _reflected(audio_ptr, samples, count, out_ptr, N_FFT: tl.constexpr, HOP: tl.
 
 @triton.jit
 def _spread(audio_ptr, samples, count, out_ptr, N_FFT: tl.constexpr, HOP: tl.constexpr, WIDTH: tl.constexpr):
-    clip, _, exists, place, at = _frame(count, N_FFT, HOP, WIDTH)
+    clip, exists, place, at = _frame(count, N_FFT, HOP, WIDTH)
     value = tl.load(audio_ptr + clip * samples + at, exists & (at >= 0) & (at < samples), 0.0)
     share = _share((at + N_FFT // 2) // HOP, count, N_FFT, HOP)
     tl.store(out_ptr + place, value / share.to(value.dtype), exists)

@@ -99,14 +99,26 @@ def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], worke
     """Bytes, processor hours, and hours that pass by number of nodes.
 
     Synthesis and evaluation share all cores, but for the digest of a split's files by one and the reading of scored
-    clips by one node; the fine-tuned networks train at the same time, each on ``params.threads`` cores.
+    clips by one node; networks train at the same time, each on ``params.threads`` cores, once their start and their
+    teacher are done.
     """
     clips = params.data.clips
     mixed = clips.train + clips.validation + (0 if params.data.source == "dns4" else clips.test)
-    epochs = {model: params.sparsify.epochs for model in params.fine_tuned} | {"baseline": params.train.epochs}
-    a_clip = seconds["training"] * clips.train + seconds["validation"] * clips.validation
-    training = {model: count * params.data.clip_s * a_clip for model, count in epochs.items()}
+    entries = {model: params.network(model) for model in ["baseline", *params.fine_tuned]}
+    epochs = {model: entry.fine_tuning.get("epochs", params.train.epochs) for model, entry in entries.items()}
     audio = {model: count * params.data.clip_s * (clips.train + clips.validation) for model, count in epochs.items()}
+
+    def trained(model: str) -> float:
+        """Processor seconds; a teacher listens in evaluation mode."""
+        listening = seconds["validation"] if "distill" in entries[model].fine_tuning else 0.0
+        a_clip = (seconds["training"] + listening) * clips.train + seconds["validation"] * clips.validation
+        return epochs[model] * params.data.clip_s * a_clip
+
+    def finished(model: str) -> float:
+        """Processor seconds of a network's training and of those that it waits for, one after the other."""
+        before = {entries[model].start, entries[model].teacher} & entries.keys()
+        return trained(model) + max(map(finished, before), default=0.0)
+
     scoring = clips.test * (seconds["inputs"] + len(params.models) * seconds["network"])
     gathering = clips.test * seconds["read"] * (1 + len(params.models))
     digest = seconds["digest"] * (mixed + (clips.test if params.data.source == "dns4" else 0))
@@ -117,14 +129,14 @@ def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], worke
         "checkpoint_gb": CHECKPOINT_COPIES * weights * len(epochs) / 1e9,
         "processor_h": {
             "synthesis": (mixed * seconds["synthesis"] + digest) / 3600,
-            "training": sum(training.values()) / 3600,
+            "training": sum(map(trained, entries)) / 3600,
             "evaluation": (scoring + gathering) / 3600,
         },
         "training_audio_h": sum(audio.values()) / 3600,
         "hours": {
             count: {
                 "synthesis": (mixed * seconds["synthesis"] / (count * workers) + digest) / 3600,
-                "training": (training["baseline"] + max(training.values())) / params.threads / 3600,
+                "training": max(map(finished, entries)) / params.threads / 3600,
                 "evaluation": (scoring / (count * workers) + gathering / workers) / 3600,
             }
             for count in nodes

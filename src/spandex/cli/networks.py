@@ -170,7 +170,7 @@ def denoise(
     network: Annotated[Path, typer.Option(help=OF_NETWORK, **TYPED)] = PACKAGED,
     backend: Annotated[Backend, typer.Option(help="The exact executor, Lava itself, or the float network.")] = "events",
     stream: Annotated[
-        bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 32 ms late.")
+        bool, typer.Option("--stream", help="Raw 16 kHz 16-bit mono from stdin to stdout, 512 samples behind.")
     ] = False,
     lookahead: Lookahead = 0,
     workers: Workers = None,

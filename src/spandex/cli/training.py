@@ -98,7 +98,7 @@ def prune(
     method: Annotated[
         Method, typer.Option(help="Weights that go first: the smallest, or those of least loss for an operation.")
     ] = "magnitude",
-    exponent: Annotated[float, typer.Option(min=0.5, max=1, help="Of what a weight costs, saliency.")] = 1.0,
+    exponent: Annotated[float, typer.Option(min=0.5, max=1, help="Of what a weight costs, saliency.")] = 0.5,
     with_neurons: Annotated[
         bool, typer.Option("--with-neurons", help="Hidden neurons go, too, saliency; the layers shrink.")
     ] = False,

@@ -37,8 +37,8 @@ def headline(
     if chosen == cheapest:
         return f"{_costs(networks, control, chosen, changes)}; no other sparse network trained here takes less."
     return (
-        f"{_costs(networks, control, chosen, changes)}, the least of those that lose at most {LITTLE_DB:g} dB; "
-        f"{_costs(networks, control, cheapest, changes)}, the least of all."
+        f"{_costs(networks, control, chosen, changes)}: the cheapest of those that lose at most {LITTLE_DB:g} dB. "
+        f"{_costs(networks, control, cheapest, changes)}: the cheapest of all."
     )
 
 

@@ -18,7 +18,7 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultForma
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_spandex.estimate import remaining_s, seconds_by_rule
+from snakemake_logger_plugin_spandex.estimate import remaining, seconds_by_rule
 
 __all__ = ["LogHandler"]
 
@@ -170,8 +170,10 @@ class LogHandler(LogHandlerBase):
 
     def _left(self, now: float) -> str:
         running = [(step.rule, now - step.start) for step in self._running.values()]
-        seconds = remaining_s(self._to_do, self._done, running, self._before or {}, now - self._start)
-        return "" if seconds is None else f", about {clock(seconds)} left"
+        rest = remaining(self._to_do, self._done, running, self._before or {}, now - self._start)
+        if rest is None:
+            return ""
+        return f", {'about' if rest.is_whole else 'at least'} {clock(rest.seconds)} left"
 
     def _tick(self) -> None:
         while not self._over.wait(1.0):

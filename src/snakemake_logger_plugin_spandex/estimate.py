@@ -4,6 +4,7 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 
 def seconds_by_rule(folder: Path) -> dict[str, float]:
@@ -23,16 +24,31 @@ def seconds_by_rule(folder: Path) -> dict[str, float]:
     return {rule: sum(seconds) / len(seconds) for rule, seconds in found.items()}
 
 
-def remaining_s(
+TARGET = "all"  # the rule that only names what a build is for, and takes no time
+
+
+class Remaining(NamedTuple):
+    """What is left of a build.
+
+    Attributes:
+        seconds: to its end, as far as that is known.
+        is_whole: whether something is known of all jobs that are left.
+    """
+
+    seconds: float
+    is_whole: bool
+
+
+def remaining(
     to_do: Mapping[str, int],
     done: Mapping[str, Iterable[float]],
     running: Iterable[tuple[str, float]],
     before: Mapping[str, float],
     elapsed_s: float,
-) -> float | None:
-    """Seconds to the end of the build; None if nothing tells.
+) -> Remaining | None:
+    """How long the rest of the build takes; None if nothing tells.
 
-    A rule takes what its jobs took in this build, else in the one before, else the mean over all other rules. As many
+    A rule takes what its jobs took in this build, else in the one before; jobs of other rules are left out. As many
     jobs run at a time as did so far.
 
     Args:
@@ -47,13 +63,13 @@ def remaining_s(
     known |= {rule: sum(seconds) / len(seconds) for rule, seconds in finished.items() if seconds}
     if not known:
         return None
-    typical = sum(known.values()) / len(known)
     running = list(running)
     waiting = Counter(to_do)
     waiting.subtract({rule: len(seconds) for rule, seconds in finished.items()})
     waiting.subtract(rule for rule, _ in running)
-    ahead = sum(known.get(rule, typical) * max(0, count) for rule, count in waiting.items())
-    ahead += sum(max(0.0, known.get(rule, typical) - seconds) for rule, seconds in running)
+    ahead = sum(known.get(rule, 0.0) * max(0, count) for rule, count in waiting.items())
+    ahead += sum(max(0.0, known.get(rule, 0.0) - seconds) for rule, seconds in running)
     behind = sum(map(sum, finished.values())) + sum(seconds for _, seconds in running)
     at_a_time = max(1.0, behind / elapsed_s) if elapsed_s else 1.0
-    return ahead / at_a_time
+    left = {rule for rule, count in waiting.items() if count > 0} | {rule for rule, _ in running}
+    return Remaining(ahead / at_a_time, left <= known.keys() | {TARGET})

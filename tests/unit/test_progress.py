@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from snakemake_logger_plugin_spandex.estimate import remaining_s, seconds_by_rule
+from snakemake_logger_plugin_spandex.estimate import remaining, seconds_by_rule
 
 SNAKEFILE = """
 rule all:
@@ -35,23 +35,25 @@ COMMAND = ["-m", "snakemake", "--logger", "spandex", "--benchmark-extended", "--
 
 class TestEstimate:
     def test_jobs_take_what_they_took_before(self):
-        assert remaining_s({"a": 2, "b": 1}, {}, [], {"a": 10.0, "b": 5.0, "gone": 99.0}, 0.0) == 25
+        assert remaining({"a": 2, "b": 1}, {}, [], {"a": 10.0, "b": 5.0, "gone": 99.0}, 0.0) == (25, True)
 
     def test_this_build_counts_more_than_the_one_before(self):
-        assert remaining_s({"a": 3}, {"a": [20.0]}, [], {"a": 10.0}, 20.0) == 40
+        assert remaining({"a": 3}, {"a": [20.0]}, [], {"a": 10.0}, 20.0) == (40, True)
 
-    def test_unknown_rules_take_the_mean_of_the_known(self):
-        assert remaining_s({"a": 1, "b": 1, "new": 1}, {}, [], {"a": 10.0, "b": 20.0}, 0.0) == 45
+    def test_what_is_known_is_the_least_while_something_is_unknown(self):
+        assert remaining({"a": 1, "new": 1}, {}, [], {"a": 10.0}, 0.0) == (10, False)
+        assert remaining({"a": 1, "new": 1}, {}, [("new", 3.0)], {"a": 10.0}, 0.0) == (10, False)
+        assert remaining({"a": 1, "new": 1, "all": 1}, {"new": [3.0]}, [], {"a": 10.0}, 3.0) == (10, True)
 
     def test_running_jobs_are_credited_up_to_their_time(self):
-        assert remaining_s({"a": 2}, {}, [("a", 4.0)], {"a": 10.0}, 4.0) == 16
-        assert remaining_s({"a": 2}, {}, [("a", 30.0)], {"a": 10.0}, 30.0) == 10
+        assert remaining({"a": 2}, {}, [("a", 4.0)], {"a": 10.0}, 4.0) == (16, True)
+        assert remaining({"a": 2}, {}, [("a", 30.0)], {"a": 10.0}, 30.0) == (10, True)
 
     def test_jobs_at_the_same_time_divide_the_rest(self):
-        assert remaining_s({"a": 8}, {"a": [10.0] * 4}, [], {}, 10.0) == 10
+        assert remaining({"a": 8}, {"a": [10.0] * 4}, [], {}, 10.0) == (10, True)
 
     def test_nothing_is_known_at_first(self):
-        assert remaining_s({"a": 3}, {}, [("a", 5.0)], {}, 5.0) is None
+        assert remaining({"a": 3}, {}, [("a", 5.0)], {}, 5.0) is None
 
     def test_times_are_means_by_rule_and_others_files_are_passed_over(self, tmp_path):
         for name, seconds in (("a", 1.5), ("b", 2.5)):
@@ -99,10 +101,10 @@ def on_a_terminal(folder):
 def test_terminal_shows_a_line_a_step_with_the_time_that_is_left(folder):
     first = on_a_terminal(folder)
     steps = [line for line in first if " of 4  " in line]
-    pattern = r"{} of 4  0:0\d  {} \(0:0\d\), about 0:0\d left"
+    pattern = r"{} of 4  0:0\d  {} \(0:0\d\), {} 0:0\d left"
     assert len(steps) == 3
-    assert re.fullmatch(pattern.format(1, r"part [ab]"), steps[0])
-    assert re.fullmatch(pattern.format(3, "sum"), steps[2])
+    assert re.fullmatch(pattern.format(1, r"part [ab]", "at least"), steps[0])
+    assert re.fullmatch(pattern.format(3, "sum", "about"), steps[2])
     assert re.fullmatch(r"4 of 4 steps in 0:0\d", first[-1])
     assert not any("SNAKEMAKE" in line or "Job stats" in line for line in first)
 
@@ -114,7 +116,7 @@ def test_elsewhere_there_is_a_line_as_each_step_ends_without_codes(folder):
     assert first == "4 steps; how long they take is known once some have run here"
     assert len(steps) == 3
     for number, (step, name) in enumerate(zip(steps, ["part [ab]", "part [ab]", "sum"], strict=True), 1):
-        assert re.fullmatch(rf"{number} of 4  0:0\d  {name} \(0:0\d\), about 0:0\d left", step)
+        assert re.fullmatch(rf"{number} of 4  0:0\d  {name} \(0:0\d\), (at least|about) 0:0\d left", step)
     assert re.fullmatch(r"4 of 4 steps in 0:0\d", last)
     assert "\x1b" not in errors and "\r" not in errors
     status, output, errors = piped(folder)

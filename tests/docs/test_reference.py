@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
 from documents import REPOSITORY
 from spandex.cli.commands import app
 from spandex.params import Params
-from spandex.sparsify.methods import names
 
 DOCUMENTED_KEY = re.compile(r"`([a-z0-9_.]+)`")
 TWIN = "companions.full."  # has the keys of companions.small
@@ -38,21 +36,6 @@ def test_every_parameter_is_documented_and_none_that_is_not():
     rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs/reference/params.md").read_text(), re.MULTILINE)
     documented = [key for row in rows for key in DOCUMENTED_KEY.findall(row)]
     assert sorted(documented) == sorted(key for key in keys(Params) if not key.startswith(TWIN))
-
-
-def test_every_key_of_params_yaml_is_a_parameter():
-    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    sections = [content, *content.pop("profiles").values()]
-    named = {
-        f"{name}.{key}"
-        for section in sections
-        for name, value in section.items()
-        if isinstance(value, dict) and name != "reports"
-        for key in value
-    }
-    named -= {f"sparsify.{method}" for method in names()}
-    known = list(keys(Params))
-    assert {key for key in named if not any(k.startswith(key) or key.startswith(k) for k in known)} == set()
 
 
 @pytest.fixture(scope="module")

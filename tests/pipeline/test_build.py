@@ -463,13 +463,7 @@ def stop_while_pruning(project: Path, number: signal.Signals) -> None:
     """Build until prune50 has a new checkpoint, and stop the build."""
     begin, deadline = time.time(), time.monotonic() + 600
     checkpoints = project / "models/synthetic/sparsified/.checkpoints/prune50"
-    process = subprocess.Popen(
-        make_command(),
-        cwd=project,
-        env=environment(project, own_server=True),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
+    process = started(project)
     while not is_training(checkpoints, begin):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -512,13 +506,7 @@ def test_other_values_build_completely_and_leave_dvc_lock_alone(project, tmp_pat
 @pytest.mark.slow
 def test_two_builds_in_one_folder_are_refused(tmp_path):
     project = new_project(tmp_path / "project")
-    first = subprocess.Popen(
-        make_command(),
-        cwd=project,
-        env=environment(project, own_server=True),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
+    first = started(project)
     deadline = time.monotonic() + 60
     while not (project / ".snakemake").is_dir():
         assert first.poll() is None and time.monotonic() < deadline

@@ -1,9 +1,7 @@
 """The fast models of Lava's synapses give what stock Lava's fixed-point models give, at every step."""
 
-import contextlib
 import copy
 import re
-import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +11,6 @@ import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lava.lib.dl.netx import hdf5
 from lava.magma.compiler.builders.py_builder import PyProcessBuilder
 from lava.magma.compiler.utils import VarInitializer
 from lava.magma.core.run_conditions import RunSteps
@@ -32,6 +29,7 @@ from spandex.deploy import lava_loops, lava_models
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
 from spandex.networks import SDNN, export_hdf5
+from stock_lava import stock_network
 
 STOCK_MODELS = {
     Sparse: PySparseModelBitAcc,
@@ -252,9 +250,8 @@ def test_variables_read_and_written_in_lava_are_those_of_stock_lava(kind):
 def layer_signals(path, sparse, inputs, models):
     """What every synapse and every neuron of the network sends at every step: arrays (neurons, steps)."""
     steps = inputs.shape[1]
-    with processes_forgotten(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # netx's remark on clamped delays
-        network = hdf5.Network(str(path), sparse_fc_layer=sparse)
+    with processes_forgotten():
+        network = stock_network(path, sparse_fc_layer=sparse)
         source = Source(data=inputs)
         source.s_out.connect(network.in_layer.neuron.a_in)
         ports = [layer.neuron.s_out for layer in network.layers]
@@ -263,10 +260,8 @@ def layer_signals(path, sparse, inputs, models):
         for port in ports:
             extractors.append(Extractor(shape=port.shape, buffer_size=steps))
             port.connect(extractors[-1].in_port)
-        with contextlib.closing(network.net_config.f):
-            source.create_runtime(config(models))
         try:
-            source.run(condition=RunSteps(steps))
+            source.run(condition=RunSteps(steps), run_cfg=config(models))
             return [np.stack([extractor.receive() for _ in range(steps)], axis=1) for extractor in extractors]
         finally:
             source.stop()

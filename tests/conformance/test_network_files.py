@@ -1,11 +1,8 @@
 """What is refused in a network file is what stock lava-dl and Lava would change in it or fail on."""
 
-import warnings
-
 import h5py
 import numpy as np
 import pytest
-from lava.lib.dl.netx import hdf5
 from lava.lib.dl.netx.utils import optimize_weight_bits
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.source import RingBuffer
@@ -19,6 +16,7 @@ from spandex.deploy.execution import execution, processes_forgotten
 from spandex.errors import SpandexError
 from spandex.networks import deployed_weights
 from spandex.networks.hdf5 import held_weights
+from stock_lava import stock_network
 
 # Both signs, 9 bits, one sign, zeros
 EXACT = [[[3, -1], [0, 7]], [[129, -1], [-255, 3]], [[255, 0], [6, 7]], [[-3, -5], [-255, -7]], [[-6, 0], [-2, -5]]]
@@ -40,12 +38,6 @@ def write_network(path, layers, **last):
         for key, value in last.items():
             group[key] = value
     return path
-
-
-def stock(path, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it divides by zero
-        return hdf5.Network(str(path), **options)
 
 
 def held(network):
@@ -87,7 +79,7 @@ def test_lava_holds_the_weights_of_the_file(tmp_path, sparse):
 def test_weights_that_stock_lava_changes_are_refused_with_their_values(tmp_path, layers, sparse):
     path = write_network(tmp_path / "network.net", layers)
     with processes_forgotten():
-        used = held(stock(path, sparse_fc_layer=sparse))
+        used = held(stock_network(path, sparse_fc_layer=sparse))
     for weights, in_use in zip(map(np.array, layers), used, strict=True):
         np.testing.assert_array_equal(in_use, as_lava_converts(weights))
         changed = in_use != weights
@@ -125,14 +117,14 @@ def test_weights_are_refused_exactly_where_lava_changes_them():
 def test_stock_netx_silently_runs_other_than_the_file_says(tmp_path):
     weights = [[3, -1], [0, 7]]
     path = write_network(tmp_path / "fractions.net", [weights], bias=np.array([1.5, np.nan]), delay=[0.5, 2.9])
-    layer = stock(path).layers[1]
+    layer = stock_network(path).layers[1]
     assert layer.neuron.bias.init[0] == 1 << 12
     np.testing.assert_array_equal(layer.synapse.delays.init, [[0, 0], [2, 2]])
     path = write_network(tmp_path / "tanh.net", [weights], **{"neuron/activation": "tanh", "neuron/weight_exp": 3})
-    assert stock(path).layers[1].neuron.proc_params["act_mode"] is ActivationMode.RELU
+    assert stock_network(path).layers[1].neuron.proc_params["act_mode"] is ActivationMode.RELU
     path = write_network(tmp_path / "output.net", [weights], bias=np.zeros(2), **{"neuron/sigma_output": True})
     with pytest.raises(TypeError, match="bias"):
-        stock(path)
+        stock_network(path)
 
 
 def test_compressed_file_is_the_same_network_to_stock_netx_and_to_the_executor(tmp_path):
@@ -140,7 +132,7 @@ def test_compressed_file_is_the_same_network_to_stock_netx_and_to_the_executor(t
     compress(original, packed)
     with h5py.File(packed) as file:
         assert file["layer/1/weight"].compression == "gzip"
-    for layer, other in zip(hdf5.Network(str(original)).layers, hdf5.Network(str(packed)).layers, strict=True):
+    for layer, other in zip(stock_network(original).layers, stock_network(packed).layers, strict=True):
         assert type(layer) is type(other) and layer.shape == other.shape
         if hasattr(layer, "synapse"):
             for name in ("weights", "delays"):

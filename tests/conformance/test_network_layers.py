@@ -1,13 +1,10 @@
 """Which layers stock netx builds and Lava runs, of all that stock lava-dl exports; info says the same, and run does."""
 
-import warnings
-
 import h5py
 import lava.lib.dl.slayer as slayer
 import numpy as np
 import pytest
 import torch
-from lava.lib.dl.netx import hdf5
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
@@ -17,6 +14,7 @@ from spandex.deploy import Executor, Network
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.errors import SpandexError
 from spandex.steps.info import describe
+from stock_lava import stock_network
 
 STEPS = 24
 CUBA = {"threshold": 0.25, "current_decay": 0.5, "voltage_decay": 0.5}
@@ -69,12 +67,6 @@ def export(tmp_path):
     return export
 
 
-def stock(path, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it divides by zero
-        return hdf5.Network(str(path), **options)
-
-
 def sent(network, inputs):
     """What a netx network sends for inputs (..., steps) to its first synapses, in stock Lava."""
     source, sink = Source(data=inputs), Sink(shape=network.out.shape, buffer=inputs.shape[-1])
@@ -115,7 +107,7 @@ def test_info_says_what_stock_netx_does_not_run_and_the_executor_refuses_what_it
             with pytest.raises(SpandexError, match=r"network\.net: layer"):
                 Network(path)
         else:
-            assert len(Network(path)) == len(stock(path))
+            assert len(Network(path)) == len(stock_network(path))
         if any(layer["executor"] for layer in found["layers"]):
             with pytest.raises(SpandexError, match=r"network\.net: (layer|block)"):
                 Executor(path)
@@ -137,7 +129,7 @@ def test_info_says_what_stock_netx_does_not_run_and_the_executor_refuses_what_it
 def test_stock_netx_fails_on_layers_that_info_calls_so(export, name, error):
     path, _ = export((MADE | IMAGES)[name][0](), (2, 8, 8) if name in IMAGES else (6,))
     with processes_forgotten(), pytest.raises(error):
-        stock(path)
+        stock_network(path)
 
 
 @pytest.mark.parametrize(("kind", "error"), [("average", NotImplementedError), ("concat", NotImplementedError)])
@@ -148,7 +140,7 @@ def test_stock_netx_fails_on_types_that_lava_dl_can_no_longer_export(export, kin
         file["layer/1/type"] = np.array([kind.encode()])
         file["layer/1/shape"] = np.array([5])
     with processes_forgotten(), pytest.raises(error):
-        stock(path)
+        stock_network(path)
     assert describe(path)["layers"][1]["netx"] == f"type {kind!r}, which netx cannot build"
 
 
@@ -157,14 +149,14 @@ def test_stock_netx_leaves_out_types_that_it_does_not_know(export):
     with h5py.File(path, "r+") as file:
         file["layer/1/type"][0] = b"lstm"
     with processes_forgotten():
-        assert len(stock(path)) == 1
+        assert len(stock_network(path)) == 1
     assert "netx would leave the layer out" in describe(path)["layers"][1]["netx"]
 
 
 def test_delays_make_stock_netx_forget_the_exponent_of_recurrent_weights(export):
     with processes_forgotten():
-        plain = stock(export(MADE["recurrent"][0]())[0]).layers[0]
-        delayed = stock(export(MADE["recurrent, delayed"][0](), name="delayed.net")[0]).layers[0]
+        plain = stock_network(export(MADE["recurrent"][0]())[0]).layers[0]
+        delayed = stock_network(export(MADE["recurrent, delayed"][0](), name="delayed.net")[0]).layers[0]
         for synapse in (plain.synapse, plain.synapse_rec):
             assert synapse.proc_params["weight_exp"] < 0
         for synapse in (delayed.synapse, delayed.synapse_rec):
@@ -178,10 +170,10 @@ def test_stock_netx_leaves_bias_and_delays_out_of_complex_layers_and_adaptation_
         file["layer/0/delay"] = np.full(5, 3)
         file["layer/0/bias"] = np.full(5, 50)
     with processes_forgotten():
-        layer = stock(path).layers[0]
+        layer = stock_network(path).layers[0]
         kinds = {type(layer.real_synapse).__name__, type(layer.imag_synapse).__name__}
         assert kinds == {"Dense"} and not hasattr(layer.neuron, "bias")
-        adaptive = stock(export(MADE["adaptive resonate-and-fire"][0](), name="adaptive.net")[0]).layers[0]
+        adaptive = stock_network(export(MADE["adaptive resonate-and-fire"][0](), name="adaptive.net")[0]).layers[0]
         assert type(adaptive.neuron) is type(layer.neuron)
 
 
@@ -190,7 +182,7 @@ def test_recurrent_and_resonating_networks_run_in_lava_as_stock_netx_runs_them(e
     torch.manual_seed(1)
     path, _ = export(MADE[name][0]())
     with processes_forgotten():
-        expected = sent(stock(path), spikes())
+        expected = sent(stock_network(path), spikes())
     assert expected.any()
     np.testing.assert_array_equal(run(tmp_path, path, spikes(), "--backend", "lava"), expected)
 
@@ -203,7 +195,7 @@ def test_pools_are_written_as_convolutions_that_stock_lava_runs_with_the_same_bi
     assert result.stdout == f"{written}: pools written as convolutions: layer 1\n"
     inputs = np.random.default_rng(0).integers(0, 2, (8, 8, 2, STEPS))
     with processes_forgotten():
-        expected = sent(stock(written, input_shape=(8, 8, 2)), inputs)
+        expected = sent(stock_network(written, input_shape=(8, 8, 2)), inputs)
     assert expected.any()
     np.testing.assert_array_equal(run(tmp_path, path, inputs, "--input-shape", "8,8,2"), expected)
     assert spandex("convert", written, "--output", tmp_path / "again.net").stdout.endswith(": none\n")
@@ -214,7 +206,7 @@ def test_stock_lava_sends_graded_spikes_of_integrators_as_ones(export):
     path, trained = export(MADE["graded spikes"][0]())
     assert set(trained.unique().tolist()) - {0.0, 1.0}
     with processes_forgotten():
-        assert set(np.unique(sent(stock(path), spikes()))) == {0, 1}
+        assert set(np.unique(sent(stock_network(path), spikes()))) == {0, 1}
     assert describe(path)["layers"][0]["netx"].startswith("neuron/gradedSpike of CUBA neurons")
 
 
@@ -224,8 +216,8 @@ def test_sigma_delta_network_without_input_layer_runs_with_the_message_bits_give
     path, _ = export([*dense(block.sigma_delta, SIGMA_DELTA), block.sigma_delta.Output(SIGMA_DELTA, 5, 4, **OPTIONS)])
     inputs = spikes() * 2000
     with processes_forgotten():
-        assert not sent(stock(path), inputs).any()  # what the file alone gives in netx
-        expected = sent(stock(path, input_message_bits=16), inputs)
+        assert not sent(stock_network(path), inputs).any()  # what the file alone gives in netx
+        expected = sent(stock_network(path, input_message_bits=16), inputs)
     assert expected.any()
     found = run(tmp_path, path, inputs, "--backend", backend, "--input-message-bits", "16")
     np.testing.assert_array_equal(found, expected)

@@ -1,12 +1,10 @@
 """Size and sparsity of the published networks, and netx itself as the reference."""
 
-import warnings
-
 import numpy as np
 import pytest
-from lava.lib.dl import netx
 
 from spandex.metrics import network_size
+from stock_lava import stock_network
 
 
 def test_spandex_half_sparse_network_has_its_published_size(mirror):
@@ -29,9 +27,7 @@ def test_dense_baseline_deploys_27_percent_sparse(mirror):
 @pytest.mark.parametrize("name", ["prune50", "baseline"])
 def test_counts_equal_those_of_netx_s_sparse_processes(mirror, name):
     path = mirror / "ndns" / name / "network.net"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # netx announces that it clamps delays
-        network = netx.hdf5.Network(str(path), sparse_fc_layer=True)
+    network = stock_network(path, sparse_fc_layer=True)
     for counted, layer in zip(network_size(path).layers, network.layers[1:], strict=True):
         weights = layer.synapse.weights.get()
         assert counted.nonzero_weights == np.count_nonzero(weights.toarray())

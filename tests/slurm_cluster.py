@@ -128,8 +128,8 @@ class Cluster:
             )
         self._processes.append(process)
 
-    def _wait(self, ready, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
+    def _wait(self, ready) -> None:
+        deadline = time.monotonic() + 60
         while not ready():
             dead = [process.args[0] for process in self._processes if process.poll() is not None]
             if dead or time.monotonic() > deadline:

@@ -96,7 +96,7 @@ class ModelledLayer:
         """What it sends at a step, counted from 0."""
         self.neurons.time_step = number + 1
         signal = (signal.transpose() if self.transposed else signal).reshape(self.shape)
-        arrived = [_step(synapse, "s_in", signal, "a_out") for synapse in self.synapses] or [signal]
+        arrived = [_step(synapse, signal) for synapse in self.synapses] or [signal]
         if self.recurrent:
             due = self.recurrent.a_buff.reshape(arrived[0].size, -1)[:, 0]  # what it is about to send
             arrived[0] = (arrived[0] + due).astype(np.int32)
@@ -106,7 +106,7 @@ class ModelledLayer:
         self.neurons.run_spk()
         sent = self.neurons.s_out.recv()
         if self.recurrent:
-            _step(self.recurrent, "s_in", sent, "a_out")
+            _step(self.recurrent, sent)
         return sent
 
     def state(self):
@@ -172,7 +172,7 @@ def _model(process):
     return model
 
 
-def _step(model, port_in, signal, port_out):
-    getattr(model, port_in).send(signal)
-    model.run_spk()
-    return getattr(model, port_out).recv()
+def _step(synapse, signal):
+    synapse.s_in.send(signal)
+    synapse.run_spk()
+    return synapse.a_out.recv()

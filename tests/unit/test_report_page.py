@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 import yaml
 
-from report_build import TEAM, small_build, write_report
+from report_build import TEAM, Build, small_build, write_report
 from spandex.errors import SpandexError
 from spandex.files import write_json
 from spandex.files.text import read_json
@@ -35,9 +36,20 @@ REFERENCE = Path(__file__).parents[2] / "reports/reference"
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory) -> Path:
+def finished(tmp_path_factory) -> Build:
+    return small_build(tmp_path_factory.mktemp("build"), (0.5,))
+
+
+@pytest.fixture(scope="module")
+def report(finished) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        return write_report(small_build(tmp_path_factory.mktemp("build"), (0.5,)), patch)
+        return write_report(finished, patch)
+
+
+@pytest.fixture
+def build(finished, tmp_path) -> Build:
+    """A copy to change."""
+    return finished._replace(folder=shutil.copytree(finished.folder, tmp_path / "build"))
 
 
 def test_text_of_others_is_escaped(report):
@@ -89,9 +101,8 @@ def test_knee_has_networks_by_growing_sparsity_and_no_clips_of_others():
     ]
 
 
-def test_clip_other_than_the_one_evaluated_is_refused(tmp_path, monkeypatch):
-    build = small_build(tmp_path, (0.5,))
-    for file in (tmp_path / "data/synthetic/test/noisy").iterdir():
+def test_clip_other_than_the_one_evaluated_is_refused(build, monkeypatch):
+    for file in (build.folder / "data/synthetic/test/noisy").iterdir():
         audio, rate = soundfile.read(file)
         soundfile.write(file, 0.5 * audio, rate)
     with pytest.raises(SpandexError, match="another clip than the one that was evaluated"):
@@ -267,8 +278,7 @@ def test_axis_of_time_has_round_seconds(seconds, last, count):
     assert (len(ticks), ticks[-1]) == (count, pytest.approx(last))
 
 
-def test_neither_day_nor_revision_changes_page_paper_or_board(tmp_path, monkeypatch):
-    build = small_build(tmp_path, (0.5,))
+def test_neither_day_nor_revision_changes_page_paper_or_board(build, monkeypatch):
     names = ("index.html", "paper.tex", "metricsboard_track_1_test.yml")
     before = [(write_report(build, monkeypatch) / name).read_bytes() for name in names]
 
@@ -278,10 +288,10 @@ def test_neither_day_nor_revision_changes_page_paper_or_board(tmp_path, monkeypa
             return cls(2099, 12, 31)
 
     monkeypatch.setattr(datetime, "date", Later)
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", tmp_path]
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", build.folder]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "Start"]):
         subprocess.run([*git, *command], check=True)
-    (tmp_path / "params.yaml").touch()
+    (build.folder / "params.yaml").touch()
     assert [(write_report(build, monkeypatch) / name).read_bytes() for name in names] == before
 
 

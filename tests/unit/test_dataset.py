@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from clips import assert_same_batches
 from spandex.data.audio import AudioError, write_wav
 from spandex.data.dataset import NoisySpeech, SegmentBatches
 from spandex.errors import SpandexError
@@ -179,13 +180,6 @@ def test_short_epochs_walk_through_the_passes_without_a_gap(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(passes, epochs, strict=True))
     resumed = [noisy for noisy, _, _ in short.epoch(2, start_batch=1)]
     assert all(np.array_equal(a, b) for a, b in zip(resumed, epochs[9:12], strict=True))
-
-
-def assert_same_batches(some, others):
-    for one, other in zip(some, others, strict=True):
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_array_equal(one[1], other[1])
-        assert one[2] == other[2]
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clips import assert_same_batches
 from spandex import params
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings, build_synthetic, synthesize
 from spandex.data import mixed as module
@@ -52,13 +53,6 @@ def made(monkeypatch):
         module, "make_clip", lambda sources, index, seed: indices.append(index) or make(sources, index, seed)
     )
     return indices
-
-
-def assert_same_batches(some, others):
-    for one, other in zip(some, others, strict=True):
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_array_equal(one[1], other[1])
-        assert one[2] == other[2]
 
 
 def test_clips_are_those_on_disk(mixed, on_disk):

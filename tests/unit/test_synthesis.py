@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from clips import digests
 from spandex.data.audio import read_audio
 from spandex.data.corpus import Entry, write_manifest
 from spandex.data.dataset import NoisySpeech
@@ -181,14 +182,6 @@ def corpus(directory, extra=()):
         entries.append(Entry(name, kind, "train", "g", RATE, 1.0, digest))
     write_manifest(directory / "manifest.csv", entries)
     return directory / "manifest.csv"
-
-
-def digests(directory):
-    return {
-        file.relative_to(directory).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in directory.rglob("*")
-        if file.is_file()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from clips import digests
 from spandex.data import noise
 from spandex.data.audio import read_audio
 from spandex.data.corpus import read_manifest
@@ -24,14 +25,6 @@ HOURS = {"train": 120, "validation": 10, "test": 15}
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     return build_synthetic(tmp_path_factory.mktemp("synthetic"), MINUTES, MINUTES, seed=1)
-
-
-def digests(directory):
-    return {
-        file.relative_to(directory).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in directory.rglob("*")
-        if file.is_file()
-    }
 
 
 def test_manifest_lists_every_file_as_it_is(corpus):

@@ -26,16 +26,7 @@ from spandex.tracking import Build, default_uri, local_uri, notice
 from spandex.tracking.build import TrackingError
 from spandex.tracking.fallback import epoch_logger
 from spandex.tracking.store import create_store
-from tracked_project import MODELS, RUN, log, tiny_params, write_build, write_network, write_scores
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    """A finished build with a fresh store, made once: creating the schema takes seconds."""
-    folder = tmp_path_factory.mktemp("template")
-    write_build(folder)
-    create_store(f"sqlite:///{folder}/mlflow.db")
-    return folder
+from tracked_project import MODELS, RUN, log, tiny_params, write_network, write_scores
 
 
 @pytest.fixture

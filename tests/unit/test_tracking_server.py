@@ -27,8 +27,7 @@ from spandex.tracking import Build, local_uri
 from spandex.tracking.client import PATIENCE_S
 from spandex.tracking.environment import REQUEST_S
 from spandex.tracking.fallback import epoch_logger
-from spandex.tracking.store import create_store
-from tracked_project import MODELS, RUN, log, tiny_params, write_build, write_network
+from tracked_project import MODELS, RUN, log, tiny_params, write_network
 from tracking_server import TrackingServer, free_port, wait_for_answer
 
 pytestmark = pytest.mark.slow
@@ -40,14 +39,6 @@ impatient = mock.patch("spandex.tracking.client.PATIENCE_S", 1.0)  # where the w
 def server(tmp_path_factory) -> Iterator[TrackingServer]:
     with TrackingServer(tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("template")
-    write_build(folder)
-    create_store(f"sqlite:///{folder}/mlflow.db")
-    return folder
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A whole build at toy size, through make, Snakemake, DVC, Lava and MLflow."""
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from image_mirror import image_mirror
 from spandex import params
 from spandex.data import NoisySpeech
-from spandex.files.text import read_json
+from spandex.files.text import read_csv, read_json
 from spandex.metrics import si_snr
 from spandex.networks import denoise, load_network
 from spandex.networks.hdf5 import network_layers
@@ -33,8 +32,7 @@ TABLE = "reports/synthetic/table.csv"
 
 def our_rows(table: Path) -> list[dict[str, str]]:
     """The rows of a table.csv that this build made."""
-    with table.open() as file:
-        return [row for row in csv.DictReader(file) if row["source"] == "this run"]
+    return [row for row in read_csv(table) if row["source"] == "this run"]
 
 
 def products(project: Path) -> dict[str, bytes]:
@@ -211,8 +209,7 @@ def test_frontier_scores_all_seeds_in_full_and_says_whether_they_are_those_kept(
     for name in ("dense-2", "prune50-2"):
         scores = read_json(project / f"reports/synthetic/evaluate/{name}.json")["networks"][name]
         assert {"mos_ovrl_all_hops", "fixed_minus_float_db"} <= scores.keys()
-    with (folder / "frontier.csv").open() as file:
-        assert [row["model"] for row in csv.DictReader(file)] == ["baseline", "dense", "prune50"]
+    assert [row["model"] for row in read_csv(folder / "frontier.csv")] == ["baseline", "dense", "prune50"]
     kept = project / "docs/results/frontier"
     kept.mkdir(parents=True)
     for record in folder.glob("seed-*.json"):
@@ -276,8 +273,7 @@ def test_entry_is_fine_tuned_as_it_says(project, tmp_path):
     own = "epochs=3 pruning_epochs=1 lr_drop_epoch=0 lr_factor=0.1 lr_schedule=cosine distill.weight=50"
     settings = " ".join(f"networks.mine.{setting}" for setting in ("from=prune50", *own.split()))
     output(project, "spandex", "--set", settings, "rebuild", "sparsify")
-    with (project / mine / "epochs.csv").open() as file:
-        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    rates = [float(row["lr"]) for row in read_csv(project / mine / "epochs.csv")]
     assert rates[1:] == pytest.approx([7.75e-4, 3.25e-4, 1e-4])
     recipe = json.loads((project / mine / "network.pt.recipe.json").read_text())
     assert recipe["params"]["training.mine"]["fine_tuning"]["distill"] == {"weight": 50}
@@ -361,8 +357,7 @@ def test_networks_and_audio_of_others_are_rows_and_a_clone_needs_their_copies_al
     summary = (project / "reports/synthetic/summary.md").read_text()
     late = set(re.findall(r"^(\w+): latency of 40\.\d+ ms, past the challenge's 40 ms$", summary, re.MULTILINE))
     assert late == {"ahead", "child"}
-    with (project / "models/synthetic/sparsified/child/epochs.csv").open() as file:
-        start = next(csv.DictReader(file))  # the network that training starts from, as it is validated
+    start, *_ = read_csv(project / "models/synthetic/sparsified/child/epochs.csv")  # of the start
     network, clip = load_network(others / "mine.net"), NoisySpeech(project / "data/synthetic/validation")[0]
     network.lookahead = 1
     noisy, clean = (torch.from_numpy(audio)[None] for audio in (clip.noisy, clip.clean))

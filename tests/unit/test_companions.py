@@ -1,6 +1,5 @@
 """Companion papers: which runs there are, what a stopped one keeps, intervals over seeds, their part in the report."""
 
-import csv
 import itertools
 import re
 from math import inf
@@ -18,6 +17,7 @@ from spandex.companions.results import over_seeds, percent_change, shown
 from spandex.companions.work import Work
 from spandex.errors import SpandexError
 from spandex.files.results import ResultLog
+from spandex.files.text import read_csv
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
 from spandex.report.claims import Verdict, judge
@@ -168,8 +168,3 @@ def test_report_shows_companions_once_they_have_run(tmp_path, monkeypatch):
     page = (reports / "index.html").read_text()
     assert method("masks").TITLE in page and "DVS-CIFAR10" in page
     assert "masks50" in (reports / "companions/summary.md").read_text()
-
-
-def read_csv(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

@@ -1,9 +1,9 @@
-import csv
 import json
 
 import pytest
 
 from spandex.errors import SpandexError
+from spandex.files.text import read_csv
 from spandex.report.numbers import measures, write_numbers
 
 NOISY = {"si_snr_db": 9.0, "mos_ovrl": 2.5, "per_clip": []}
@@ -18,11 +18,6 @@ NETWORK = {
     "sparsity": 0.5,
 }
 EPOCHS = "iteration,epoch,train_loss,train_si_snr_db,validation_si_snr_db,sparsity,lr\n30,1,95.5,4.5,4.25,0.25,0.001\n"
-
-
-def rows(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture
@@ -57,7 +52,7 @@ def test_last_bits_of_a_mean_do_not_change_the_file(tmp_path, logs):
 def test_curves_and_tradeoff_name_the_network_in_every_row(tmp_path, logs):
     written = write_numbers(tmp_path, NOISY, {"baseline": NETWORK, "prune50": NETWORK}, logs)
     assert all(path.is_file() for path in written)
-    curves, tradeoff = (rows(tmp_path / "plots" / name) for name in ("curves.csv", "tradeoff.csv"))
+    curves, tradeoff = (read_csv(tmp_path / "plots" / name) for name in ("curves.csv", "tradeoff.csv"))
     row = {"model": "prune50", "epoch": "1", "iteration": "30", "train_loss": "95.5", "validation_si_snr_db": "4.25"}
     assert curves == [row]
     assert [row["model"] for row in tradeoff] == ["baseline", "prune50"]

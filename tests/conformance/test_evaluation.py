@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lava.lib.dl import slayer
+from tests.chains import Chain
 
 from denoising import HOP, N_FFT, noisy_pair, real_pair, small_network
 from evaluations import double_si_snr, scores_of
@@ -86,37 +87,29 @@ def test_opinion_scores_are_those_of_the_denoised_clip(network, tmp_path):
     assert [before[f"mos_{kind}"] for kind in KINDS] == list(challenge)
 
 
-class Chain(torch.nn.Module):
+def sdnn_of(layers, inputs=9, width=12):
     """Sigma-delta blocks in the way of the SDNN: all synaptic layers but the last have delays and a shift of a step."""
-
-    def __init__(self, layers, inputs=9, width=12):
-        super().__init__()
-        block = slayer.block.sigma_delta
-        sizes = [inputs] + [width] * (layers - 1)
-        dense = [
-            block.Dense(NEURON, before, after, delay=True, delay_shift=True)
-            for before, after in itertools.pairwise(sizes)
-        ]
-        self.blocks = torch.nn.ModuleList([block.Input(NEURON), *dense, block.Output(NEURON, sizes[-1], inputs)])
-        self.blocks[0].pre_hook_fx = lambda x: slayer.utils.quantize(x, step=INPUT_STEP)
-        with torch.no_grad():
-            self(torch.zeros(1, inputs, 1))
-            for layer in self.blocks[1:]:
-                layer.synapse.weight *= 3
-            for layer in dense:
-                layer.delay.delay.copy_(torch.rand_like(layer.delay.delay) * 20)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
+    block = slayer.block.sigma_delta
+    sizes = [inputs] + [width] * (layers - 1)
+    dense = [
+        block.Dense(NEURON, before, after, delay=True, delay_shift=True) for before, after in itertools.pairwise(sizes)
+    ]
+    network = Chain(block.Input(NEURON), *dense, block.Output(NEURON, sizes[-1], inputs))
+    network.blocks[0].pre_hook_fx = lambda x: slayer.utils.quantize(x, step=INPUT_STEP)
+    with torch.no_grad():
+        network(torch.zeros(1, inputs, 1))
+        for layer in network.blocks[1:]:
+            layer.synapse.weight *= 3
+        for layer in dense:
+            layer.delay.delay.copy_(torch.rand_like(layer.delay.delay) * 20)
+    return network
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3, 4])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_output_is_later_than_in_training_by_the_derived_step_whatever_the_depth(tmp_path, layers, seed):
     torch.manual_seed(10 * layers + seed)
-    network = Chain(layers)
+    network = sdnn_of(layers)
     export_hdf5(network, tmp_path / "network.net")
     inputs = torch.randint(-40, 200, (1, 9, 150))
     with torch.no_grad():

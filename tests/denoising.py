@@ -11,16 +11,21 @@ from spandex.networks import SDNN, export_hdf5
 N_FFT, HOP = 32, 8
 
 
-def small_network(path, output_gain=0.3):
-    """A random network of the published shape but few neurons; with output gain 0 its mask is 1 everywhere."""
-    torch.manual_seed(5)
-    network = SDNN(n_fft=N_FFT, hop=HOP, hidden=24)
+def random_network(seed, gains=(3, 3, 3), longest_delay=60, n_fft=N_FFT, hop=HOP, hidden=24):
+    """A network of the published shape but few neurons: random delays, and weights times the gains of their layers."""
+    torch.manual_seed(seed)
+    network = SDNN(n_fft=n_fft, hop=hop, hidden=hidden)
     with torch.no_grad():
-        for block, gain in zip(network.blocks[1:], (2, 2, output_gain), strict=True):
+        for block, gain in zip(network.blocks[1:], gains, strict=True):
             block.synapse.weight *= gain
         for block in network.blocks[1:3]:
-            block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 20)
-    export_hdf5(network, path)
+            block.delay.delay.copy_(torch.rand_like(block.delay.delay) * longest_delay)
+    return network
+
+
+def small_network(path, output_gain=0.3):
+    """A random network's file; with output gain 0 its mask is 1 everywhere."""
+    export_hdf5(random_network(5, (2, 2, output_gain), longest_delay=20), path)
     return path
 
 

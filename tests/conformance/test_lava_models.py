@@ -8,7 +8,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import soundfile
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lava.magma.compiler.builders.py_builder import PyProcessBuilder
@@ -25,10 +24,11 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix, issparse
 
+from denoising import random_network
 from spandex.deploy import lava_loops, lava_models
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
-from spandex.networks import SDNN, export_hdf5
+from spandex.networks import export_hdf5
 from stock_lava import stock_network
 
 STOCK_MODELS = {
@@ -292,19 +292,9 @@ def test_published_network_is_that_of_stock_lava_layer_by_layer(mirror, sparse, 
         np.testing.assert_array_equal(fast, stock)
 
 
-def small_network(path):
-    torch.manual_seed(2)
-    network = SDNN(n_fft=16, hop=4, hidden=12)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight *= 2
-            if getattr(block, "delay", None) is not None:
-                block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 8)
-    export_hdf5(network, path)
-
-
 def test_documented_example_runs_and_gives_what_stock_lava_gives(tmp_path, monkeypatch):
-    small_network(tmp_path / "network.net")
+    network = random_network(seed=2, gains=(2, 2, 2), longest_delay=8, n_fft=16, hop=4, hidden=12)
+    export_hdf5(network, tmp_path / "network.net")
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), flags=re.DOTALL)
     assert "exception_proc_model_map=FAST_MODELS" in code

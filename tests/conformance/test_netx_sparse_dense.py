@@ -9,8 +9,9 @@ from lava.proc.dense.process import DelayDense
 from lava.proc.dense.process import Dense as DenseSynapse
 from lava.proc.sparse.process import DelaySparse, Sparse
 
+from denoising import random_network
 from spandex.deploy import Network
-from spandex.networks import SDNN, export_hdf5
+from spandex.networks import export_hdf5
 from stock_lava import lava_spikes, stock_network
 
 INT32_LIMIT = 2**31
@@ -22,16 +23,12 @@ def assert_same_spikes(reference, other):
         np.testing.assert_array_equal(actual, expected)
 
 
-def random_network(path, seed, keep=(0.9, 0.3, 0.3)):
+def sparse_network(path, seed, keep=(0.9, 0.3, 0.3)):
     """A small exported network with the given fraction of each layer's weights kept."""
-    torch.manual_seed(seed)
-    network = SDNN(n_fft=32, hop=8, hidden=24)
+    network = random_network(seed, gains=(2, 2, 2), longest_delay=64)
     with torch.no_grad():
         for block, fraction in zip(network.blocks[1:], keep, strict=True):
-            weight = block.synapse.weight
-            weight *= 2 * (torch.rand_like(weight) < fraction)
-            if getattr(block, "delay", None) is not None:
-                block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 64)
+            block.synapse.weight *= torch.rand_like(block.synapse.weight) < fraction
     export_hdf5(network, path)
     return path
 
@@ -44,7 +41,7 @@ def random_inputs(seed, neurons=17, steps=90):
 @pytest.mark.filterwarnings("ignore:.*clamped")
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_random_network_spikes_alike_however_it_is_converted(tmp_path, seed):
-    path = random_network(tmp_path / "network.net", seed)
+    path = sparse_network(tmp_path / "network.net", seed)
     inputs = random_inputs(seed)
     reference = lava_spikes(stock_network(path, sparse_fc_layer=False), inputs)
     assert all(layer.any() for layer in reference)
@@ -61,7 +58,7 @@ def test_random_network_spikes_alike_however_it_is_converted(tmp_path, seed):
 def test_layer_without_weights_runs_and_is_silent(tmp_path, empty):
     keep = [0.9, 0.9, 0.9]
     keep[empty] = 0
-    path = random_network(tmp_path / "network.net", seed=3, keep=keep)
+    path = sparse_network(tmp_path / "network.net", seed=3, keep=keep)
     inputs = random_inputs(3, steps=40)
     sparse, dense = (lava_spikes(Network(path, sparse), inputs) for sparse in (True, False))
     assert_same_spikes(dense, sparse)
@@ -100,7 +97,7 @@ def encoded_noisy_speech(mirror, steps):
 
 @pytest.mark.filterwarnings("ignore:.*clamped")
 def test_dense_synapse_without_delay_is_the_stock_one(tmp_path):
-    path = random_network(tmp_path / "network.net", seed=4)
+    path = sparse_network(tmp_path / "network.net", seed=4)
     ours, theirs = Network(path, {1: True, 2: True}).layers[3].synapse, stock_network(path).layers[3].synapse
     assert type(ours) is type(theirs) is DenseSynapse
     np.testing.assert_array_equal(ours.weights.init, theirs.weights.init)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from tests.chains import complex_rf, pooled_cuba, recurrent_cuba
 
+from denoising import random_network
 from spandex.deploy import Executor
-from spandex.networks import SDNN, export_hdf5
+from spandex.networks import export_hdf5
 from spandex.sparsify import Cubic, NeuronPruner, OneShot, Pruner, shrink
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "howto" / "sparsify.md"
@@ -19,13 +20,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "howto" / "sparsify.md"
 @pytest.fixture(scope="module", params=["global", "layer"])
 def networks(request):
     """An SDNN whose neurons were pruned in training, which of them are left, and what is left of the SDNN."""
-    torch.manual_seed(0)
-    network = SDNN(n_fft=64, hop=16, hidden=48)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight *= 3
-            if getattr(block, "delay", None) is not None:
-                block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 60)
+    network = random_network(seed=0, n_fft=64, hop=16, hidden=48)
     pruner = NeuronPruner(network, Cubic(0.5, steps=9, frequency=2), scope=request.param)
     optimizer = torch.optim.RAdam(network.parameters(), lr=0.005, weight_decay=0.01)
     for _ in range(12):

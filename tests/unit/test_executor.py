@@ -11,10 +11,11 @@ from lava.proc.lif.process import LIF, LIFRefractory
 from lava.proc.rf.process import RF
 from lava.proc.sdn.process import Delta, SigmaDelta
 
+from denoising import random_network
 from spandex.deploy import Executor
 from spandex.deploy.execution import processes_forgotten
 from spandex.errors import SpandexError
-from spandex.networks import SDNN, export_hdf5
+from spandex.networks import export_hdf5
 
 STEPS = 300
 
@@ -22,15 +23,8 @@ STEPS = 300
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     """A small exported network with delays whose layers all have events."""
-    torch.manual_seed(0)
-    network = SDNN(n_fft=32, hop=8, hidden=24)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight *= 3
-            if getattr(block, "delay", None) is not None:
-                block.delay.delay.copy_(torch.rand_like(block.delay.delay) * 60)
     path = tmp_path_factory.mktemp("network") / "network.net"
-    export_hdf5(network, path)
+    export_hdf5(random_network(seed=0), path)
     return path
 
 
@@ -164,11 +158,7 @@ def test_batch_reads_little_ahead(path, inputs):
 
 
 def test_network_without_any_weight_outputs_its_bias_alone(tmp_path):
-    network = SDNN(n_fft=32, hop=8, hidden=24)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight.zero_()
-    export_hdf5(network, tmp_path / "network.net")
+    export_hdf5(random_network(seed=0, gains=(0, 0, 0)), tmp_path / "network.net")
     for sparse in (True, False):
         run = Executor(tmp_path / "network.net", sparse).run(np.full((17, 5), 400), record=True)
         assert run.spikes[0].any()

@@ -3,6 +3,7 @@ import torch
 from lava.lib.dl import slayer
 from torch.nn.utils import prune
 
+from denoising import random_network
 from networks import prune_evaluate
 from spandex.errors import SpandexError
 from spandex.kernels import accelerate
@@ -76,11 +77,7 @@ def test_synops_are_the_fan_out_of_every_event():
 
 
 def test_synops_of_a_network_that_torch_pruned_are_those_of_prune_evaluate(tmp_path):
-    torch.manual_seed(1)
-    network = SDNN(n_fft=64, hop=16, hidden=24)
-    with torch.no_grad():
-        for block in network.blocks[1:]:
-            block.synapse.weight *= 3
+    network = random_network(seed=1, n_fft=64, hop=16)
     pruned = [(block.synapse, "weight") for block in network.blocks[1:]]
     prune.global_unstructured(pruned, prune.L1Unstructured, amount=0.75)
     torch.save(network.state_dict(), tmp_path / "network.pt")

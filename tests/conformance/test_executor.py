@@ -4,7 +4,6 @@ import itertools
 import warnings
 from pathlib import Path
 
-import h5py
 import lava.lib.dl.slayer
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from scipy.sparse import csr_matrix
 
+from network_files import SIGMA_DELTA, dense, image, write_layers
 from spandex.deploy import Executor, Network
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.lava_run import run_in_lava
@@ -29,31 +29,6 @@ def assert_same_spikes(expected, actual):
     assert len(expected) == len(actual)
     for number, (one, other) in enumerate(zip(expected, actual, strict=True)):
         np.testing.assert_array_equal(other, one, err_msg=f"layer {number}")
-
-
-def write_network(path, layers, inputs=9):
-    """A netx file: input neurons, then layers as dicts of weight, delay, bias, vThMant, sigma_output."""
-    with h5py.File(path, "w") as file:
-        group = file.create_group("layer/0")
-        group["type"] = np.array([b"input"])
-        group["shape"] = np.array([inputs])
-        _write_neuron(group, {"vThMant": 3})
-        for number, layer in enumerate(layers, start=1):
-            group = file.create_group(f"layer/{number}")
-            group["type"] = np.array([b"dense"])
-            group["shape"] = np.array([len(layer["weight"])])
-            for key in ("weight", "delay", "bias"):
-                if layer.get(key) is not None:
-                    group[key] = layer[key]
-            _write_neuron(group, layer)
-    return path
-
-
-def _write_neuron(group, values):
-    group["neuron/type"] = b"SDNN"
-    for key in ("vThMant", "sigma_output"):
-        if values.get(key) is not None:
-            group[f"neuron/{key}"] = values[key]
 
 
 @st.composite
@@ -74,15 +49,13 @@ def netx_layers(draw, inputs=9):
         longest = draw(st.sampled_from([0, 1, 5, 62]))
         last = number == count - 1
         sigma = last and draw(st.booleans())
-        layers.append(
-            {
-                "weight": weight * draw(st.sampled_from([1, 1, 2])),
-                "delay": None if delay_shape is None else random.integers(0, longest + 1, delay_shape),
-                "bias": None if sigma or draw(st.booleans()) else random.integers(-300, 300, neurons),
-                "vThMant": draw(st.sampled_from([0, 1, 6, 40])),
-                "sigma_output": True if sigma else None,
-            }
-        )
+        neuron = SIGMA_DELTA | {"vThMant": draw(st.sampled_from([0, 1, 6, 40]))}
+        layer = dense(weight * draw(st.sampled_from([1, 1, 2])), neuron | ({"sigma_output": True} if sigma else {}))
+        if delay_shape is not None:
+            layer["delay"] = random.integers(0, longest + 1, delay_shape)
+        if not sigma and draw(st.booleans()):
+            layer["bias"] = random.integers(-300, 300, neurons)
+        layers.append(layer)
         inputs = neurons
     return layers
 
@@ -92,7 +65,8 @@ def test_random_files_run_as_stock_netx_deploys_them(tmp_path, examples):
     @settings(max_examples=examples, deadline=None, database=None, derandomize=True)
     @given(netx_layers(), st.booleans(), st.integers(0, 99), st.sampled_from([2, 300, 2**20, 2**31 - 1]))
     def check(layers, sparse, seed, largest):
-        path = write_network(tmp_path / "network.net", layers)
+        own = {"type": "input", "shape": [9], "neuron": SIGMA_DELTA}
+        path = write_layers(tmp_path / "network.net", own, *layers)
         inputs = np.random.default_rng(seed).integers(-largest, largest, (9, 40))
         with processes_forgotten():
             stock = stock_network(path, sparse_fc_layer=sparse)
@@ -363,14 +337,8 @@ def test_dense_layers_of_pilotnet_run_as_in_lava(sparse):
 
 def test_dense_layer_behind_flatten_takes_its_inputs_as_in_lava(tmp_path):
     random = np.random.default_rng(3)
-    weight = random.integers(-60, 60, (5, 24))
-    write_network(tmp_path / "dense.net", [{"weight": weight, "vThMant": 2, "delay": random.integers(0, 4, 24)}], 24)
-    with h5py.File(tmp_path / "dense.net", "a") as file:
-        del file["layer/0/shape"]
-        file["layer/0/shape"] = np.array([2, 3, 4])
-        file.move("layer/1", "layer/2")
-        file["layer/1/type"] = np.array([b"flatten"])
-        file["layer/1/shape"] = np.array([24, 1, 1])
+    last = dense(random.integers(-60, 60, (5, 24)), SIGMA_DELTA, delay=random.integers(0, 4, 24))
+    write_layers(tmp_path / "dense.net", image(4, 3, 2), {"type": "flatten", "shape": [24, 1, 1]}, last)
     inputs = random.integers(-90, 90, (24, 20))
     with processes_forgotten():
         expected = run_in_lava(Network(tmp_path / "dense.net", False), inputs)

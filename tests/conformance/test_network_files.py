@@ -10,6 +10,7 @@ from lava.proc.sdn.process import ActivationMode
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
 from denoising import N_FFT, small_network
+from network_files import SIGMA_DELTA, dense, write_layers
 from package import compress
 from spandex.deploy import Executor, Network
 from spandex.deploy.execution import execution, processes_forgotten
@@ -26,18 +27,10 @@ CHANGED = [[[-1, 0], [-1, 0]], [[-8, -1], [-3, -4]], [[-1, -1], [-1, -1]], [[-12
 
 def write_network(path, layers, **last):
     """Two inputs and hidden layers with the given weights; further entries of the last one."""
-    with h5py.File(path, "w") as file:
-        for index in range(len(layers) + 1):
-            group = file.create_group(f"layer/{index}")
-            group["type"] = np.array([b"dense" if index else b"input"])
-            group["shape"] = np.array([2])
-            group["neuron/type"] = "SDNN"
-            group["neuron/vThMant"] = 0
-            if index:
-                group["weight"] = np.array(layers[index - 1], np.float32)
-        for key, value in last.items():
-            group[key] = value
-    return path
+    neuron = SIGMA_DELTA | {"vThMant": 0}
+    hidden = [dense(np.array(weights, np.float32), neuron) for weights in layers]
+    hidden[-1] |= last
+    return write_layers(path, {"type": "input", "shape": [2], "neuron": neuron}, *hidden)
 
 
 def held(network):

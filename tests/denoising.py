@@ -6,6 +6,7 @@ import soundfile
 import soxr
 import torch
 
+from spandex.deploy.codec import encode
 from spandex.networks import SDNN, export_hdf5
 
 N_FFT, HOP = 32, 8
@@ -56,3 +57,10 @@ def real_pair(mirror, seconds):
     speech, noise = speech[8000 : 8000 + samples], noise[:samples]
     clean, noise = (np.pad(0.05 * part / part.std(), 8000) for part in (speech, noise))
     return (clean + 0.5 * noise).astype(np.float32), clean.astype(np.float32)
+
+
+def encoded_speech(mirror, steps):
+    """Speech in rain as the published networks get it, int32 (257, steps)."""
+    noisy, _ = real_pair(mirror, seconds=3)
+    inputs, _ = encode(noisy[8000:], 512, 128, steps=steps)
+    return inputs

@@ -18,6 +18,7 @@ from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.proc.sparse.process import DelaySparse, Sparse
 from scipy.sparse import csr_matrix
 
+from denoising import encoded_speech
 from network_files import SIGMA_DELTA, dense, image, write_layers
 from spandex.deploy import Executor, Network
 from spandex.deploy.execution import processes_forgotten
@@ -289,17 +290,6 @@ def test_inputs_that_leave_their_range_are_counted():
     assert list(activity.beyond.values()) == [0, 2 + 4, 0, 2]
 
 
-def noisy_steps(mirror, count):
-    """Real speech with real noise as the network gets it, int32 (257, count)."""
-    import soundfile
-
-    from spandex.deploy.codec import encode
-
-    speech, _ = soundfile.read(sorted((mirror / "speech/other").glob("*"))[0])
-    inputs, _ = encode(3 * speech[: count * 128], 512, 128, steps=count)
-    return inputs
-
-
 @pytest.mark.filterwarnings("ignore:.*clamped")
 @pytest.mark.parametrize(
     ("name", "sparse", "steps"),
@@ -313,7 +303,7 @@ def noisy_steps(mirror, count):
 )
 def test_published_networks_run_as_in_lava(mirror, name, sparse, steps):
     path = mirror / "ndns" / name / "network.net"
-    inputs = noisy_steps(mirror, steps)
+    inputs = encoded_speech(mirror, steps)
     expected = lava_spikes(Network(path, sparse), inputs)
     assert all(spikes.any() for spikes in expected)
     assert_same_spikes(expected, Executor(path, sparse).run(inputs, record=True).spikes)

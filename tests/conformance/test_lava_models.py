@@ -7,7 +7,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lava.magma.compiler.builders.py_builder import PyProcessBuilder
@@ -24,7 +23,7 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix, issparse
 
-from denoising import random_network
+from denoising import encoded_speech, random_network
 from spandex.deploy import lava_loops, lava_models
 from spandex.deploy.execution import processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
@@ -265,14 +264,6 @@ def layer_signals(path, sparse, inputs, models):
             return [np.stack([extractor.receive() for _ in range(steps)], axis=1) for extractor in extractors]
         finally:
             source.stop()
-
-
-def encoded_speech(mirror, steps):
-    """Fixed-point input (257, steps) of the published networks from real speech."""
-    speech, _ = soundfile.read(sorted((mirror / "speech/test").glob("*.flac"))[0], dtype="float32")
-    speech = speech[8000 : 8000 + 512 + 128 * (steps - 1)]
-    frames = np.lib.stride_tricks.sliding_window_view(0.05 * speech / speech.std(), 512)[::128]
-    return np.round((np.abs(np.fft.rfft(frames, axis=1)) - 0.2) * 64).astype(int).T
 
 
 @pytest.mark.parametrize(

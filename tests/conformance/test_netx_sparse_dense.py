@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-import soundfile
-import soxr
 import torch
 from lava.proc.dense.process import DelayDense
 from lava.proc.dense.process import Dense as DenseSynapse
 from lava.proc.sparse.process import DelaySparse, Sparse
 
-from denoising import random_network
+from denoising import encoded_speech, random_network
 from spandex.deploy import Network
 from spandex.networks import export_hdf5
 from stock_lava import lava_spikes, stock_network
@@ -74,25 +72,13 @@ def test_layer_without_weights_runs_and_is_silent(tmp_path, empty):
 )
 def test_published_network_spikes_alike_on_speech(mirror, name, automatic):
     path = mirror / "ndns" / name / "network.net"
-    inputs = encoded_noisy_speech(mirror, steps=20)
+    inputs = encoded_speech(mirror, steps=20)
     reference = lava_spikes(stock_network(path, sparse_fc_layer=True), inputs)
     assert all(layer.any() for layer in reference)
     mixed = Network(path, "auto", density_threshold=0.5)
     assert [type(layer.synapse) for layer in mixed.layers[1:]] == automatic
     for network in (mixed, Network(path, False)):
         assert_same_spikes(reference, lava_spikes(network, inputs))
-
-
-def encoded_noisy_speech(mirror, steps):
-    """Fixed-point input (257, steps) of the published networks from real speech in real noise."""
-    samples = 512 + 128 * (steps - 1)
-    speech, _ = soundfile.read(sorted((mirror / "speech/test").glob("*.flac"))[0], dtype="float32")
-    noise, rate = soundfile.read(sorted((mirror / "noise/rain").glob("4-*.ogg"))[0], dtype="float32")
-    noise = soxr.resample(noise, rate, 16_000)
-    speech, noise = speech[8000 : 8000 + samples], noise[:samples]
-    noisy = 0.05 * (speech / speech.std() + 0.5 * noise / noise.std())
-    frames = np.lib.stride_tricks.sliding_window_view(noisy, 512)[::128]
-    return np.round((np.abs(np.fft.rfft(frames, axis=1)) - 0.2) * 64).astype(int).T
 
 
 @pytest.mark.filterwarnings("ignore:.*clamped")

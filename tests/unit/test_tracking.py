@@ -388,6 +388,19 @@ def test_build_goes_on_without_its_store_and_is_logged_later(client, monkeypatch
     assert notice(RUN) is None
 
 
+def test_report_that_cannot_even_be_kept_is_told_of_by_its_own_error(client, caplog):
+    track(tiny_params(), RUN)
+    with holding(b"no database"):
+        log()
+        lock = RUN.with_name(f"{RUN.name}.lock")
+        lock.unlink()
+        lock.mkdir()
+        log_paper(tiny_params(), "masks", RUN, [Path("reports/synthetic/table.csv")])
+    said = [record.message for record in caplog.records if record.name.startswith("spandex")]
+    assert said == [notice(RUN), f"{RUN}: cannot be locked (Is a directory)"]
+    assert list(Build.load(RUN).unlogged) == [""]
+
+
 def test_fresh_store_in_place_of_a_broken_one_gets_the_runs(client, template):
     track(tiny_params(), RUN)
     first = Build.load(RUN).run_id

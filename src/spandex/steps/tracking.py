@@ -197,7 +197,8 @@ def _log_or_keep(
     try:
         _log(params, report, run)
     except TrackingError as error:
-        log.warning("%s", Build.load(run).notice or error)
+        build = Build.load(run)
+        log.warning("%s", build.notice if report.key in build.unlogged else error)
 
 
 def _log(params: Params, report: Report, run: Path) -> None:

@@ -32,6 +32,11 @@ class Report:
     artifacts: list[str]
     folder: str | None = None
 
+    @property
+    def key(self) -> str:
+        """By which a build keeps it in ``unlogged``."""
+        return self.folder or ""
+
 
 @dataclass(frozen=True)
 class Build:
@@ -42,7 +47,7 @@ class Build:
         tracking_uri: address of the store.
         experiment_id, run_id: MLflow's; empty while the store cannot be used.
         server: the server that should have had the run and could not be reached; None if there is none.
-        unlogged: fields of the ``Report`` of each that could not be logged, by its folder.
+        unlogged: fields of the ``Report`` of each that could not be logged, by its key.
         problem: why, in one line.
     """
 

@@ -92,18 +92,17 @@ def log_report(path: Path, report: Report, operation: Callable[[MlflowClient, Bu
     Raises:
         TrackingError: as there; the file then says what is to be logged, if it can be locked.
     """
-    key = report.folder or ""
     try:
         _open_again(path)
         log_to_build(path, operation)
     except TrackingError as error:
         with locked(path, TrackingError):
             build = Build.load(path)
-            replace(build, unlogged=build.unlogged | {key: asdict(report)}, problem=str(error)).save(path)
+            replace(build, unlogged=build.unlogged | {report.key: asdict(report)}, problem=str(error)).save(path)
         raise
     with locked(path, TrackingError):
         build = Build.load(path)
-        left = {other: fields for other, fields in build.unlogged.items() if other != key}
+        left = {other: fields for other, fields in build.unlogged.items() if other != report.key}
         replace(build, unlogged=left).save(path)
 
 

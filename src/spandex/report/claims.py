@@ -6,7 +6,7 @@ the build cannot speak to the claim at all. Where the paper's two networks (50 %
 reaches half their difference beyond the published value: a wider one could not tell the two claims apart.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -117,7 +117,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     pruned = [network for network in evidence.params.table if network.by_magnitude]
     targets = {network.target: network.name for network in reversed(pruned)}
     pairs = [_Pair(target, _row(evidence, name, PAPER), targets.get(target)) for target, name in TARGETS.items()]
-    judges = (_si_snr_cost, _mos_kept, _power, _power_delay, _parameters, _size, _latency, _level, _same_clips)
+    judges = (_quality, _power, _power_delay, _parameters, _size, _latency, _level, _same_clips)
     return [found for judged in judges for found in judged(evidence, pairs)]
 
 
@@ -140,82 +140,40 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float], resamples: int = 10_0
     return Interval(ratio, float(low), float(high))
 
 
-def _si_snr_cost(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _quality(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
+    """That pruning costs little SI-SNR, and then that it keeps the overall DNSMOS."""
     baseline = _row(evidence, BASELINE)
-    losses = [_value(baseline, "si_snr_db") - _value(pair.row, "si_snr_db") for pair in pairs]
-    margin = _half_step(losses)
-    found = []
-    for pair, loss in zip(pairs, losses, strict=True):
-        low = -(loss + margin)
-        found.append(
-            _quality(
-                evidence,
-                pair,
-                "si_snr_db",
-                claim=f"Pruning by {pair.percent} costs about {number(loss, 2)} dB of SI-SNR, or less",
-                published=f"{number(-loss, 2, signed=True)} dB against the baseline",
-                low=low,
-                rule=f"the interval of the change to the control lies above {number(low, 2)} dB",
-                unit="dB",
-                decimals=2,
-            )
-        )
-    return found
+    for score, unit, decimals in (("si_snr_db", "dB", 2), ("mos_ovrl", "MOS", 3)):
+        changes = [_value(pair.row, score) - _value(baseline, score) for pair in pairs]
+        for pair, change in zip(pairs, changes, strict=True):
+            if score == "si_snr_db":
+                claim = f"Pruning by {pair.percent} costs about {number(-change, 2)} dB of SI-SNR, or less"
+                low, shown_unit = change - _half_step(changes), " dB"
+            else:
+                claim = f"Pruning by {pair.percent} keeps the overall DNSMOS"
+                low, shown_unit = min(change, 0) - MOS_MARGIN, ""
+            published = f"{number(change, 2, signed=True)}{shown_unit} against the baseline"
+            rule = f"the interval of the change to the control lies above {number(low, 2)}{shown_unit}"
+            obstacle = _missing(pair) or _network_obstacle(evidence) or _training_obstacle(evidence)
+            ours = evidence.differences.get(pair.model or "", {}).get(score)
+            if ours is None:
+                obstacle = obstacle or "it was not evaluated (evaluate.mos is off)"
+                yield Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle)
+            else:
+                here = f"{wording.interval(ours, decimals, unit, signed=True)} against {evidence.control}"
+                yield Finding(claim, published, here, rule, *_judged(obstacle, ours, low))
 
 
-def _mos_kept(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
-    before = _value(_row(evidence, BASELINE), "mos_ovrl")
-    found = []
-    for pair in pairs:
-        change = _value(pair.row, "mos_ovrl") - before
-        low = min(change, 0) - MOS_MARGIN
-        found.append(
-            _quality(
-                evidence,
-                pair,
-                "mos_ovrl",
-                claim=f"Pruning by {pair.percent} keeps the overall DNSMOS",
-                published=f"{number(change, 2, signed=True)} against the baseline",
-                low=low,
-                rule=f"the interval of the change to the control lies above {number(low, 2)}",
-                unit="MOS",
-                decimals=3,
-            )
-        )
-    return found
-
-
-def _quality(
-    evidence: Evidence,
-    pair: _Pair,
-    score: str,
-    *,
-    claim: str,
-    published: str,
-    low: float,
-    rule: str,
-    unit: str,
-    decimals: int,
-) -> Finding:
-    change = evidence.differences.get(pair.model or "", {}).get(score)
-    obstacle = _missing(pair) or _network_obstacle(evidence) or _training_obstacle(evidence)
-    if change is None:
-        obstacle = obstacle or "it was not evaluated (evaluate.mos is off)"
-        return Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle)
-    here = f"{wording.interval(change, decimals, unit, signed=True)} against {evidence.control}"
-    return Finding(claim, published, here, rule, *_judged(obstacle, change, low))
-
-
-def _power(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _power(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     key = "float_power_proxy_mops_per_s"
     return _share(evidence, pairs, key, "power proxy", "M-Ops/s", "power_proxy_ops_per_s")
 
 
-def _power_delay(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _power_delay(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     return _share(evidence, pairs, "float_pdp_proxy_mops", "power-delay product", "M-Ops", "pdp_proxy_ops")
 
 
-def _share(evidence, pairs, key, name, unit, score) -> list[Finding]:
+def _share(evidence, pairs, key, name, unit, score) -> Iterator[Finding]:
     """That pruning leaves so much of the operations; of the float network's weights, as the paper's were counted.
 
     The published baseline's, Intel's, are of all of its weights, zero or not: its pruned networks' shares would be
@@ -224,7 +182,6 @@ def _share(evidence, pairs, key, name, unit, score) -> list[Finding]:
     before = _value(_row(evidence, BASELINE), key)
     shares = [_value(pair.row, key) / before for pair in pairs]
     margin = _half_step(shares)
-    found = []
     for pair, share in zip(pairs, shares, strict=True):
         high = share + margin
         value = _value(pair.row, key)
@@ -239,7 +196,7 @@ def _share(evidence, pairs, key, name, unit, score) -> list[Finding]:
         control = evidence.networks[evidence.control]["per_clip"]
         uncounted = _missing(pair) or _uncounted(clips[0], control[0], score)
         if uncounted:
-            found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle or uncounted))
+            yield Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle or uncounted)
             continue
         ours = ratio_of_means(*([clip[f"float_{score}"] for clip in scores] for scores in (clips, control)))
         deployed = np.divide(*(np.mean([clip[f"deployed_{score}"] for clip in scores]) for scores in (clips, control)))
@@ -248,8 +205,7 @@ def _share(evidence, pairs, key, name, unit, score) -> list[Finding]:
             f"{wording.interval(percent, 1, '%')} of {evidence.control}; "
             f"{number(100 * deployed, 1)} % counted with deployed weights"
         )
-        found.append(Finding(claim, published, here, rule, *_judged(obstacle, ours, high=high)))
-    return found
+        yield Finding(claim, published, here, rule, *_judged(obstacle, ours, high=high))
 
 
 def _uncounted(clip: Mapping[str, Any], control: Mapping[str, Any], score: str) -> str:
@@ -261,16 +217,15 @@ def _uncounted(clip: Mapping[str, Any], control: Mapping[str, Any], score: str) 
     return "the float networks were not evaluated"
 
 
-def _parameters(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _parameters(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     return _counted(evidence, pairs, "params_thousand", "thousand parameters", lambda m: m["parameters"] / 1e3)
 
 
-def _size(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _size(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     return _counted(evidence, pairs, "size_kb", "KB", lambda metrics: metrics["size_kb"])
 
 
-def _counted(evidence, pairs, key, unit, count) -> list[Finding]:
-    found = []
+def _counted(evidence, pairs, key, unit, count) -> Iterator[Finding]:
     for pair in pairs:
         value = _value(pair.row, key)
         low, high = (1 - SIZE_MARGIN) * value, (1 + SIZE_MARGIN) * value
@@ -279,7 +234,7 @@ def _counted(evidence, pairs, key, unit, count) -> list[Finding]:
         rule = f"the number is within {100 * SIZE_MARGIN:g} % of the published one"
         obstacle = _missing(pair) or _network_obstacle(evidence) or _corpus_obstacle(evidence)
         if pair.model is None:
-            found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle))
+            yield Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle)
             continue
         metrics = evidence.networks[pair.model]
         ours = count(metrics)
@@ -288,33 +243,29 @@ def _counted(evidence, pairs, key, unit, count) -> list[Finding]:
             change = number(100 * (ours / value - 1), 0, signed=True)
             weights, delays = (number(metrics[f"nonzero_{kind}"], 0) for kind in ("weights", "delays"))
             reason = f"{change} %: {weights} weights and {delays} delays are left after rounding to 8 bits"
-        found.append(Finding(claim, published, f"{number(ours, 1)} {unit}", rule, verdict, reason))
-    return found
+        yield Finding(claim, published, f"{number(ours, 1)} {unit}", rule, verdict, reason)
 
 
-def _latency(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _latency(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     before_ms = _value(_row(evidence, BASELINE), "latency_total_ms")
     control_ms = _total_ms(evidence, evidence.control)
-    found = []
     for pair in pairs:
         claim = f"Pruning by {pair.percent} leaves the latency as it is"
         published = f"{number(_value(pair.row, 'latency_total_ms'), 3)} ms, baseline {number(before_ms, 3)} ms"
         rule = f"it stays within {LATENCY_MARGIN_MS:g} ms of the control; encoder and decoder are the same for all"
         if pair.model is None:
-            found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, _missing(pair)))
+            yield Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, _missing(pair))
             continue
         ours_ms = _total_ms(evidence, pair.model)
         change = Interval(*[ours_ms - control_ms] * 3)
         verdict, _ = judge(change, -LATENCY_MARGIN_MS, LATENCY_MARGIN_MS)
         here = f"{number(ours_ms, 3)} ms, {evidence.control} {number(control_ms, 3)} ms"
         reason = f"{number(change.mean, 3, signed=True)} ms"
-        found.append(Finding(claim, published, here, rule, verdict, reason))
-    return found
+        yield Finding(claim, published, here, rule, verdict, reason)
 
 
-def _level(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _level(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     margin = _half_step([_value(pair.row, "si_snr_db") for pair in pairs])
-    found = []
     for pair in pairs:
         value = _value(pair.row, "si_snr_db")
         claim = f"Pruned by {pair.percent}, the network reaches {number(value, 2)} dB on the challenge's test set 1"
@@ -324,20 +275,18 @@ def _level(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
         if not evidence.params.data.is_linked("test"):
             obstacle = obstacle or "these are other clips; only the profile dns4 evaluates on test set 1"
         if pair.model is None:
-            found.append(Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle))
+            yield Finding(claim, published, "", rule, Verdict.NOT_TESTABLE, obstacle)
             continue
         metrics = evidence.networks[pair.model]
         ours = Interval(metrics["si_snr_db"], *metrics["intervals"]["si_snr_db"])
         judged = _judged(obstacle, ours, value - margin, value + margin)
-        found.append(Finding(claim, published, wording.interval(ours, 2, "dB"), rule, *judged))
-    return found
+        yield Finding(claim, published, wording.interval(ours, 2, "dB"), rule, *judged)
 
 
-def _same_clips(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
+def _same_clips(evidence: Evidence, pairs: Sequence[_Pair]) -> Iterator[Finding]:
     """Our networks beside the published ones themselves, where these are rows of the table."""
     margin = _half_step([_value(pair.row, "si_snr_db") for pair in pairs])
     others = [network for network in evidence.params.table if network.file and network.name in evidence.networks]
-    found = []
     for pair in pairs:
         theirs = next((other.name for other in others if pair.row.model.startswith(counterpart(other))), None)
         if theirs is None or pair.model is None:
@@ -346,16 +295,13 @@ def _same_clips(evidence: Evidence, pairs: Sequence[_Pair]) -> list[Finding]:
         between = differences(networks)[0]["si_snr_db"]
         change = Interval(between["mean"], *between["interval"])
         level = number(networks[theirs]["si_snr_db"], 2)
-        found.append(
-            Finding(
-                f"Pruned by {pair.percent}, the network is as good as SPANDEX's own on the same clips",
-                f"{level} dB here, of its deployed network ({theirs})",
-                f"{wording.interval(change, 2, 'dB', signed=True)} against it",
-                f"the interval of the difference lies above -{number(margin, 2)} dB",
-                *judge(change, -margin),
-            )
+        yield Finding(
+            f"Pruned by {pair.percent}, the network is as good as SPANDEX's own on the same clips",
+            f"{level} dB here, of its deployed network ({theirs})",
+            f"{wording.interval(change, 2, 'dB', signed=True)} against it",
+            f"the interval of the difference lies above -{number(margin, 2)} dB",
+            *judge(change, -margin),
         )
-    return found
 
 
 def _judged(obstacle: str, measured: Interval, low: float = -inf, high: float = inf) -> tuple[Verdict, str]:

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from spandex.files import atomic_path
+from spandex.files import write_text
 from spandex.report.wording import number
 
 SCORES = {
@@ -109,8 +108,7 @@ def range_sentences(networks: Mapping[str, Metrics]) -> list[str]:
 
 def write_intervals(path: str | os.PathLike, *tables: str) -> None:
     """Write the tables that are not empty, as Markdown."""
-    with atomic_path(path) as temporary:
-        Path(temporary).write_text("\n".join(table for table in tables if table), encoding="utf-8")
+    write_text(path, "\n".join(table for table in tables if table))
 
 
 def _cell(score: str, mean: float, bounds: list[float], sign: str = "") -> str:

@@ -1,13 +1,10 @@
 """The report as LaTeX that any distribution sets with pdflatex: tables, verdicts, figures."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from spandex.files import atomic_path
 from spandex.report.comparison import Significance
 from spandex.report.looks import LIGHT, choice
 from spandex.report.page import Page
@@ -70,20 +67,8 @@ class Figure:
     wide: bool = False
 
 
-def write_paper(path: str | os.PathLike, page: Page, figures: Sequence[Figure]) -> None:
-    """Write what the page says as LaTeX.
-
-    Args:
-        path: of the .tex file.
-        page: content.
-        figures: to include.
-    """
-    with atomic_path(path) as temporary:
-        Path(temporary).write_text(to_paper(page, figures), encoding="utf-8", newline="\n")
-
-
 def to_paper(page: Page, figures: Sequence[Figure]) -> str:
-    """LaTeX of the paper; whatever text it holds is escaped."""
+    """What the page says as LaTeX, with figures; whatever text it holds is escaped."""
     environment = Environment(
         loader=PackageLoader("spandex.report"),
         autoescape=False,

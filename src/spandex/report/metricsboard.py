@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from spandex.files import atomic_path
+from spandex.files import write_text
 from spandex.report.table import is_network
 
 BOARD = "metricsboard_track_1_test.yml"  # of test set 1; the board of the validation set has another file
@@ -57,8 +57,7 @@ def board_entry(
 def write_board(entries: list[dict[str, Any]], path: str | os.PathLike, comment: str = "") -> None:
     """Write the entries as YAML, below the comment, a line, if there is one."""
     head = f"# {comment}\n" if comment else ""
-    with atomic_path(path) as temporary:
-        temporary.write_text(head + yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
+    write_text(path, head + yaml.safe_dump(entries, allow_unicode=True))
 
 
 def _rounded(value: float | None, decimals: int = DECIMALS) -> float | None:

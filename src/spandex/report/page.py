@@ -1,17 +1,14 @@
 """The report as one page that needs nothing from elsewhere: text, charts, sound and the code that draws them."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from spandex.files import atomic_path
 from spandex.report import looks
 from spandex.report.charts import Chart
 from spandex.report.claims import Finding, Verdict
@@ -125,12 +122,6 @@ class Page:
         """How often each was given."""
         counts = Counter(finding.verdict for finding in self.findings)
         return {verdict: counts[verdict] for verdict in Verdict}
-
-
-def write_page(path: str | os.PathLike, page: Page) -> None:
-    """Write the page as HTML."""
-    with atomic_path(path) as temporary:
-        Path(temporary).write_text(to_html(page), encoding="utf-8")
 
 
 def to_html(page: Page) -> str:

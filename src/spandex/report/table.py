@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spandex.errors import SpandexError
-from spandex.files import atomic_path
+from spandex.files import write_text
 from spandex.files.text import read_csv
 from spandex.metrics.latency import LIMIT_MS
 from spandex.params import Network
@@ -173,15 +173,12 @@ def with_latency(rows: Iterable[Row], models: Iterable[Metrics], enc_dec_ms: flo
     ]
 
 
-def write_tables(rows: Sequence[Row], folder: str | os.PathLike, name: str = "table") -> list[Path]:
-    """Write NAME.csv, NAME.md and NAME.tex into ``folder``; return their paths."""
-    written = []
-    for suffix, text in (("csv", to_csv(rows)), ("md", to_markdown(rows)), ("tex", to_latex(rows))):
-        path = Path(folder) / f"{name}.{suffix}"
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-        written.append(path)
-    return written
+def write_tables(rows: Sequence[Row], folder: str | os.PathLike) -> list[Path]:
+    """Write table.csv, table.md and table.tex into ``folder``; return their paths."""
+    texts = {"table.csv": to_csv(rows), "table.md": to_markdown(rows), "table.tex": to_latex(rows)}
+    for name, text in texts.items():
+        write_text(Path(folder) / name, text)
+    return [Path(folder) / name for name in texts]
 
 
 def to_csv(rows: Iterable[Row]) -> str:

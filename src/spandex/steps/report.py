@@ -13,9 +13,9 @@ from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence
 from spandex.report.comparison import against
 from spandex.report.cost_figure import cost_figure
-from spandex.report.latex import Figure, write_paper
+from spandex.report.latex import Figure, to_paper
 from spandex.report.numbers import write_numbers
-from spandex.report.page import write_page
+from spandex.report.page import to_html
 from spandex.steps.page import page_of
 from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_build
@@ -84,9 +84,10 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     else:
         summary.unlink(missing_ok=True)
     pages = [reports / "index.html", reports / "paper.tex"]
-    write_page(pages[0], page)
+    write_text(pages[0], to_html(page))
     drawn += cost_figure(page.cost, reports / "figures" / "cost")
-    write_paper(pages[1], page, [Figure("figures/cost.pdf", f"{page.cost.title}. {page.legend}"), *FIGURES])
+    cost = Figure("figures/cost.pdf", f"{page.cost.title}. {page.legend}")
+    write_text(pages[1], to_paper(page, [cost, *FIGURES]))
     log_build(params, models, reports, run, tables + drawn + numbers + pages)
 
 

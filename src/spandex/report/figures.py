@@ -1,4 +1,8 @@
-"""Figure 1 of the paper, learning curves, and those of the ablation; equal logs and scores give equal bytes."""
+"""Figure 1 of the paper, learning curves, and those of the ablation; equal logs and scores give equal bytes.
+
+A figure's path has no suffix; see ``save_figure`` for what is written and returned. Each raises ``SpandexError`` if a
+log is missing or lacks a column.
+"""
 
 import math
 import os
@@ -73,13 +77,6 @@ def sparsity_figure(logs: Mapping[str, str | os.PathLike], names: Sequence[str],
     Args:
         logs: by name of the network, its log.csv with columns iteration and sparsity.
         names: of all networks.
-        path: of the figure, without suffix.
-
-    Returns:
-        The PNG and the PDF.
-
-    Raises:
-        SpandexError: a log is missing or lacks a column.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.2, 2.7), layout="constrained")
@@ -101,13 +98,6 @@ def learning_curves(
         epochs: by name of the network, its epochs.csv with columns iteration, train_loss and validation_si_snr_db.
             A log without a row (published weights, not trained) is left out.
         names: of all networks.
-        path: of the figure, without suffix.
-
-    Returns:
-        The PNG and the PDF.
-
-    Raises:
-        SpandexError: a log is missing or lacks a column.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -133,13 +123,6 @@ def schedules_figure(
     Args:
         runs: by target and schedule, the folder of the training logs epochs.csv and log.csv.
         control: the folder of the dense control's logs, drawn in every column.
-        path: of the figure, without suffix.
-
-    Returns:
-        The PNG and the PDF.
-
-    Raises:
-        SpandexError: a log is missing or lacks a column.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1 + 2.4 * len(runs), 4.4), layout="constrained")
@@ -164,10 +147,6 @@ def knee_figure(points: Sequence[KneePoint], control: str, path: str | os.PathLi
     Args:
         points: networks by growing sparsity.
         control: name of the dense control.
-        path: of the figure, without suffix.
-
-    Returns:
-        The PNG and the PDF.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5, 4.4), layout="constrained")

@@ -8,27 +8,12 @@ from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
 from spandex.report.comparison import Differences, Significance, significance
 from spandex.report.published import BASELINE, NOISY, counterpart
-from spandex.report.table import COST, LATENCY, QUALITY, Column, Row, latency_note
+from spandex.report.table import COST, LATENCY, QUALITY, SCORES, Column, Row, latency_note
 from spandex.report.wording import interval, number
 
-# scores of spandex.evaluation behind the columns that have intervals, and the factor to the column's unit
-SCORES = {
-    "si_snr_db": ("si_snr_db", 1),
-    "si_snri_data_db": ("si_snri_db", 1),
-    "mos_ovrl_improvement": ("mos_ovrl_improvement", 1),
-    "mos_ovrl": ("mos_ovrl", 1),
-    "mos_sig": ("mos_sig", 1),
-    "mos_bak": ("mos_bak", 1),
-    "mos_ovrl_all_hops": ("mos_ovrl_all_hops", 1),
-    "float_power_proxy_mops_per_s": ("float_power_proxy_ops_per_s", 1e-6),
-    "deployed_power_proxy_mops_per_s": ("deployed_power_proxy_ops_per_s", 1e-6),
-    "float_pdp_proxy_mops": ("float_pdp_proxy_ops", 1e-6),
-    "deployed_pdp_proxy_mops": ("deployed_pdp_proxy_ops", 1e-6),
-    "fixed_minus_float_db": ("fixed_minus_float_db", 1),
-}
-MORE_DECIMALS = dict.fromkeys(
-    ("mos_ovrl_improvement", "mos_ovrl", "mos_sig", "mos_bak", "mos_ovrl_all_hops"), 1
-)  # of changes, which are smaller than the levels
+# columns of what is known of a network and not of every clip: they have no intervals
+OF_NETWORKS = ("params_thousand", "size_kb", "sparsity_percent", "deployed_sparsity_percent")
+WITH_INTERVALS = {key: score for key, score in SCORES.items() if key not in OF_NETWORKS}
 ALREADY_DIFFERENCES = ("fixed_minus_float_db",)
 LEFT_OUT = (
     "float_si_snr_db",
@@ -134,7 +119,7 @@ def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences:
     if value is None:
         return Cell()
     text = number(value, column.decimals)
-    score, factor = SCORES.get(column.key, ("", 1))
+    score, factor = WITH_INTERVALS.get(column.key, ("", 1))
     if score not in metrics.get("intervals", {}):
         return Cell(value, text)
     low, high = (factor * bound for bound in metrics["intervals"][score])
@@ -144,7 +129,8 @@ def _our_cell(column: Column, row: Row, metrics: Mapping[str, Any], differences:
     if score not in differences:
         return Cell(value, text, bounds)
     difference = Interval(*(factor * bound for bound in differences[score]))
-    change = interval(difference, column.decimals + MORE_DECIMALS.get(column.key, 0), signed=True)
+    more = 1 if column.key.startswith("mos_") else 0  # changes of MOS are smaller than the levels
+    change = interval(difference, column.decimals + more, signed=True)
     return Cell(value, text, bounds, change, significance(score, difference))
 
 
@@ -154,6 +140,6 @@ def _published_cell(column: Column, row: Row, baseline: Row | None) -> Cell:
         return Cell()
     change = ""
     before = baseline.values.get(column.key) if baseline else None
-    if row.model[:1].isdigit() and column.key in SCORES and before is not None:
+    if row.model[:1].isdigit() and column.key in WITH_INTERVALS and before is not None:
         change = number(value - before, column.decimals, signed=True)
     return Cell(value, number(value, column.decimals), change=change)

@@ -134,7 +134,6 @@ def exp(context: Context) -> None:
 
 @build
 def reproduce(
-    context: Context,
     revision: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag with a committed dvc.lock.")],
     workers: Workers = None,
 ) -> None:

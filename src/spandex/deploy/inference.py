@@ -10,7 +10,6 @@
 
 import importlib.util
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +43,6 @@ class Inference:
             step. ``denoised`` is already shifted back by it.
         steps: network steps run.
         wrapped_outputs: number of the network's outputs that left their 24 bits and wrapped.
-        seconds: time the steps took, without compiling and starting the processes.
     """
 
     name: str
@@ -54,7 +52,6 @@ class Inference:
     delay: int
     steps: int
     wrapped_outputs: int
-    seconds: float
 
 
 def infer(
@@ -126,9 +123,7 @@ def _run_clip(
     _connect_network(encoder, network, decoder, on_chip=isinstance(config, Loihi2HwCfg))
 
     with execution(source, config) as run:
-        start = time.perf_counter()
         run.steps(steps)
-        seconds = time.perf_counter() - start
         wrapped_outputs = int(decoder.wrapped_outputs.get()[0])
         denoised, received_clean = (
             audio[delay * hop :][: len(noisy)].astype(np.float32) for audio in receiver.collect()
@@ -141,7 +136,6 @@ def _run_clip(
         delay=delay * hop,
         steps=steps,
         wrapped_outputs=wrapped_outputs,
-        seconds=seconds,
     )
 
 

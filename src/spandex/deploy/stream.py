@@ -33,7 +33,7 @@ class StreamReport:
         return self.busy_s / self.audio_s
 
 
-def stream(denoiser: EventDenoiser, source: BinaryIO, sink: BinaryIO, name: str = "standard input") -> StreamReport:
+def stream(denoiser: EventDenoiser, source: BinaryIO, sink: BinaryIO) -> StreamReport:
     """Denoise raw 16 kHz mono audio of 16-bit little-endian samples until the source ends or the sink closes.
 
     Every hop is written and flushed once it is in. ``denoiser.delay`` samples, 32 ms for the published networks,
@@ -43,7 +43,6 @@ def stream(denoiser: EventDenoiser, source: BinaryIO, sink: BinaryIO, name: str 
         denoiser: see ``spandex.deploy.denoise``.
         source: its ``read(n)`` returns fewer than n bytes only at the end, as that of buffered files does.
         sink: of the denoised audio.
-        name: of the source, in errors.
 
     Raises:
         SpandexError: the source holds no audio, or half a sample at its end; what came before is written.
@@ -77,9 +76,9 @@ def stream(denoiser: EventDenoiser, source: BinaryIO, sink: BinaryIO, name: str 
     except BrokenPipeError:  # whoever listened has heard enough
         return StreamReport(received / SAMPLE_RATE_HZ, steps, busy_s)
     if state.wrapped:
-        warn_of_wrapped_masks(name)
+        warn_of_wrapped_masks("standard input")
     if odd:
-        raise SpandexError(f"{name}: ends within a sample; expected 16-bit samples")
+        raise SpandexError("standard input: ends within a sample; expected 16-bit samples")
     if not received:
-        raise SpandexError(f"{name}: empty")
+        raise SpandexError("standard input: empty")
     return StreamReport(received / SAMPLE_RATE_HZ, steps, busy_s)

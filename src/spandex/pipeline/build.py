@@ -25,7 +25,7 @@ STAGES = ("data", "baseline", "sparsify", "export", "infer", "evaluate", "report
 TARGETS = ("all", *STAGES, "companions", *PAPERS)  # rules; reports beside the table are targets, too
 
 
-def lock(path: Path = Path(".spandex.lock")) -> int:
+def lock() -> int:
     """Refuse a second build in this folder, until this process and those it becomes or starts have ended.
 
     Snakemake's own lock stays behind when it is killed, so it is not used.
@@ -36,7 +36,7 @@ def lock(path: Path = Path(".spandex.lock")) -> int:
     Raises:
         SpandexError: another build holds the lock.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    descriptor = os.open(".spandex.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -48,9 +48,9 @@ def revision(root: str | os.PathLike = ".") -> str | None:
     return None if commit is None else commit.strip()
 
 
-def is_repository(root: str | os.PathLike = ".") -> bool:
-    """Whether git keeps ``root``; not so for an unpacked archive, or without git."""
-    return _git(root, "rev-parse", "--git-dir") is not None
+def is_repository() -> bool:
+    """Whether git keeps this folder; not so for an unpacked archive, or without git."""
+    return _git(".", "rev-parse", "--git-dir") is not None
 
 
 def dirty(root: str | os.PathLike = ".") -> bool | None:

@@ -44,7 +44,7 @@ class InputData:
     clips: int
 
 
-def create_store(uri: str, experiment: str = EXPERIMENT) -> str:
+def create_store(uri: str) -> str:
     """Create the store with its schema, and the experiment in it, unless they exist; return the experiment's id.
 
     Two processes that open a fresh sqlite store race on its schema, so they do it one after the other. Artifacts of
@@ -55,10 +55,10 @@ def create_store(uri: str, experiment: str = EXPERIMENT) -> str:
     """
 
     def create(client: MlflowClient) -> str:
-        found = client.get_experiment_by_name(experiment)
+        found = client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return found.experiment_id
-        return client.create_experiment(experiment, artifact_location=_artifact_location(uri))
+        return client.create_experiment(EXPERIMENT, artifact_location=_artifact_location(uri))
 
     file = sqlite_file(uri)
     with contextlib.nullcontext() if file is None else locked(file, TrackingError):

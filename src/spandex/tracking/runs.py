@@ -225,17 +225,19 @@ def show_charts(client: MlflowClient, build: Build) -> None:
     keep_view(client, build.experiment_id, run.data.params["profile"], ids)
 
 
-def finish_build(
+def log_results(
     client: MlflowClient,
     build: Build,
-    metrics: Mapping[str, Mapping[str, Any]] | None = None,
-    inputs: Iterable[InputData] = (),
-    artifacts: Iterable[str | Path] = (),
-    folder: str | None = None,
+    records: Iterable[ModelRecord],
+    metrics: Mapping[str, Mapping[str, Any]],
+    inputs: Iterable[InputData],
+    artifacts: Iterable[str | Path],
+    folder: str | None,
 ) -> None:
-    """Log the report of a build and close its run.
+    """Log networks and the report of a build, and close its run.
 
     Args:
+        records: of the networks, see ``log_model``.
         metrics: of what is no network, such as the noisy input, by name.
         inputs: the build's clips.
         artifacts: tables and figures to keep.
@@ -244,27 +246,14 @@ def finish_build(
     Raises:
         SpandexError: a file is missing.
     """
-    for name, numbers in (metrics or {}).items():
+    for record in records:
+        log_model(client, build, record)
+    for name, numbers in metrics.items():
         show(client, build, name, numbers)
     store.log_inputs(client, build.run_id, inputs)
     store.log_files(client, build.run_id, artifacts, folder)
     show_charts(client, build)
     client.set_terminated(build.run_id, "FINISHED")
-
-
-def log_results(
-    client: MlflowClient,
-    build: Build,
-    records: Iterable[ModelRecord],
-    metrics: Mapping[str, Mapping[str, Any]],
-    inputs: Iterable[InputData],
-    artifacts: Iterable[str | Path],
-    folder: str | None = None,
-) -> None:
-    """Log networks and the report of a build, and close its run; see ``log_model`` and ``finish_build``."""
-    for record in records:
-        log_model(client, build, record)
-    finish_build(client, build, metrics, inputs, artifacts, folder)
 
 
 def _log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from spandex.tracking import store
 from spandex.tracking.build import Build, local_uri, sqlite_file
@@ -120,6 +120,5 @@ def _copy_run(run: Run, local: MlflowClient, client: MlflowClient, run_id: str) 
 
 def _goes_along(tag: str) -> bool:
     """Whether a tag says the same at another store."""
-    if tag in (PENDING_TAG, SERVER_RUN_TAG, MLFLOW_RUN_NOTE) or tag.startswith(UNCHANGED_TAG):
-        return False
-    return tag != "mlflow.parentRunId"
+    of_store = (PENDING_TAG, SERVER_RUN_TAG, MLFLOW_RUN_NOTE, MLFLOW_PARENT_RUN_ID)
+    return tag not in of_store and not tag.startswith(UNCHANGED_TAG)

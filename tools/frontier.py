@@ -16,8 +16,8 @@ from spandex.files.text import read_csv
 from spandex.pipeline.phases import KEPT
 from spandex.report.frontier import about, cost_table, read_seeds
 from spandex.report.frontier_figure import frontier_figure
+from spandex.report.published import BOARD
 from spandex.report.tabular import to_markdown
-from spandex.steps.frontier import BOARD
 
 PAGE = Path("docs/explanation/frontier.md")
 BLOCK = re.compile(r"(<!-- frontier -->\n).*?(<!-- end of frontier -->)", re.DOTALL)

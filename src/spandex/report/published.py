@@ -1,9 +1,13 @@
-"""Which published rows belong to which networks of ours."""
+"""Where the published tables lie, and which of their rows belong to which networks of ours."""
+
+from pathlib import Path
 
 from spandex.data.catalog import source
 from spandex.params import Network
 from spandex.params.networks import ROOT
 
+REFERENCE = Path("reports/reference")
+BOARD = REFERENCE / "ndns_track1_test_set_1.csv"  # of the challenge's track 1
 NOISY, BASELINE = "Test Set 1", "Baseline SDNN"
 COUNTED = {
     "SPANDEX": "float weights above 1e-10, exact events",

@@ -17,6 +17,7 @@ from spandex.files import write_text
 from spandex.files.text import read_csv
 from spandex.metrics.latency import LIMIT_MS
 from spandex.params import Network
+from spandex.report.published import BOARD
 from spandex.report.tex import escape
 
 Metrics = Mapping[str, Any]
@@ -142,7 +143,7 @@ def published_rows(folder: str | os.PathLike) -> list[Row]:
     Raises:
         SpandexError: a file is missing or has no such entry.
     """
-    board = read_csv(Path(folder) / "ndns_track1_test_set_1.csv")
+    board = read_csv(Path(folder) / BOARD.name)
     shown = [entry for entry in board if entry["team"] == "" or entry["team"] == "SPANDEX"]
     shown += [entry for entry in board if entry["team"] == "Intel" and entry["entry"].startswith("Baseline SDNN")]
     if len(shown) < 3:

@@ -13,9 +13,8 @@ from spandex.pipeline.phases import KEPT
 from spandex.pipeline.recipes import Recipe, sidecar
 from spandex.report.frontier import Result, Seed, about, agreement, cost_table, read_seeds, write_seed
 from spandex.report.frontier_figure import frontier_figure
+from spandex.report.published import BOARD
 from spandex.report.tabular import to_markdown, write_table
-
-BOARD = Path("reports/reference/ndns_track1_test_set_1.csv")
 
 
 def frontier(

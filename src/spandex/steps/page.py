@@ -19,10 +19,9 @@ from spandex.report.layers import layer_weights
 from spandex.report.losses import loss_sentences
 from spandex.report.numbers import CURVE_COLUMNS
 from spandex.report.page import Origin, Page
-from spandex.report.published import counterpart
+from spandex.report.published import BOARD, counterpart
 from spandex.steps.results import network_scores
 
-BOARD = "ndns_track1_test_set_1.csv"
 Metrics = Mapping[str, Any]
 
 
@@ -31,7 +30,6 @@ def page_of(
     models: Path,
     reports: Path,
     test: Path,
-    reference: Path,
     *,
     noisy: Metrics,
     compared: Mapping[str, Metrics],
@@ -43,7 +41,6 @@ def page_of(
         evidence: by which the paper's claims are judged.
         models, reports: folders of the profile.
         test: folder of the test clips.
-        reference: folder of the published tables.
         noisy: scores.
         compared: scores of networks of companion papers, which the table alone shows.
         ours: rows of the table.
@@ -64,7 +61,7 @@ def page_of(
     }
     exported = {name: models / "exported" / name / "network.net" for name in names}
     layers = {name: layer_weights(path) for name, path in exported.items()}
-    board = [entry for entry in read_csv(reference / BOARD, ("team", "entry")) if entry["team"]]
+    board = [entry for entry in read_csv(BOARD, ("team", "entry")) if entry["team"]]
     deployed = {
         "sparsity_map": parse_sparsity_map(params.deploy.sparsity_text),
         "density_threshold": params.deploy.density_threshold,

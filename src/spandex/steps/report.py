@@ -16,11 +16,11 @@ from spandex.report.cost_figure import cost_figure
 from spandex.report.latex import Figure, to_paper
 from spandex.report.numbers import write_numbers
 from spandex.report.page import to_html
+from spandex.report.published import REFERENCE
 from spandex.steps.page import page_of
 from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_build
 
-REFERENCE = Path("reports/reference")
 FIGURES = (
     Figure("figures/figure1.pdf", "Sparsity of the float weights while training (Figure 1 of SPANDEX)."),
     Figure("figures/learning_curves.pdf", "Training loss and SI-SNR on the validation clips.", wide=True),
@@ -76,7 +76,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     pairs += differences_to(control, compared | {control: metrics[control]}).values()
     changes = against(control, pairs)
     evidence = Evidence(params, metrics, control, changes, published, enc_dec_ms)
-    page = page_of(evidence, models, reports, clips.parent, REFERENCE, noisy=noisy, compared=compared, ours=timed)
+    page = page_of(evidence, models, reports, clips.parent, noisy=noisy, compared=compared, ours=timed)
     write_text(reports / "headline.md", f"{page.about}\n{page.headline}\n")
     summary = reports / "companions" / "summary.md"
     if page.companions:

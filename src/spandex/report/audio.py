@@ -1,5 +1,6 @@
-"""Audio and spectrograms small enough to lie within a page."""
+"""Audio and spectrograms small enough to lie within a page, and how data lie within it."""
 
+import base64
 import io
 
 import matplotlib.image
@@ -63,3 +64,8 @@ def spectrogram_webp(power: np.ndarray, loudest: float) -> bytes:
         pil_kwargs={"quality": QUALITY, "method": 6},
     )
     return buffer.getvalue()
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """An address that holds the data themselves, of a MIME type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,6 +1,5 @@
 """Clips to look at and listen to: a typical one, and those that gained and lost most, before and after networks."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from spandex.deploy.codec import decode, encode
 from spandex.errors import SpandexError
 from spandex.evaluation import Subject, pair_clips
 from spandex.evaluation.pairs import Clip
-from spandex.report.audio import MP3_BYTES_PER_S, mp3, power_spectrogram, spectrogram_webp
+from spandex.report.audio import MP3_BYTES_PER_S, data_uri, mp3, power_spectrogram, spectrogram_webp
 from spandex.report.clip_names import described
 
 AUDIO_BYTES = 5_500_000  # of all players of a page, as base64
@@ -153,13 +152,9 @@ def _example(
             Version(
                 name=version,
                 si_snr_db=values[version],
-                audio=_data_uri("audio/mpeg", mp3(gain * samples)),
-                spectrogram=_data_uri("image/webp", spectrogram_webp(power[version], loudest)),
+                audio=data_uri("audio/mpeg", mp3(gain * samples)),
+                spectrogram=data_uri("image/webp", spectrogram_webp(power[version], loudest)),
             )
             for version, samples in heard.items()
         ),
     )
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

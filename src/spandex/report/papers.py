@@ -1,10 +1,10 @@
 """What companion papers came to, as a page shows it."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spandex.report.audio import data_uri
 from spandex.report.claims import Finding
 from spandex.report.tabular import Table
 
@@ -47,7 +47,7 @@ class Section:
         return [
             Picture(
                 captions.get(path.stem, path.stem.replace("_", " ").replace("-", " ")),
-                "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
+                data_uri("image/png", path.read_bytes()),
             )
             for path in self.figures
         ]

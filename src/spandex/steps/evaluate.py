@@ -121,14 +121,11 @@ def evaluate(
     log.close()
     for name, scores in ({"noisy": result.noisy} | result.networks).items():
         print(f"{name}: {_in_short(scores)}")
-    if not failed:
-        log.remove()
-        for scores in shards.glob("*.jsonl"):
-            scores.unlink()
-    else:
-        count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
-        more = [f"{len(failed) - SHOWN_FAILURES} more, all in the JSON"] if len(failed) > SHOWN_FAILURES else []
-        raise SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
+    if failed:
+        raise _failure(failed)
+    log.remove()
+    for scores in shards.glob("*.jsonl"):
+        scores.unlink()
 
 
 def write_scores(
@@ -157,6 +154,13 @@ def write_scores(
         "produced_by": origin,
     }
     write_json(output, asdict(result) | more)
+
+
+def _failure(failed: Sequence[SpandexError]) -> SpandexError:
+    """How many files failed, and why the first of them did."""
+    count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
+    more = [f"{len(failed) - SHOWN_FAILURES} more, all in the JSON"] if len(failed) > SHOWN_FAILURES else []
+    return SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
 
 
 def _in_short(scores: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from spandex.networks import denoise, load_network
 from spandex.networks.hdf5 import network_layers
 from spandex.pipeline.sync import sync
 from spandex.sparsify.methods import check
-from toy_project import REPOSITORY, TOY, copied, environment, make, make_command, new_project, output, plan
+from toy_project import REPOSITORY, TOY, copied, environment, git, make, make_command, new_project, output, plan
 
 MODELS = ["baseline", "dense", "prune50", "prune75"]
 TABLE = "reports/synthetic/table.csv"
@@ -117,7 +117,8 @@ def test_second_make_has_nothing_to_do(project):
     assert modified(project) == before
 
 
-def test_dvc_has_nothing_to_do_after_make(project):
+def test_dvc_and_git_have_nothing_to_do_after_make(project):
+    assert git(project, "status", "--porcelain") == ""
     assert "Data and pipelines are up to date" in output(project, "dvc", "status")
     assert "Running stage" not in output(project, "dvc", "repro")
 

@@ -68,12 +68,6 @@ def wider(toy_build, tmp_path_factory) -> tuple[Path, set[str]]:
     return project, exp_run(project, SPARSER, MINE)
 
 
-def test_make_leaves_dvc_with_nothing_to_do(project):
-    assert "Data and pipelines are up to date" in output(project, "dvc", "status")
-    assert git(project, "status", "--porcelain") == ""
-    assert ran(project, "dvc", "repro") == set()
-
-
 def test_new_rows_are_trained_deployed_and_judged_alone(toy_build, wider):
     project, steps = wider
     assert steps == THEIR_STEPS | {"report"}

@@ -171,7 +171,7 @@ class LogHandler(LogHandlerBase):
     def _left(self, now: float) -> str:
         running = [(step.rule, now - step.start) for step in self._running.values()]
         rest = remaining(self._to_do, self._done, running, self._before or {}, now - self._start)
-        if rest is None:
+        if rest is None or not (rest.is_whole or round(rest.seconds)):
             return ""
         return f", {'about' if rest.is_whole else 'at least'} {clock(rest.seconds)} left"
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+TARGET = "all"  # the rule that only names what a build is for, and takes no time
+
 
 def seconds_by_rule(folder: Path) -> dict[str, float]:
     """Mean time of a rule's jobs in earlier builds.
@@ -22,9 +24,6 @@ def seconds_by_rule(folder: Path) -> dict[str, float]:
                 except (KeyError, TypeError, ValueError):
                     continue  # written without the rule's name, or torn
     return {rule: sum(seconds) / len(seconds) for rule, seconds in found.items()}
-
-
-TARGET = "all"  # the rule that only names what a build is for, and takes no time
 
 
 class Remaining(NamedTuple):
@@ -71,5 +70,4 @@ def remaining(
     ahead += sum(max(0.0, known.get(rule, 0.0) - seconds) for rule, seconds in running)
     behind = sum(map(sum, finished.values())) + sum(seconds for _, seconds in running)
     at_a_time = max(1.0, behind / elapsed_s) if elapsed_s else 1.0
-    left = {rule for rule, count in waiting.items() if count > 0} | {rule for rule, _ in running}
-    return Remaining(ahead / at_a_time, left <= known.keys() | {TARGET})
+    return Remaining(ahead / at_a_time, to_do.keys() <= known.keys() | {TARGET})

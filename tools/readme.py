@@ -2,7 +2,7 @@
 
 Between "<!-- results of PROFILE: COLUMNS -->" and "<!-- end of results -->" of a page stand the build's sentence, its
 own rows of the table and its figure; without COLUMNS all that have a value. They are made from docs/results/, where
-the build's files are copied to; docs/images/page.png shows the first screen of its page.
+the build's files are copied to. The tutorial, which builds synthetic, shows the first screen of that build's page.
 """
 
 import os
@@ -21,6 +21,7 @@ RESULTS = REPOSITORY / "docs/results"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "docs/results.md"]
 BLOCK = re.compile(r"(<!-- results of (\w+)(?:: ([\w ]+))? -->\n).*?(<!-- end of results -->)", re.DOTALL)
 FIGURE = "Quality over cost of the networks in the table: SI-SNR in dB over the power proxy as deployed in M-Ops/s"
+FIRST_SCREENS = {"synthetic": REPOSITORY / "docs/images/page.png"}
 SCREEN = {"width": 1280, "height": 900}  # pixels
 
 
@@ -45,12 +46,13 @@ def table(path: Path, asked: str | None) -> str:
     return re.sub(r"^\| [^|]*", "", to_markdown(rows, columns), flags=re.MULTILINE)
 
 
-def take_pictures(browser: Browser, page: Path, screen: Path, figure: Path) -> None:
-    """Pictures of a report's page, in light colours: its first screen, and its chart of quality and cost."""
+def take_pictures(browser: Browser, page: Path, figure: Path, screen: Path | None) -> None:
+    """Pictures of a report's page, in light colours: its chart of quality and cost, and its first screen if wanted."""
     shown = browser.new_page(viewport=SCREEN, color_scheme="light")
     shown.goto(page.as_uri())
     shown.locator("#cost .annotation-text").last.wait_for()
-    shown.screenshot(path=screen)
+    if screen:
+        shown.screenshot(path=screen)
     shown.locator("#cost").screenshot(path=figure)
 
 
@@ -62,7 +64,7 @@ def main(profile: str) -> None:
     shutil.copyfile(reports / "figures/figure1.png", RESULTS / f"{profile}_figure1.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        take_pictures(browser, reports / "index.html", REPOSITORY / "docs/images/page.png", kept.with_suffix(".png"))
+        take_pictures(browser, reports / "index.html", kept.with_suffix(".png"), FIRST_SCREENS.get(profile))
         browser.close()
     for page in PAGES:
         page.write_text(filled(page), encoding="utf-8")

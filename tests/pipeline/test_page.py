@@ -123,7 +123,7 @@ def test_first_screen_has_sentence_labelled_figure_and_what_synthetic_audio_mean
 
 def test_pictures_for_the_docs_are_the_first_screen_and_the_labelled_figure(browser, report, tmp_path):
     screen, figure = tmp_path / "page.png", tmp_path / "figure.png"
-    take_pictures(browser, report / "index.html", screen, figure)
+    take_pictures(browser, report / "index.html", figure, screen)
     assert Image.open(screen).size == (1280, 900) and screen.stat().st_size < 300_000
     assert Image.open(screen).getpixel((5, 5)) > (240, 240, 240)  # light
     assert 1000 < Image.open(figure).width < 1280

@@ -1,6 +1,7 @@
 """Denoising by the event-driven executor against the chain of stock Lava processes, bit for bit."""
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -114,6 +115,21 @@ def test_audio_is_taken_as_it_is_needed(network, backend):
     for block in itertools.islice(denoiser(network, backend).blocks(endless()), 2):
         given += len(block)
         assert taken - given < 40_000
+
+
+@pytest.mark.parametrize("blocks", [1, None], ids=["given up", "to the end"])
+def test_lava_leaves_no_thread_behind(network, blocks):
+    noisy, _ = noisy_pair(1, 40 * HOP)
+    before = set(threading.enumerate())
+    for _ in itertools.islice(denoiser(network, "lava").blocks(iter(np.split(noisy, 40))), blocks):
+        pass
+    assert all(not thread.is_alive() for thread in joined(set(threading.enumerate()) - before))
+
+
+def joined(threads: set[threading.Thread]) -> set[threading.Thread]:
+    for thread in threads:
+        thread.join(5)
+    return threads
 
 
 @pytest.mark.parametrize("clip", ["quiet", "loud"])

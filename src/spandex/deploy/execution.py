@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lava.magma.compiler.channels.interfaces import AbstractCspRecvPort
+from lava.magma.compiler.channels.interfaces import AbstractCspPort, AbstractCspRecvPort
+from lava.magma.core.process.ports.ports import InPort
 from lava.magma.core.process.process import AbstractProcess, ProcessServer
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import RunConfig
@@ -56,6 +57,7 @@ def execution(process: AbstractProcess, run_config: RunConfig) -> Iterator[Execu
     try:
         with _workers_bound_to_caller():
             process.create_runtime(run_config)
+        process.runtime._open_ports += _ports_of_caller(process.runtime)
         yield Execution(process.runtime)
         process.stop()
     except BaseException:
@@ -73,6 +75,16 @@ def processes_forgotten() -> Iterator[None]:
         yield
     finally:
         server.processes = known
+
+
+def _ports_of_caller(runtime: Runtime) -> list[AbstractCspPort]:
+    """The caller's ends of channels, which Lava opens with a thread each but does not close."""
+    return [
+        port.external_pipe_csp_send_port if isinstance(port, InPort) else port.external_pipe_csp_recv_port
+        for process in runtime._executable.proc_builders
+        for port in (*process.in_ports, *process.out_ports)
+        if port.external_pipe_flag
+    ]
 
 
 def _is_done(port: AbstractCspRecvPort) -> bool:

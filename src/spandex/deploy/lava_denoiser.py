@@ -58,7 +58,6 @@ class LavaDenoiser(InBlocks):
 
             yield from hop_by_hop(process, audio, self.hop, self.delay, HOPS_AT_ONCE, name)
             wrapped = int(decoder.wrapped_outputs.get()[0])
-            outlet.close()
         if wrapped:
             warn_of_wrapped_masks(name)
 

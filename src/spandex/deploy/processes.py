@@ -198,10 +198,9 @@ class AudioReceiver(AbstractProcess):
         self.audio_out.flag_external_pipe(buffer_size=steps)
 
     def collect(self) -> tuple[np.ndarray, np.ndarray]:
-        """Denoised and clean audio, each float64 (steps * hop,), once the run is over; closes the channel."""
+        """Denoised and clean audio, each float64 (steps * hop,), once all steps are run."""
         channel = self.audio_out.external_pipe_csp_recv_port
         denoised, clean = np.concatenate([channel.recv() for _ in range(self.steps)], axis=1)
-        channel.join()
         return denoised, clean
 
 
@@ -275,10 +274,6 @@ class Outlet(AbstractProcess):
     def receive(self, hops: int) -> np.ndarray:
         """Audio of the last steps, float64 (hops * hop,)."""
         return np.concatenate([self.audio_out.external_pipe_csp_recv_port.recv() for _ in range(hops)])
-
-    def close(self) -> None:
-        """Close the channel."""
-        self.audio_out.external_pipe_csp_recv_port.join()
 
 
 @implements(proc=Outlet, protocol=LoihiProtocol)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from spandex.deploy.codec import OUTPUT_GAIN, decode, encode, mask_steps, within_range
+from spandex.deploy.codec import NETWORK_DELAY, OUTPUT_GAIN, decode, encode, within_range
 from spandex.evaluation.pairs import Clip
 from spandex.evaluation.scores import float_audio, si_snr_db
 from spandex.evaluation.subject import Subject
@@ -55,11 +55,9 @@ def loss_by_cause(subject: Subject) -> Callable[[Clip], dict[str, float]]:
 
 def _float_outputs(network: MaskNetwork, spectrum: np.ndarray) -> np.ndarray:
     """Masks of the float network, as late as those of the deployed one and in its units, int32 (bins, steps)."""
-    magnitude = torch.from_numpy(np.abs(spectrum).astype(np.float32))[None]
+    magnitude = torch.from_numpy(np.abs(spectrum).astype(np.float32)).to(next(network.parameters()).device)
     with torch.no_grad():
-        masked = network(magnitude)
-    mask = torch.where(magnitude > 0, masked / magnitude, 1)[0].numpy()
+        mask = network.mask(magnitude[None])[0].cpu().numpy()
     outputs = np.zeros(mask.shape, np.int32)
-    late = mask_steps(network.lookahead)
-    outputs[:, late:] = np.rint((mask[:, :-late] - 1) * OUTPUT_GAIN)
+    outputs[:, NETWORK_DELAY:] = np.rint((mask[:, :-NETWORK_DELAY] - 1) * OUTPUT_GAIN)
     return outputs

@@ -1,10 +1,11 @@
 """Where the time of the last build went: what each kind of step took, how many cores it kept busy, and what waited.
 
-Reads what the build in this folder left in reports/PROFILE: the time of each step and its processor time. Steps that
+Reads what the build in this folder left in reports/PROFILE: the time of each step and, in its log, the processor time
+and when it ended, since a build that goes on marks all times as new. A step's kind is its rule. Steps that
 were there before are those of the build that made them, so measure a build that began with nothing.
 """
 
-import re
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,6 @@ from spandex.files.text import read_text
 from spandex.files.usage import Usage
 from spandex.steps.bench import benchmark_parser
 
-KINDS = ("corpus", "synthesize", "train", "fine_tune", "export", "infer", "evaluate", "latency", "report")
 Interval = tuple[float, float]
 
 
@@ -25,7 +25,7 @@ class Step:
     """A step of a build.
 
     Attributes:
-        kind: of ``KINDS``, or its own name.
+        kind: the rule of the workflow.
         start, end: seconds since the epoch.
         processor_s: of all its threads.
     """
@@ -45,11 +45,10 @@ def steps(reports: Path) -> list[Step]:
     found = []
     for path in sorted((reports / "times").glob("**/*.tsv")):
         name = path.relative_to(reports / "times").with_suffix("")
-        wall_s = float(read_text(path).splitlines()[-1].split("\t")[0])
-        kind = next((kind for kind in KINDS if re.match(rf"{kind}(_|$)", str(name))), str(name))
-        end = path.stat().st_mtime
-        used_s = Usage.read(reports / "logs" / name.with_suffix(".log")).cpu_s or 0.0
-        found.append(Step(kind, end - wall_s, end, used_s))
+        log = reports / "logs" / f"{name}.log"
+        *_, row = csv.DictReader(read_text(path).splitlines(), delimiter="\t")
+        end = log.stat().st_mtime
+        found.append(Step(row["rule_name"], end - float(row["s"]), end, Usage.read(log).cpu_s or 0.0))
     if not found:
         raise SpandexError(f"{reports / 'times'}: no build has left its times there")
     return found

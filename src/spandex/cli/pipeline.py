@@ -1,7 +1,7 @@
 """The steps of the pipeline, which the workflow calls."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,7 +38,7 @@ def corpus(context: Context, output: Output, workers: Workers = 1) -> None:
 def synthesize(
     context: Context,
     manifest: Manifest,
-    split: Annotated[str, typer.Option(help="train, validation or test")],
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which clips.")],
     output: Output,
     workers: Workers = 1,
     shard: Annotated[

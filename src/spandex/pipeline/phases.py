@@ -44,7 +44,8 @@ def compared(params: Params) -> list[str]:
 def judged(params: Params) -> list[Path]:
     """Folders with verdicts: of comparisons, and of companion papers."""
     papers = Path("reports", params.profile, "companions")
-    return [*(comparison(params, report) for report in compared(params)), *(papers / paper for paper in PAPERS)]
+    claiming = [report for report in compared(params) if params.reports.comparisons[report].claims]
+    return [*(comparison(params, report) for report in claiming), *(papers / paper for paper in PAPERS)]
 
 
 def written(params: Params) -> list[Path]:

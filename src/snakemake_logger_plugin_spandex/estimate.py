@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-TARGET = "all"  # the rule that only names what a build is for, and takes no time
+from spandex.pipeline.build import TARGETS
+
+TIMELESS = {*TARGETS} - {"report"}  # rules that only name what a build is for
 
 
 def seconds_by_rule(folder: Path) -> dict[str, float]:
@@ -70,4 +72,4 @@ def remaining(
     ahead += sum(max(0.0, known.get(rule, 0.0) - seconds) for rule, seconds in running)
     behind = sum(map(sum, finished.values())) + sum(seconds for _, seconds in running)
     at_a_time = max(1.0, behind / elapsed_s) if elapsed_s else 1.0
-    return Remaining(ahead / at_a_time, to_do.keys() <= known.keys() | {TARGET})
+    return Remaining(ahead / at_a_time, to_do.keys() <= known.keys() | TIMELESS)

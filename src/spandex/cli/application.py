@@ -182,7 +182,7 @@ def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Ca
     """Register a subcommand, ``settings`` as typer takes them."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        name = function.__name__.rstrip("_").replace("_", "-")
+        name = function.__name__.replace("_", "-")
         return app.command(name, cls=Command, rich_help_panel=panel, **settings)(function)
 
     return register
@@ -206,10 +206,10 @@ def _reported(name: str) -> Iterator[None]:
 
 
 def _reason(error: SpandexError | OSError | MemoryError) -> str:
-    """One line; with the file that the system refused, the target where it would not rename."""
+    """One line; with the file that the system refused."""
     if isinstance(error, MemoryError):
         return f"out of memory: {one_line(error)}".removesuffix(": ")
-    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    file = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error)
     return f"{file}: {reason}" if file else reason
 

@@ -17,16 +17,25 @@ _temporaries: set[Path] = set()  # of this process, in all of its threads
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; rename it to ``path`` on success, remove it on failure."""
+    """Yield a temporary name beside ``path``; rename it to ``path`` on success, remove it on failure.
+
+    Raises:
+        SpandexError: it, or the folder it goes to, cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     _temporaries.add(temporary)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename and Path(error.filename) in (temporary, *path.parents):
+            raise SpandexError(f"{path}: cannot be written ({error.strerror})") from None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         _temporaries.discard(temporary)
 
 
@@ -34,7 +43,7 @@ def remove_temporaries() -> None:
     """Remove what ``atomic_path`` has not renamed yet, in a process that ends at once."""
     for temporary in [*_temporaries]:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            temporary.unlink()
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -71,8 +71,6 @@ def denoise(
             return _denoise_file(network, *pair, report)
         except SpandexError as error:
             return error
-        except OSError as error:
-            return SpandexError(f"{pair[1]}: cannot be written ({error.strerror or error})")
         finally:
             progress.update(left)
 

@@ -1,10 +1,9 @@
 """A network on recorded inputs."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -64,17 +63,10 @@ def run(
         raise SpandexError("voltages and layers are read with the backend events")
     else:
         outputs, told = _run_lava(net, everything | {"unroll": unroll}, inputs)
-    _write(output, lambda file: np.save(file, np.ascontiguousarray(outputs)))
+    with atomic_path(output) as temporary, temporary.open("wb") as file:  # a name without .npy stays as it is
+        np.save(file, np.ascontiguousarray(outputs))
     *shape, steps = outputs.shape
     print("\n".join([f"{output}: {'x'.join(map(str, shape))} outputs, {steps} steps", *told]))
-
-
-def _write(path: Path, save: Callable[[BinaryIO], None]) -> None:
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            save(file)
-    except OSError as error:
-        raise SpandexError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _run_events(
@@ -94,7 +86,8 @@ def _run_events(
             for layer, spikes, state in zip(executor.layers, result.spikes, result.state.layers, strict=True)
             for name, part in {"spikes": spikes, **state.neurons._asdict()}.items()
         }
-        _write(layers, lambda file: np.savez(file, **parts))
+        with atomic_path(layers) as temporary, temporary.open("wb") as file:
+            np.savez(file, **parts)
     for layer in result.activity:
         if layer.sums_beyond_32_bits:
             warnings.warn(

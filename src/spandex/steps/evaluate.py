@@ -28,7 +28,7 @@ from spandex.params.section import DENSITY_THRESHOLD
 from spandex.pipeline.provenance import code_digest, produced_by
 from spandex.steps.common import new_network
 
-SHOWN_FAILURES = 5  # in the error message; JSON has all
+SHOWN_FAILURES = 5  # in the error message
 
 
 def evaluate(
@@ -122,7 +122,7 @@ def evaluate(
     for name, scores in ({"noisy": result.noisy} | result.networks).items():
         print(f"{name}: {_in_short(scores)}")
     if failed:
-        raise _failure(failed)
+        raise some_failed(failed, output)
     log.remove()
     for scores in shards.glob("*.jsonl"):
         scores.unlink()
@@ -156,11 +156,12 @@ def write_scores(
     write_json(output, asdict(result) | more)
 
 
-def _failure(failed: Sequence[SpandexError]) -> SpandexError:
-    """How many files failed, and why the first of them did."""
-    count = f"{len(failed)} file{'s' * (len(failed) > 1)} failed"
-    more = [f"{len(failed) - SHOWN_FAILURES} more, all in the JSON"] if len(failed) > SHOWN_FAILURES else []
-    return SpandexError("; ".join([count, *map(str, failed[:SHOWN_FAILURES]), *more]))
+def some_failed(failed: Sequence[SpandexError], output: Path | None) -> SpandexError:
+    """How many files failed, and why the first of them did; the JSON, if there is one, says it of all."""
+    said = [f"{len(failed)} file{'s' * (len(failed) > 1)} failed", *map(str, failed[:SHOWN_FAILURES])]
+    if len(failed) > SHOWN_FAILURES:
+        said.append(f"{len(failed) - SHOWN_FAILURES} more{', all in the JSON' if output else ''}")
+    return SpandexError("; ".join(said))
 
 
 def _in_short(scores: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.devices import judging_device
-from spandex.errors import SpandexError
 from spandex.evaluation import evaluate, pair_clips
 from spandex.evaluation.recordings import find_recordings
 from spandex.files import PARTIAL, refuse_overwriting
@@ -18,7 +17,7 @@ from spandex.metrics import Dnsmos
 from spandex.pipeline.provenance import code_digest, produced_by
 from spandex.report.table import quality_rows, to_markdown
 from spandex.report.terminal import fitted
-from spandex.steps.evaluate import write_scores
+from spandex.steps.evaluate import some_failed, write_scores
 
 
 def score(
@@ -70,7 +69,7 @@ def score(
     print(fitted(to_markdown(*quality_rows(shown))))
     print(_lags(result.networks[recordings.name]["per_clip"], align))
     if result.failed:
-        raise SpandexError("; ".join([f"{len(result.failed)} of {len(pairs)} clips failed", *map(str, result.failed)]))
+        raise some_failed(result.failed, output)
 
 
 def _lags(per_clip: Sequence[Mapping[str, Any]], align: bool) -> str:

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,7 +26,7 @@ from spandex.steps.tracking import log_paper, track
 from spandex.tracking import Build, default_uri, local_uri, notice
 from spandex.tracking.build import TrackingError
 from spandex.tracking.fallback import epoch_logger
-from spandex.tracking.store import create_store
+from spandex.tracking.store import create_store, log_metrics
 from tracked_project import MODELS, RUN, log, tiny_params, write_network, write_scores
 
 
@@ -132,6 +133,14 @@ def test_epochs_logged_while_training_are_not_logged_twice(client):
     assert curve(client, run, "validation_si_snr_db") == [(30, 4.25), (60, 5.25)]
     assert curve(client, run, "train_loss") == [(30, 95.5), (60, 94.5)]
     assert curve(client, run, "si_snr_db") == [(0, 13.0)]
+
+
+def test_number_that_returns_to_what_it_was_is_shown(client):
+    run = client.create_run(client.create_experiment("numbers"))
+    for value in (1.5, 2.5, 1.5):
+        log_metrics(client, run.info.run_id, {"si_snr_db": value})
+        time.sleep(0.002)  # MLflow orders points of a step by milliseconds
+        assert client.get_run(run.info.run_id).data.metrics == {"si_snr_db": value}
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])

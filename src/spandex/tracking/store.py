@@ -102,15 +102,18 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], p
     }
     known = client.get_run(run_id).data.metrics
     new = [Metric(prefix + key, value, now, 0) for key, value in numbers.items() if known.get(prefix + key) != value]
-    log_points(client, run_id, new)
+    _send(client, run_id, new)
 
 
 def log_points(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
-    """Log points at steps that the run has none at; at step 0, of final numbers, those that have changed."""
+    """Log points at steps that the run has none at; at step 0, of final numbers, those that it never had."""
     names = {point.key for point in points} & set(client.get_run(run_id).data.metrics)
     known = {_identity(past) for name in names for past in client.get_metric_history(run_id, name)}
-    new = [point for point in points if _identity(point) not in known]
-    for batch in _batches(new, 10 * MAX_BATCH):
+    _send(client, run_id, [point for point in points if _identity(point) not in known])
+
+
+def _send(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
+    for batch in _batches(points, 10 * MAX_BATCH):
         client.log_batch(run_id, metrics=batch)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from spandex.checkout import resolved_mirror
 from spandex.data import MixedSpeech, NoisySpeech, SegmentBatches, SynthesisSettings
-from spandex.errors import prefixed
+from spandex.errors import SpandexError, prefixed
 from spandex.files import sha256
 from spandex.networks import MaskNetwork, load_state, save_state
 from spandex.networks.named import named_network
@@ -55,8 +55,10 @@ def fine_tune(
         SpandexError: there is no such network, or a method cannot work on it.
     """
     entry = params.network(name)
+    if not entry.is_trained:
+        raise SpandexError(f"{name}: is not fine-tuned from another network")
     device = choose_device(params.train.device)
-    network = stored_network(params, entry.start or name, start).to(device)
+    network = stored_network(params, entry.start, start).to(device)
     network.lookahead = entry.lookahead
     tuning, seed = dict(entry.fine_tuning), params.training(name)["seed"]
     pruning_epochs, distill = tuning.pop("pruning_epochs"), tuning.pop("distill", None)

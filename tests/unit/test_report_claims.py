@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from spandex import params as parameters
-from spandex.evaluation import differences
-from spandex.evaluation.summary import summarise
+from spandex.evaluation.summary import differences_to, summarise
 from spandex.metrics.bootstrap import Interval
 from spandex.report import published_rows
 from spandex.report.claims import SDNN_WEIGHTS, Evidence, Finding, Verdict, findings, judge, ratio_of_means
-from spandex.report.comparison import Significance, against, significance
+from spandex.report.comparison import Significance, by_score, significance
 from tables import pruned_rows
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,7 +57,7 @@ def judged(prune50=None, prune75=None, settings="profile=mini", control=None, **
         **others,
     }
     networks = {name: scores for name, scores in given.items() if name in params.models}
-    changes = against("dense", differences(networks))
+    changes = by_score(differences_to("dense", networks))
     evidence = Evidence(params, networks, "dense", changes, PUBLISHED, enc_dec_ms=0.01)
     return findings(evidence)
 
@@ -215,7 +214,7 @@ def test_less_power_is_better_and_intervals_with_0_say_nothing(score, interval, 
 
 def test_differences_are_turned_towards_the_control():
     networks = {"baseline": network(12.0), "dense": network(12.5), "prune50": network(12.4)}
-    found = against("dense", differences(networks))
+    found = by_score(differences_to("dense", networks))
     assert found.keys() == {"baseline", "prune50"}
     assert found["baseline"]["si_snr_db"].mean == pytest.approx(-0.5)
     assert found["prune50"]["si_snr_db"].mean == pytest.approx(-0.1)

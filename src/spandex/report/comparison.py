@@ -1,12 +1,12 @@
 """Networks against the control: which differences of the paper's metrics the clips tell apart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from spandex.metrics.bootstrap import Interval
 
-LOWER_IS_BETTER = ("power_proxy_ops_per_s", "pdp_proxy_ops", "synops_per_step")  # how their names end
+LOWER_IS_BETTER = ("power_proxy_ops_per_s", "pdp_proxy_ops")  # how their names end
 
 Differences = Mapping[str, Interval]
 
@@ -19,21 +19,16 @@ class Significance(StrEnum):
     OPEN = "interval includes 0"
 
 
-def against(control: str, differences: Iterable[Mapping[str, Any]]) -> dict[str, Differences]:
+def by_score(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Differences]:
     """Differences to the control by network and score: network minus control, mean over clips and 95 % interval.
 
     Args:
-        control: name of a network.
-        differences: what ``spandex.evaluation.differences`` gives, of any networks.
+        changes: what ``spandex.evaluation.summary.differences_to`` gives.
     """
-    found: dict[str, Differences] = {}
-    for entry in differences:
-        scores = {name: value for name, value in entry.items() if isinstance(value, Mapping)}
-        if entry["minus"] == control:
-            found[entry["of"]] = {name: Interval(s["mean"], *s["interval"]) for name, s in scores.items()}
-        elif entry["of"] == control:
-            found[entry["minus"]] = {name: _negated(s["mean"], *s["interval"]) for name, s in scores.items()}
-    return found
+    return {
+        network: {name: Interval(s["mean"], *s["interval"]) for name, s in entry.items() if isinstance(s, Mapping)}
+        for network, entry in changes.items()
+    }
 
 
 def significance(score: str, difference: Interval) -> Significance:
@@ -41,7 +36,3 @@ def significance(score: str, difference: Interval) -> Significance:
     if difference.low <= 0 <= difference.high:
         return Significance.OPEN
     return Significance.BETTER if (difference.mean > 0) != score.endswith(LOWER_IS_BETTER) else Significance.WORSE
-
-
-def _negated(mean: float, low: float, high: float) -> Interval:
-    return Interval(-mean, -high, -low)

@@ -18,31 +18,27 @@ NOTHING = "-"
 Metrics = Mapping[str, Any]
 
 
-def intervals_table(networks: Mapping[str, Metrics], against: str, differences: list[Mapping[str, Any]]) -> str:
-    """Markdown: each network's mean with its interval, and its paired difference to one of them.
+def intervals_table(networks: Mapping[str, Metrics], control: str, changes: Mapping[str, Metrics]) -> str:
+    """Markdown: each network's mean with its interval, and its paired difference to the control.
 
     Args:
         networks: by name, summaries of ``spandex.evaluation``.
-        against: the network to compare with, such as the dense control.
-        differences: what ``spandex.evaluation.differences`` gives for these networks.
+        control: the network to compare with, such as the dense control.
+        changes: what ``spandex.evaluation.summary.differences_to`` gives for these networks, or more of them.
     """
-    pairs = {(entry["of"], entry["minus"]): (entry, 1) for entry in differences}
-    pairs |= {(entry["minus"], entry["of"]): (entry, -1) for entry in differences}
     shown = [score for score in SCORES if any(score in metrics for metrics in networks.values())]
-    headings = ["model", *(SCORES[score][0] for score in shown), *(f"{SCORES[s][0]} - {against}" for s in shown)]
+    headings = ["model", *(SCORES[score][0] for score in shown), *(f"{SCORES[s][0]} - {control}" for s in shown)]
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     for name, metrics in networks.items():
         cells = [
             _cell(score, metrics[score], metrics["intervals"][score]) if score in metrics else NOTHING
             for score in shown
         ]
-        entry, sign = pairs.get((name, against), ({}, 1))
-        for score in shown:
-            if score not in entry:
-                cells.append(NOTHING)
-            else:
-                bounds = sorted(sign * bound for bound in entry[score]["interval"])
-                cells.append(_cell(score, sign * entry[score]["mean"], bounds, "+"))
+        change = changes.get(name, {})
+        cells += [
+            _cell(score, change[score]["mean"], change[score]["interval"], "+") if score in change else NOTHING
+            for score in shown
+        ]
         lines.append([name, *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

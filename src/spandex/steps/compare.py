@@ -41,7 +41,7 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     rows = table.labelled(rows, seeds[0])
     intervals.write_intervals(
         folder / "intervals.md",
-        intervals.intervals_table(shown, control, list(changes.values())),
+        intervals.intervals_table(shown, control, changes),
         intervals.losses_table(shown),
     )
     files: list[Path] = []

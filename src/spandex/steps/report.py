@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from spandex.companions.report import write_summary
-from spandex.evaluation import differences, differences_to
+from spandex.evaluation import differences_to
 from spandex.files import write_text
 from spandex.files.text import read_json
 from spandex.params import Network, Params
 from spandex.pipeline.recipes import is_made
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence
-from spandex.report.comparison import against
+from spandex.report.comparison import by_score
 from spandex.report.cost_figure import cost_figure
 from spandex.report.latex import Figure, to_paper
 from spandex.report.numbers import write_numbers
@@ -54,10 +54,10 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
 
     control = params.control
     names = list(shown)
-    pairs = differences(metrics)
+    changes = differences_to(control, shown)
     intervals.write_intervals(
         reports / "intervals.md",
-        intervals.intervals_table(metrics, control, pairs),
+        intervals.intervals_table(metrics, control, changes),
         intervals.losses_table(metrics),
         intervals.range_table(metrics),
     )
@@ -73,9 +73,7 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     ]
     note = "" if params.data.is_linked("test") else metricsboard.OTHER_CLIPS
     metricsboard.write_board(entries, reports / metricsboard.BOARD, note)
-    pairs += differences_to(control, compared | {control: metrics[control]}).values()
-    changes = against(control, pairs)
-    evidence = Evidence(params, metrics, control, changes, published, enc_dec_ms)
+    evidence = Evidence(params, metrics, control, by_score(changes), published, enc_dec_ms)
     page = page_of(evidence, models, reports, clips.parent, noisy=noisy, compared=compared, ours=timed)
     write_text(reports / "headline.md", f"{page.about}\n{page.headline}\n")
     summary = reports / "companions" / "summary.md"

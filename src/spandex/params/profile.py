@@ -6,13 +6,12 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.params.companions import Companions
 from spandex.params.networks import NAME, ROOT, Check, Network, declared, expanded
 from spandex.params.section import MOST_THREADS, Section
@@ -71,7 +70,8 @@ class Params(Section):
             if not isinstance(settings, dict):
                 raise ValueError(f"sparsify.{method}: unknown key")
             if check is not None:
-                _within("sparsify", partial(check, method, settings, complete=False))
+                with prefixed("sparsify.", ValueError):
+                    check(method, settings, complete=False)
         self._table = declared(self.networks, self.sparsify, check)
         self._grids = expanded(self.grids, self.sparsify, check)
         self._every = {}
@@ -84,7 +84,8 @@ class Params(Section):
             raise ValueError(f"grids.{name}: {name} is a network of the table")
         for network in list(self._every.values()):
             self._check_start(network)
-        self._shown_beside = _within("reports.table.also", partial(self.chosen, self.reports.table.also))
+        with prefixed("reports.table.also: ", UnknownNetworkError):
+            self._shown_beside = self.chosen(self.reports.table.also)
         self._comparable = {}
         for report in self.reports.comparisons:
             if not NAME.fullmatch(report):
@@ -195,7 +196,8 @@ class Params(Section):
             SpandexError: there is no such report, or none of the networks that its figures are drawn against.
         """
         comparison = self.comparison(report)
-        networks = _within(f"reports.{report}.networks", partial(self.chosen, comparison.networks))
+        with prefixed(f"reports.{report}.networks: ", UnknownNetworkError):
+            networks = self.chosen(comparison.networks)
         dense = any(network.is_trained and not network.methods for network in networks)
         if "frontier" in comparison.figures and not (dense and ROOT in {network.name for network in networks}):
             raise UnknownNetworkError(f"reports.{report}.networks: frontier needs {ROOT} and a dense control")
@@ -253,13 +255,3 @@ class Params(Section):
         """SHA-256 (first 16 digits) of the named sections and keys; of all but ``mirror`` if none is named."""
         parts = {key: self.value(key) for key in keys or type(self).model_fields.keys() - {"mirror"}}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _within(key: str, step: Callable[[], Any]) -> Any:
-    """What a step gives; its complaints with a key before them."""
-    try:
-        return step()
-    except UnknownNetworkError as error:
-        raise UnknownNetworkError(f"{key}: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{key}.{error}") from None

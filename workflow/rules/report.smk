@@ -39,7 +39,7 @@ rule report:
         headline=f"{REPORTS}/headline.md",
         board=f"{REPORTS}/metricsboard_track_1_test.yml",
         metrics=f"{REPORTS}/metrics.json",
-        plots=multiext(f"{REPORTS}/plots/", "curves.csv", "tradeoff.csv"),
+        curves=f"{REPORTS}/plots/curves.csv",
         figures=[
             report(
                 f"{REPORTS}/figures/{name}.png",

@@ -29,7 +29,6 @@ MEASURES = {
     "deployed_sparsity": ("deployed_sparsity", 1, 5),
 }
 CURVE_COLUMNS = ("model", "epoch", "iteration", "train_loss", "validation_si_snr_db")
-TRADEOFF_COLUMNS = ("model", "deployed_power_proxy_mops_per_s", "si_snr_db")
 
 Metrics = Mapping[str, Any]
 
@@ -50,7 +49,7 @@ def write_numbers(
     networks: Mapping[str, Metrics],
     epochs: Mapping[str, str | os.PathLike],
 ) -> list[Path]:
-    """Write metrics.json, plots/curves.csv and plots/tradeoff.csv into ``folder``; return their paths.
+    """Write metrics.json and plots/curves.csv into ``folder``; return their paths.
 
     Args:
         folder: of the report.
@@ -61,15 +60,12 @@ def write_numbers(
         SpandexError: a log is missing or lacks a column.
     """
     folder = Path(folder)
-    found = measures(noisy, networks)
-    write_json(folder / "metrics.json", found)
+    paths = [folder / "metrics.json", folder / "plots/curves.csv"]
+    write_json(paths[0], measures(noisy, networks))
     curves = [{**row, "model": name} for name, log in epochs.items() for row in read_csv(log, CURVE_COLUMNS[1:])]
-    tradeoff = [{**found[name], "model": name} for name in networks]
-    plots = {"curves.csv": (CURVE_COLUMNS, curves), "tradeoff.csv": (TRADEOFF_COLUMNS, tradeoff)}
-    for name, (columns, rows) in plots.items():
-        with atomic_path(folder / "plots" / name) as temporary:
-            _write_csv(temporary, columns, rows)
-    return [folder / "metrics.json", *(folder / "plots" / name for name in plots)]
+    with atomic_path(paths[1]) as temporary:
+        _write_csv(temporary, CURVE_COLUMNS, curves)
+    return paths
 
 
 def _measures(metrics: Metrics) -> dict[str, float | int]:

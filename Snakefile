@@ -62,21 +62,10 @@ rule companions:
         ),
 
 
-rule activity:
-    input:
-        results_of("activity"),
+for paper in PAPERS:
 
-
-rule masks:
-    input:
-        results_of("masks"),
-
-
-rule lyapunov:
-    input:
-        results_of("lyapunov"),
-
-
-rule vgg:
-    input:
-        results_of("vgg"),
+    rule:
+        name:
+            paper
+        input:
+            results_of(paper),

@@ -21,6 +21,7 @@ from spandex.report import frontier_figure
 from spandex.report.frontier import (
     Result,
     Seed,
+    about,
     agreement,
     cost_table,
     pareto_front,
@@ -116,8 +117,9 @@ def test_table_has_what_each_budget_costs():
     assert rows["taught"]["to dense control (dB)"] is rows["baseline"]["to baseline (dB)"] is None
     assert (pruned["fixed - float (dB)"], pruned["wrapped outputs"]) == (pytest.approx(0.001), 6)
     assert (pruned["params (thousand)"], pruned["size (KB)"]) == (pytest.approx(173.981), 153.69)
-    assert "seed 1; 95 % intervals are over clips alone" in table.caption and table.caption.endswith("taught.")
-    assert "seeds 1, 2; 95 % intervals are over clips and seeds" in cost_table([seed(1), seed(2)]).caption
+    one, two = about([seed()]), about([seed(1), seed(2)])
+    assert "seed 1; 95 % intervals are over clips alone" in one and one.endswith("taught.")
+    assert "seeds 1, 2; 95 % intervals are over clips and seeds" in two
 
 
 def test_bars_of_one_seed_are_those_of_the_bootstrap_of_paired_differences():

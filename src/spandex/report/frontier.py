@@ -204,7 +204,7 @@ def cost_table(seeds: Sequence[Seed]) -> Table:
         ]
         for name, result in seeds[0].networks.items()
     ]
-    return Table("frontier", about(seeds), list(COLUMNS), rows, list(COLUMNS.values()))
+    return Table("frontier", "", list(COLUMNS), rows, list(COLUMNS.values()))
 
 
 def about(seeds: Sequence[Seed]) -> str:

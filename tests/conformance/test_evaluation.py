@@ -17,7 +17,7 @@ from spandex.deploy.denoise import denoiser
 from spandex.deploy.execution import processes_forgotten
 from spandex.metrics import Dnsmos
 from spandex.networks import denoise, export_hdf5, load_network
-from spandex.networks.sdnn import INPUT_STEP
+from spandex.networks.scaling import INPUT_GAIN
 from stock_lava import model_spikes, stock_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clamped")
@@ -95,7 +95,7 @@ def sdnn_of(layers, inputs=9, width=12):
         block.Dense(NEURON, before, after, delay=True, delay_shift=True) for before, after in itertools.pairwise(sizes)
     ]
     network = Chain(block.Input(NEURON), *dense, block.Output(NEURON, sizes[-1], inputs))
-    network.blocks[0].pre_hook_fx = lambda x: slayer.utils.quantize(x, step=INPUT_STEP)
+    network.blocks[0].pre_hook_fx = lambda x: slayer.utils.quantize(x, step=1 / INPUT_GAIN)
     with torch.no_grad():
         network(torch.zeros(1, inputs, 1))
         for layer in network.blocks[1:]:
@@ -113,7 +113,7 @@ def test_output_is_later_than_in_training_by_the_derived_step_whatever_the_depth
     export_hdf5(network, tmp_path / "network.net")
     inputs = torch.randint(-40, 200, (1, 9, 150))
     with torch.no_grad():
-        expected = network(inputs * INPUT_STEP)[0].numpy()
+        expected = network(inputs / INPUT_GAIN)[0].numpy()
     outputs = Executor(tmp_path / "network.net").run(inputs[0].numpy()).outputs / OUTPUT_GAIN
     assert np.abs(expected).std() > 0.1
     middle = slice(3, -3)

@@ -20,12 +20,11 @@ import scipy.fft
 from spandex.data.audio import pieces
 from spandex.deploy.neurons import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
+from spandex.networks.scaling import INPUT_GAIN, MAGNITUDE_OFFSET
 
 if TYPE_CHECKING:
     from spandex.deploy.executor import Executor
 
-MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before the network (challenge: stft_mean)
-INPUT_GAIN = 1 << 6  # fixed-point units of the network's input per unit of magnitude
 OUTPUT_GAIN = 1 << 18  # fixed-point units of the network's output per unit of mask
 LARGEST_SAMPLE = 1 << 12  # full scale is 1; up to here 32 bits hold the encoding of frames of up to 4096 samples
 HOPS_PER_FRAME = 4  # the challenge's 512 samples a frame and 128 a hop

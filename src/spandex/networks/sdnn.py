@@ -7,10 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from lava.lib.dl import slayer
 
+from spandex.networks.scaling import INPUT_GAIN, MAGNITUDE_OFFSET
 from spandex.networks.spectrum import istft, stft
-
-MAGNITUDE_OFFSET = 0.2  # taken from every magnitude before quantisation (challenge baseline: stft_mean)
-INPUT_STEP = 1 / 64  # quantisation step of the network's input (challenge baseline: input_quantizer)
 
 
 class MaskNetwork(torch.nn.Module):
@@ -131,4 +129,4 @@ def denoise(network: MaskNetwork, audio: torch.Tensor) -> torch.Tensor:
 
 
 def _quantise_input(x: torch.Tensor) -> torch.Tensor:
-    return slayer.utils.quantize(x, step=INPUT_STEP)
+    return slayer.utils.quantize(x, step=1 / INPUT_GAIN)

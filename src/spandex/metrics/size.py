@@ -3,19 +3,12 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from spandex.networks.hdf5 import DeployedLayer, network_layers
+
 TOTALS = ("nonzero_weights", "nonzero_delays", "parameters", "size_kb", "deployed_sparsity")  # of ``NetworkSize``
-
-
-class Synapses(Protocol):
-    """Weights and delays of a layer as deployed, each (outputs, inputs); ``spandex.deploy.DeployedLayer`` is one."""
-
-    index: int
-    weights: np.ndarray
-    delays: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class NetworkSize:
         return 1 - self.nonzero_weights / weights if weights else 0.0
 
 
-def deployed_size(layers: Sequence[Synapses]) -> NetworkSize:
+def deployed_size(layers: Sequence[DeployedLayer]) -> NetworkSize:
     """Count the non-zero weights and delays of deployed layers.
 
     A synapse whose weight is zero is dropped together with its delay. A layer takes ``ceil(log2(max |w|))`` bits a
@@ -99,12 +92,10 @@ def network_size(path: str | os.PathLike) -> NetworkSize:
     Raises:
         SpandexError: the file is no network that Lava runs.
     """
-    from spandex.networks.hdf5 import network_layers  # deploy itself measures, so it cannot be imported first
-
     return deployed_size([held for layer in network_layers(path) if (held := layer.held) is not None])
 
 
-def _layer_size(layer: Synapses) -> LayerSize:
+def _layer_size(layer: DeployedLayer) -> LayerSize:
     delays = np.where(layer.weights == 0, 0, layer.delays)
     neurons, inputs = layer.weights.shape
     return LayerSize(

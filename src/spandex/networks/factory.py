@@ -10,6 +10,7 @@ from lava.lib.dl.slayer.block import sigma_delta
 
 from spandex.errors import SpandexError, one_line
 from spandex.networks.files import export_hdf5
+from spandex.networks.hdf5 import network_layers
 from spandex.networks.references import resolve
 from spandex.networks.sdnn import MaskNetwork
 
@@ -72,8 +73,6 @@ def _check(name: str, blocks: list[Any]) -> None:
 
 def _check_deployable(network: MaskNetwork) -> None:
     """Export once and read it, so that what cannot be deployed is refused before it is trained."""
-    from spandex.networks.hdf5 import network_layers  # deploy needs this package
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.net"
         export_hdf5(network, path)

@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 import torch
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.files import atomic_path
+from spandex.networks.hdf5 import network_layers, numbers
 from spandex.networks.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
 
 ORIGINAL, MASK = "_orig", "_mask"  # what torch.nn.utils.prune adds to the name of a pruned parameter
@@ -96,6 +97,9 @@ def load_network(path: str | os.PathLike) -> MaskNetwork:
             raise SpandexError(f"{path}: not a state dict of a mask network: {key} has shape {shape}")
     widths = [next(iter(shapes.values()))[1], *(shape[0] for shape in shapes.values())]
     delays = {i: state[f"blocks.{i}.delay.delay"] for i in range(1, len(shapes)) if f"blocks.{i}.delay.delay" in state}
+    for i, delay in delays.items():
+        if not delay.numel():
+            raise SpandexError(f"{path}: not a state dict of a mask network: blocks.{i}.delay.delay is empty")
     network = _mask_network(path, widths, delays)
     _apply_state(network, state, path)
     return network
@@ -108,8 +112,6 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
         SpandexError: the file is missing, is no network that Lava could run, or no mask network: dense sigma-delta
             layers after an input layer, without bias, that end with as many neurons as they begin with.
     """
-    from spandex.networks.hdf5 import network_layers  # deploy needs this package
-
     found = network_layers(path)  # refuses what cannot be right
     types = [layer.type for layer in found]
     if len(found) < 2 or types != ["input", *["dense"] * (len(found) - 1)]:
@@ -123,16 +125,17 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
         if biased:
             raise SpandexError(f"{path}: no mask network: layer/{biased[0]} has a bias")
         hidden = range(1, len(found) - 1)
-        delays = {i: _dataset(layers, f"{i}/delay", path) for i in hidden if "delay" in layers[str(i)]}
+        delays = {i: numbers(layers[str(i)], "delay") for i in hidden if "delay" in layers[str(i)]}
         widths = [layer.neurons for layer in found]
         network = _mask_network(path, widths, delays)
         state = {}
         for i, block in enumerate(network.blocks):
             scale = block.neuron.w_scale
-            threshold = np.atleast_1d(_dataset(layers, f"{i}/neuron/vThMant", path)) / scale
+            with prefixed(f"{path}: layer/{i}: "):
+                threshold = np.atleast_1d(numbers(layers[str(i)], "neuron/vThMant")) / scale
             state |= {f"blocks.{i}.neuron.bias": np.zeros(1), f"blocks.{i}.neuron.delta.threshold": threshold}
             if i > 0:
-                weight = _dataset(layers, f"{i}/weight", path) / scale
+                weight = numbers(layers[str(i)], "weight") / scale
                 state[f"blocks.{i}.synapse.weight"] = weight.reshape(*weight.shape, 1, 1, 1)
             if i in delays:
                 state[f"blocks.{i}.delay.delay"] = delays[i]
@@ -152,13 +155,6 @@ def _mask_network(
     longest = max([64, *(math.ceil(delay.max()) for delay in delays.values())])
     blocks = sigma_delta_blocks(widths, delayed, sigma_delta_neuron(), longest)
     return MaskNetwork(blocks, n_fft=2 * (bins - 1), hop=(bins - 1) // 2)
-
-
-def _dataset(layers: h5py.Group, name: str, path: str | os.PathLike) -> np.ndarray:
-    dataset = layers.get(name)
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf" or dataset.size == 0:
-        raise SpandexError(f"{path}: layer/{name} is missing or not numeric")
-    return np.asarray(dataset[()])
 
 
 def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, torch.Tensor]:

@@ -2,9 +2,10 @@
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from spandex.params.section import DENSITY_THRESHOLD, MOST_LOOKAHEAD
 Backend = Literal["events", "lava", "torch"]
 
 
-class Denoiser(Protocol):
+class Denoiser(ABC):
     """Denoises audio at 16 kHz.
 
     Attributes:
@@ -41,6 +42,8 @@ class Denoiser(Protocol):
     def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
         """Denoised audio, sample by sample in the place of the noisy audio.
 
+        The memory needed besides audio does not grow with its length.
+
         Args:
             audio: (samples,), full scale 1, of any length but 0.
             name: of the audio, in errors.
@@ -51,7 +54,13 @@ class Denoiser(Protocol):
         Raises:
             SpandexError: the audio is empty or holds NaN.
         """
+        denoised, position = np.empty(len(audio), np.float32), 0
+        for block in self.blocks([audio], name):
+            denoised[position : position + len(block)] = block
+            position += len(block)
+        return denoised
 
+    @abstractmethod
     def blocks(self, audio: Iterable[np.ndarray], name: str | os.PathLike = "audio") -> Iterator[np.ndarray]:
         """The same bits for audio that comes in blocks of any lengths, in memory that does not grow with it.
 
@@ -65,18 +74,6 @@ class Denoiser(Protocol):
         Raises:
             SpandexError: see ``denoise``, as soon as it is known.
         """
-
-
-class InBlocks:
-    """What a denoiser of blocks does with whole audio."""
-
-    def denoise(self, audio: np.ndarray, name: str | os.PathLike = "audio") -> np.ndarray:
-        """See ``Denoiser``; the memory needed besides audio does not grow with its length."""
-        denoised, position = np.empty(len(audio), np.float32), 0
-        for block in self.blocks([audio], name):
-            denoised[position : position + len(block)] = block
-            position += len(block)
-        return denoised
 
 
 def denoiser(
@@ -141,7 +138,7 @@ def warn_of_wrapped_masks(name: str | os.PathLike) -> None:
     )
 
 
-class EventDenoiser(InBlocks):
+class EventDenoiser(Denoiser):
     """Denoises with the event-driven executor; see ``denoiser``.
 
     Attributes:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from spandex.deploy.codec import CountedBlocks, framing, put_back
-from spandex.deploy.denoise import InBlocks
+from spandex.deploy.denoise import Denoiser
 from spandex.networks import MaskNetwork, load_network
 from spandex.networks.spectrum import frames_of, overlap_add, spectrum_of
 
@@ -17,7 +17,7 @@ GRAIN = 2**15  # elements that torch's loops leave to one thread
 ALIGNED_FRAMES = 16  # so many of any size fill the vectors of torch's loops, whose last elements are rounded otherwise
 
 
-class FloatDenoiser(InBlocks):
+class FloatDenoiser(Denoiser):
     """Denoises with the float network; see ``spandex.deploy.denoise.denoiser``."""
 
     concurrent = False  # torch has threads of its own

@@ -14,7 +14,7 @@ import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
 
 from spandex.deploy.codec import delay_steps, hop_by_hop, mask_steps
-from spandex.deploy.denoise import InBlocks, warn_of_wrapped_masks
+from spandex.deploy.denoise import Denoiser, warn_of_wrapped_masks
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.inference import network_framing
 from spandex.deploy.lava_models import FAST_MODELS
@@ -26,7 +26,7 @@ from spandex.params.section import DENSITY_THRESHOLD
 HOPS_AT_ONCE = 128  # that wait in the channels to and from Lava
 
 
-class LavaDenoiser(InBlocks):
+class LavaDenoiser(Denoiser):
     """Denoises with the chain of Lava processes, synapses by ``spandex.deploy.lava_models``; see ``denoiser``."""
 
     concurrent = False  # Lava makes operating system processes of its own

@@ -22,14 +22,13 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 
 from spandex.deploy.layers import Connections, KernelConnections, Layer, flat_order, integrators
-from spandex.deploy.neurons import INPUT_SHIFT, Integrators, Neurons, Resonators
+from spandex.deploy.neurons import INPUT_SHIFT, LOIHI_MAX_DELAY, Integrators, Neurons, Resonators
 from spandex.deploy.neurons import Delta as InputNeurons
 from spandex.deploy.neurons import SigmaDelta as HiddenNeurons
 from spandex.deploy.unrolled import Unrolled
 from spandex.errors import SpandexError, prefixed
 from spandex.networks.hdf5 import DECAY_UNIT, MOST_IN_8_BITS, Kernels, Shape
 
-MAX_DELAY = 63  # steps; Lava's synapse models take no more
 WIDEST_SHIFT = 31  # bits; more would shift everything out, as Lava does
 SYNAPSES = ("synapse", "synapse_rec", "real_synapse", "imag_synapse")  # that a block of netx may have
 
@@ -129,7 +128,7 @@ def _connections(synapse: AbstractProcess, **place: bool) -> Connections | Kerne
         longest = synapse.a_buff.shape[1] - 1
         delays = np.broadcast_to(_matrix(synapse.delays).astype(np.int32), weights.shape)
         used = delays[weights != 0]
-        if used.size and (used.min() < 0 or used.max() > min(longest, MAX_DELAY)):
+        if used.size and (used.min() < 0 or used.max() > min(longest, LOIHI_MAX_DELAY)):
             raise SpandexError(f"delays from {used.min()} to {used.max()} in a buffer for 0 to {longest}")
     exponent, graded = int(parameters.get("weight_exp", 0)), bool(parameters["num_message_bits"] > 0)
     return Connections(weights, delays, exponent, longest, graded, wraps_late=kind is DelayDense, **place)

@@ -23,8 +23,8 @@ from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_w
 from scipy.sparse import coo_array, csc_array, issparse
 
 from spandex.deploy.lava_loops import add_columns, add_synapses, compile_loops
+from spandex.deploy.neurons import LOIHI_MAX_DELAY
 
-LOIHI_MAX_DELAY = 63  # steps; Loihi 2 has 6 bits for a delay
 WHOLE_COLUMNS = 1 / 16  # density from which adding whole columns beats adding synapse by synapse
 
 compile_loops()  # here, in the parent of the operating system processes that Lava forks

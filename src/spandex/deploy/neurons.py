@@ -10,6 +10,7 @@ CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
 ABOVE_24_BITS = 32 - CHIP_BITS
 INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
 STATE_LIMIT = 2 ** (CHIP_BITS - 1)  # of integrators and resonators
+LOIHI_MAX_DELAY = 63  # steps; it has 6 bits for a delay
 INPUT_SHIFT = 6  # bits by which their input is moved up
 
 

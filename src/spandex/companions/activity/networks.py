@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-CLASSES = 10
+from spandex.companions.images import CLASSES
+
 KERNEL, STRIDE = 5, 2
 WEIGHTED = (nn.Linear, nn.Conv2d)
 

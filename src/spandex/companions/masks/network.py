@@ -11,10 +11,10 @@ import torch.nn.functional as F  # noqa: N812  the name every torch user knows
 from snntorch import surrogate
 from torch.func import functional_call
 
+from spandex.companions.images import CLASSES
 from spandex.companions.masks.mask import Mask
 from spandex.params.companions.masks import Masks
 
-CLASSES = 10
 STAGES = 2
 THRESHOLD = 1.0
 

@@ -7,6 +7,8 @@ import torch
 from spandex.companions.masks.connections import costs
 from spandex.companions.masks.mask import Mask
 from spandex.companions.masks.network import SpikingConvNet
+from spandex.sparsify.schedule import Cubic
+from spandex.sparsify.smallest import magnitude
 
 
 class Search:
@@ -72,23 +74,17 @@ class Search:
 def magnitude_pruning(network: SpikingConvNet, target: float, steps: int) -> Callable[[int], None]:
     """What to call after each step of the optimiser so that the smallest weights of the network go, a few at a time.
 
-    The share that is gone after k steps is target (1 - (1 - k/steps)^3); all layers compete.
-
-    Source: Zhu and Gupta, "To prune, or not to prune", 2017.
+    The share follows ``Cubic``; all layers compete.
     """
 
-    @torch.no_grad()
+    schedule = Cubic(target, steps, 1)
+
     def prune(done: int) -> None:
         if done > steps:
             return
-        sizes = [
-            torch.where(layer.weights.alive(layer.synapse.weight) > 0, layer.synapse.weight.abs(), -1.0)
-            for layer in network.layers
-        ]
-        size = torch.cat([part.flatten() for part in sizes])
-        keep = torch.ones_like(size, dtype=torch.bool)
-        keep[size.argsort(stable=True)[: round(target * (1 - (1 - done / steps) ** 3) * len(size))]] = False
-        for layer, part in zip(network.layers, keep.split([part.numel() for part in sizes]), strict=True):
-            layer.weights.keep = part.reshape(layer.weights.shape)
+        weights = dict(enumerate(layer.synapse.weight for layer in network.layers))
+        alive = {number: network.layers[number].weights.alive(weight) > 0 for number, weight in weights.items()}
+        for number, keep in magnitude(weights, alive, schedule(done)).items():
+            network.layers[number].weights.keep = keep.reshape(network.layers[number].weights.shape)
 
     return prune

@@ -36,7 +36,8 @@ def run_code_of(folder: str | os.PathLike = ".") -> None:
     given = os.environ.get("PYTHONPATH", "")
     if not (source / "spandex" / "__init__.py").is_file() or str(source) in given.split(os.pathsep):
         return
-    if _contents(source / "spandex") == _contents(PACKAGE):  # the installed one has its compiled kernels at hand
+    package = source / "spandex"
+    if package == PACKAGE or _contents(package) == _contents(PACKAGE):  # the installed one has its compiled kernels
         return
     path = os.pathsep.join([str(source), *filter(None, [given])])
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONPATH": path})

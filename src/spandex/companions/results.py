@@ -11,12 +11,12 @@ from spandex.report import wording
 Runs = Sequence[Mapping[str, Any]]  # what ``run`` of an experiment gave, one a seed
 
 
-def over_seeds(runs: Runs, value: Callable[[Mapping[str, Any]], float], level: float = 0.95) -> Interval:
+def over_seeds(runs: Runs, value: Callable[[Mapping[str, Any]], float]) -> Interval:
     """Mean of a value of each run with Student's t interval over the seeds; unbounded if there is one alone.
 
     Differences between variants of one run are paired by its seed: give the difference as the value.
     """
-    return interval_over_seeds([value(run) for run in runs], level)
+    return interval_over_seeds([value(run) for run in runs])
 
 
 def percent_change(log_ratio: Interval) -> Interval:

@@ -61,19 +61,18 @@ def read_json(path: str | os.PathLike) -> Any:
         raise SpandexError(f"{path}: not JSON ({error})") from None
 
 
-def read_csv(path: str | os.PathLike, columns: Iterable[str] = (), delimiter: str = ",") -> list[dict[str, str]]:
+def read_csv(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[dict[str, str]]:
     """The rows of a CSV file by the names in its first line.
 
     Args:
         path: the file.
         columns: names that must be there.
-        delimiter: between cells.
 
     Raises:
         SpandexError: the file is missing, no text or empty, lacks a column or names it twice, or a row has another
             number of cells.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
     rows = []
     try:
         names = Counter(reader.fieldnames)

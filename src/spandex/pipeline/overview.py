@@ -73,7 +73,7 @@ def _there(params: Params, network: Network) -> tuple[bool, bool]:
 
 
 def _reports(params: Params, network: Network) -> Iterator[str]:
-    if network in params.table:
+    if network in [*params.table, *params.beside]:
         yield "table"
     yield from (name for name, seeds in params.comparable.items() if any(network in seed for seed in seeds))
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from spandex.files import write_text
 from spandex.metrics.bootstrap import Interval
 from spandex.report.tex import escape
-from spandex.report.wording import number
+from spandex.report.wording import MOST_DECIMALS, number
 
 DIGITS = 3  # significant ones for people
-MOST_DECIMALS = 6
 CSV_DIGITS = 9  # more than people see, fewer than the last bits that an order of summation decides
 
 Cell = str | float | Interval | None

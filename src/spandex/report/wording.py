@@ -5,8 +5,8 @@ from math import floor, log10
 from spandex.metrics.bootstrap import Interval
 
 MINUS = "\N{MINUS SIGN}"
-RESIDUE = 1e-9  # what sums of numbers that people look at leave, in place of zero
 MOST_DECIMALS = 6
+RESIDUE = 1e-9  # what sums of numbers that people look at leave, in place of zero
 
 
 def number(value: float, decimals: int, signed: bool = False) -> str:

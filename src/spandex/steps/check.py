@@ -67,7 +67,7 @@ def _missing_audio_gb(params: Params, data: Path) -> float:
         if not settings.is_linked(split) and not (data / split / "clips.json").is_file():
             seconds += FILES_OF_A_CLIP * clips * settings.clip_s
     if settings.is_synthetic and not (data / "corpus" / "manifest.csv").is_file():
-        minutes = sum(amount for _, amount in settings.corpus_minutes or ())
+        minutes = sum(amount for _, amount in settings.corpus_minutes)
         seconds += 60 * minutes * (1 + settings.noise_share)
     return seconds * settings.sample_rate_hz * SAMPLE_BYTES / 1e9
 

@@ -73,7 +73,6 @@ class Classification:
         rates = counts.sum(axis=1).mean(axis=0) / self._steps
         return {
             "accuracy": float(100 * np.mean(predicted == self.test_labels)),
-            "rate": float(rates.mean()),
             "operations": float(rates @ (network.fan_out + CLASSES)),
         }
 

@@ -93,7 +93,6 @@ class Prediction:
             "rmse": _rmse(ahead(np.array(tests)), true),
             "persistence_rmse": _rmse(now, true),
             "valid_time": self._valid_time(network, change, starts, saved),
-            "rate": float(rates.mean()),
             "operations": float(rates @ (network.fan_out + 3)),
         }
 

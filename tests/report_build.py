@@ -92,18 +92,15 @@ def small_build(
 def _compare(params: Params, report: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "log_comparison", lambda *arguments: None)
-        folders = Path("models", params.profile), Path("reports", params.profile)
-        compare.compare(params, report, *folders, Path("build.json"))
-    sidecar(Path("reports", params.profile, "comparisons", report, "table.csv")).touch()
+        compare.compare(params, report, Path("build.json"))
+    sidecar(params.folder("reports") / "comparisons" / report / "table.csv").touch()
 
 
 def write_report(build: Build, monkeypatch) -> Path:
     """Run the step, but for MLflow; the folder of the report."""
     monkeypatch.chdir(build.folder)
     monkeypatch.setattr(step, "log_build", lambda *arguments: None)
-    profile = build.params.profile
-    folders = Path("models", profile), Path("reports", profile)
-    step.report(build.params, *folders, Path("data", profile, "test/clips.json"), Path("build.json"))
+    step.report(build.params, build.params.folder("data") / "test/clips.json", Path("build.json"))
     return build.reports
 
 

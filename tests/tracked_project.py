@@ -75,4 +75,4 @@ def log(settings: str = "") -> None:
     """Log the build in the current folder."""
     table = Path("reports/synthetic/table.csv")
     table.write_text("model\n")
-    log_build(tiny_params(settings), Path("models/synthetic"), Path("reports/synthetic"), RUN, [table])
+    log_build(tiny_params(settings), RUN, [table])

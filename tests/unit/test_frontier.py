@@ -257,7 +257,7 @@ def build(tmp_path, monkeypatch):
     asked = params.load(REPOSITORY / "params.yaml", {"set": SETTINGS}, check)
     found = {}
     for place, network in enumerate(network for seeds in asked.compared("f") for network in seeds):
-        weights = Path("models", network.weights)
+        weights = asked.folder("models") / network.weights
         Recipe({"seed": network.repeat}, [], {}, {str(weights): ""}, {"loop.py": "c0de"}, {}).write()
         found[network.name] = scores(10.0 + place, 12.0)
     return asked, found
@@ -265,7 +265,7 @@ def build(tmp_path, monkeypatch):
 
 def run(build) -> str:
     asked, found = build
-    return frontier(asked, asked.compared("f"), found, Path("models"), Path("report"))[1]
+    return frontier(asked, asked.compared("f"), found, Path("report"))[1]
 
 
 def test_step_compares_with_what_is_kept_and_uses_it_for_nothing_else(build):
@@ -290,7 +290,7 @@ def test_record_names_budget_method_and_what_made_the_weights(build):
     pruned, first = (read_seeds(Path("report"))[0].networks[name] for name in ("prune50", "dense"))
     assert pruned.code == first.code
     assert (pruned.kind, pruned.method, pruned.power_mops) == ("sparse", "magnitude (SPANDEX)", 4)
-    weights = Path("models", build[0].network("dense").weights)
+    weights = build[0].folder("models") / build[0].network("dense").weights
     Recipe({"seed": 0}, [], {}, {str(weights): ""}, {"loop.py": "other"}, {}).write()
     run(build)
     assert read_seeds(Path("report"))[0].networks["dense"].code != first.code

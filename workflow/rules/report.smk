@@ -59,10 +59,8 @@ rule report:
     params:
         run=TRACKING,
         recipe=recipe("report", "rows", "deploy.sparsity_map", "deploy.density_threshold"),
-        models=lambda wildcards, input: Path(input.baseline).parents[1],
-        reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
-        "spandex --recipe {params.recipe:q} report --models {params.models} --reports {params.reports} --clips {input.test} --run {params.run} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} report --clips {input.test} --run {params.run} > {log} 2>&1"
 
 
 rule compare:
@@ -87,8 +85,5 @@ rule compare:
     params:
         run=TRACKING,
         recipe=recipe("comparison.{report}"),
-        models=MODELS,
-        reports=lambda wildcards, input: Path(input.noisy[0]).parents[1],
     shell:
-        "spandex --recipe {params.recipe:q} compare --report {wildcards.report} --models {params.models}"
-        " --reports {params.reports} --run {params.run} > {log} 2>&1"
+        "spandex --recipe {params.recipe:q} compare --report {wildcards.report} --run {params.run} > {log} 2>&1"

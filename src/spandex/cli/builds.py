@@ -1,6 +1,5 @@
 """Whole builds: run the steps, keep files and parameters in agreement, record and show the result."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,7 +41,7 @@ def rebuild(
     build.lock()
     _sync(context)
     check_clips(params)
-    reopen(Path("data", params.profile), Path("reports", params.profile))
+    reopen(params.folder("data"), params.folder("reports"))
     if executor == "default":
         warm.start()
     build.run(files, workers, assignments(context.meta["overrides"]), executor)

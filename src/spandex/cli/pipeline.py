@@ -20,8 +20,6 @@ Network = Annotated[Path, typer.Option(help="Exported network (HDF5).", **TYPED)
 FloatNetwork = Annotated[Path, typer.Option(help="The same network's state dict (network.pt).", **TYPED)]
 Model = Annotated[str, typer.Option(help="Name of the network: baseline, dense, prune50, ...")]
 Run = Annotated[Path, typer.Option(help="JSON file with the MLflow run of the build.")]
-Models = Annotated[Path, typer.Option(help="Folder of the profile's networks and training logs.")]
-Reports = Annotated[Path, typer.Option(help="Folder of the profile's results.")]
 Workers = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Processes at once.")]
 Context = typer.Context
 
@@ -122,29 +120,25 @@ def latency(context: Context, clips: Clips, output: Output) -> None:
 @step
 def report(
     context: Context,
-    models: Models,
-    reports: Reports,
     clips: Clips,
     run: Run,
 ) -> None:
     """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     from spandex.steps import report
 
-    report.report(params_of(context), models, reports, clips, run)
+    report.report(params_of(context), clips, run)
 
 
 @step
 def compare(
     context: Context,
     report: Annotated[str, typer.Option(help="One of reports in params.yaml.")],
-    models: Models,
-    reports: Reports,
     run: Run,
 ) -> None:
     """Networks compared: a table, figures, and verdicts on what is claimed of their methods."""
     from spandex.steps import compare
 
-    compare.compare(params_of(context), report, models, reports, run)
+    compare.compare(params_of(context), report, run)
 
 
 @step

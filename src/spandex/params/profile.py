@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
@@ -122,6 +123,10 @@ class Params(Section):
         """A network and those that its training starts from or is taught by, and theirs."""
         before = [self._every[name] for name in (network.start, network.teacher) if name is not None]
         return [network, *(found for other in before for found in self._lineage(other))]
+
+    def folder(self, kind: Literal["data", "models", "reports"]) -> Path:
+        """Where the profile's files of a kind lie, seen from the checkout."""
+        return Path(kind, self.profile)
 
     def chosen(self, names: Iterable[str]) -> list[Network]:
         """Networks by name; the name of a grid stands for all of its networks.

@@ -86,7 +86,7 @@ def run(targets: Sequence[str], workers: int | None, overrides: str, executor: s
 
 def clear_checkpoints(params: Params) -> None:
     """Remove the checkpoints of networks that are finished; the others may still be needed."""
-    for folder in Path("models", params.profile).rglob(".checkpoints"):
+    for folder in params.folder("models").rglob(".checkpoints"):
         for run in folder.iterdir():
             if is_made(folder.parent / run.name / "network.pt"):
                 shutil.rmtree(run)
@@ -149,7 +149,7 @@ def summary(params: Params, part: str = "") -> str:
     Raises:
         SpandexError: there is no report yet.
     """
-    folder = comparison(params, part) if part in params.reports.comparisons else Path("reports", params.profile, part)
+    folder = comparison(params, part) if part in params.reports.comparisons else params.folder("reports") / part
     path = folder / "summary.md"
     if not path.is_file():
         raise SpandexError(f"{path}: no such file; the build has not come to its report")
@@ -161,6 +161,6 @@ def summary(params: Params, part: str = "") -> str:
     ends = [
         *([fitted(told.read_text(encoding="utf-8")).rstrip()] if told.is_file() else []),
         f"The report is in {folder}{page}; all columns in {path.name}",
-        notice(f"reports/{params.profile}/tracking/build.json") or "",
+        notice(params.folder("reports") / "tracking/build.json") or "",
     ]
     return "\n".join([*map(fitted, shown), *ends]).rstrip()

@@ -41,7 +41,7 @@ def overview(params: Params) -> tuple[list[Line], float | None]:
         for network, weights, scores in found
     ]
     missing = [network for network, weights, scores in found if network.is_trained and not (weights and scores)]
-    taken = seconds_by_rule(Path("reports", params.profile, "times"))
+    taken = seconds_by_rule(params.folder("reports") / "times")
     if not all(rule in taken for rule in RULES):
         return lines, None if missing else 0.0
     return lines, len(missing) * sum(taken[rule] for rule in RULES)
@@ -62,12 +62,12 @@ def next_to_try(params: Params, in_file: Params) -> str:
         return f'make SET="networks.{pruned.name}.magnitude.target={target:g}"'
     if params.data.is_synthetic and not is_made(Path("reports/mini/table.csv")):
         return "make PROFILE=mini"
-    network = Path("models", params.profile, "exported", ROOT, "network.net")
+    network = params.folder("models") / "exported" / ROOT / "network.net"
     return f".venv/bin/spandex prune --network {network} \\\n    --target 0.8 --output build/pruned"
 
 
 def _there(params: Params, network: Network) -> tuple[bool, bool]:
-    models, reports = Path("models", params.profile), Path("reports", params.profile)
+    models, reports = params.folder("models"), params.folder("reports")
     weights = network.audio is None and is_made(models / network.weights)
     return weights, is_made(reports / "evaluate" / f"{network.name}.json")
 

@@ -12,7 +12,7 @@ KEPT = Path("docs/results/frontier")  # records of seeds that a checkout keeps; 
 
 def products(params: Params) -> dict[str, list[Path]]:
     """The files that end each phase, those that carry a sidecar, by phase in the order of the build."""
-    data, models, reports = (Path(top, params.profile) for top in ("data", "models", "reports"))
+    data, models, reports = map(params.folder, ("data", "models", "reports"))
     splits = [data / split / "clips.json" for split in ("train", "validation", "test")]
     return {
         "data": [data / "corpus" / "manifest.csv", *splits],
@@ -26,14 +26,14 @@ def products(params: Params) -> dict[str, list[Path]]:
             reports / "latency" / "latency.json",
         ],
         "report": [reports / "table.csv"],
-        "comparisons": _comparisons(params, models, reports),
-        "companions": _companions(params, reports / "companions"),
+        "comparisons": _comparisons(params),
+        "companions": _companions(params),
     }
 
 
 def comparison(params: Params, report: str) -> Path:
     """The folder of a report that compares networks."""
-    return Path("reports", params.profile, "comparisons", report)
+    return params.folder("reports") / "comparisons" / report
 
 
 def compared(params: Params) -> list[str]:
@@ -43,7 +43,7 @@ def compared(params: Params) -> list[str]:
 
 def judged(params: Params) -> list[Path]:
     """Folders with verdicts: of comparisons, and of companion papers."""
-    papers = Path("reports", params.profile, "companions")
+    papers = params.folder("reports") / "companions"
     claiming = [report for report in compared(params) if params.reports.comparisons[report].claims]
     return [*(comparison(params, report) for report in claiming), *(papers / paper for paper in PAPERS)]
 
@@ -54,7 +54,8 @@ def written(params: Params) -> list[Path]:
     return made + [path.with_name("epochs.csv") for path in made if path.name == "network.pt"]
 
 
-def _comparisons(params: Params, models: Path, reports: Path) -> list[Path]:
+def _comparisons(params: Params) -> list[Path]:
+    models, reports = params.folder("models"), params.folder("reports")
     table = {network.name for network in params.table}
     others = [network for network in params.every if network.name not in table]
     return [
@@ -65,9 +66,10 @@ def _comparisons(params: Params, models: Path, reports: Path) -> list[Path]:
     ]
 
 
-def _companions(params: Params, reports: Path) -> list[Path]:
+def _companions(params: Params) -> list[Path]:
+    papers = params.folder("reports") / "companions"
     runs = all_runs(params.companions.seeds, params.seed)
     return [
-        *(reports / paper / f"{experiment}-{seed}.json" for paper, experiment, seed in runs),
-        *(reports / paper / "verdicts.json" for paper in PAPERS),
+        *(papers / paper / f"{experiment}-{seed}.json" for paper, experiment, seed in runs),
+        *(papers / paper / "verdicts.json" for paper in PAPERS),
     ]

@@ -107,7 +107,7 @@ def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -
 
 def _unnamed(params: Params, in_file: Params) -> list[Path]:
     """What lies where networks, results and checkpoints do, under no name of the parameters."""
-    models, reports = Path("models", params.profile), Path("reports", params.profile)
+    models, reports = params.folder("models"), params.folder("reports")
     every = {network.name for network in (*params.every, *in_file.every)}
     kept = {
         models / ".checkpoints": every,

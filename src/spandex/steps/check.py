@@ -74,8 +74,8 @@ def _missing_audio_gb(params: Params, data: Path) -> float:
 
 def _check_what_others_made(params: Params) -> None:
     for network in params.every:
-        copy = Path("models", params.profile, network.weights)
-        scores = Path("reports", params.profile, "evaluate", f"{network.name}.json")
+        copy = params.folder("models") / network.weights
+        scores = params.folder("reports") / "evaluate" / f"{network.name}.json"
         with prefixed(f"networks.{network.name}.{'file' if network.file else 'audio'}: "):
             if network.path is not None and not copy.is_file():
                 from spandex.steps.common import stored_network

@@ -1,5 +1,6 @@
 """Reports that compare networks: one for every entry of ``reports`` but the table."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,12 @@ from spandex.steps.results import network_scores, noisy_scores
 from spandex.steps.tracking import log_comparison
 
 
-def compare(params: Params, report: str, models: Path, reports: Path, run: Path) -> None:
+def compare(params: Params, report: str, run: Path) -> None:
     """Write table, figures and verdicts of a report, and log its networks to MLflow.
 
     Args:
         params: of the build.
         report: name of an entry of ``reports``.
-        models, reports: folders of the profile.
         run: JSON file of the build's MLflow run.
 
     Raises:
@@ -33,11 +33,11 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     settings, folder, control = params.comparison(report), comparison(params, report), params.control
     seeds = params.compared(report)
     names = dict.fromkeys([control, *(network.name for seed in seeds for network in seed)])
-    scores = {name: network_scores(params, models, reports, name) for name in names}
+    scores = {name: network_scores(params, name) for name in names}
     shown = {name: scores[name] for name in dict.fromkeys([control, *(network.name for network in seeds[0])])}
     changes = differences_to(control, shown)
 
-    rows = table.our_rows(noisy_scores(reports), [scores[network.name] for network in seeds[0]])
+    rows = table.our_rows(noisy_scores(params), [scores[network.name] for network in seeds[0]])
     rows = table.labelled(rows, seeds[0])
     intervals.write_intervals(
         folder / "intervals.md",
@@ -47,7 +47,7 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     files: list[Path] = []
     said = [table.to_markdown(rows)]
     if "curves" in settings.figures:
-        files += _curves(seeds[0], models, models / params.network(control).folder, folder / "figures" / "curves")
+        files += _curves(params, seeds[0], folder / "figures" / "curves")
     if "knee" in settings.figures:
         points = figures.knee_points(shown, changes)
         files += figures.knee_figure(points, control, folder / "figures" / "knee")
@@ -55,21 +55,21 @@ def compare(params: Params, report: str, models: Path, reports: Path, run: Path)
     costed = [[network for network in seed if network.audio is None] for seed in seeds]
     files += _methods(settings, costed, scores, folder)
     if "frontier" in settings.figures:
-        drawn, told = frontier(params, costed, scores, models, folder)
+        drawn, told = frontier(params, costed, scores, folder)
         files, said = files + drawn, [*said, told]
     write_text(folder / "summary.md", "\n".join(said) + "\n")
     files += table.write_tables(rows, folder)
-    log_comparison(params, report, models, reports, run, files)
+    log_comparison(params, report, run, files)
 
 
-def _curves(networks: Sequence[Network], models: Path, control: Path, path: Path) -> list[Path]:
+def _curves(params: Params, networks: Sequence[Network], path: Path) -> list[Path]:
     """Training logs in a column a target: one line a schedule, others by name."""
-    logs: dict[str, dict[str, Path]] = {}
+    models, logs = params.folder("models"), defaultdict(dict)
     for network in networks:
         if network.target is not None:
             schedule = network.methods["magnitude"]["schedule"] if network.by_magnitude else network.name
-            logs.setdefault(f"{100 * network.target:g} %", {})[schedule] = models / network.folder
-    return figures.schedules_figure(logs, control, path) if logs else []
+            logs[f"{100 * network.target:g} %"][schedule] = models / network.folder
+    return figures.schedules_figure(logs, models / params.network(params.control).folder, path) if logs else []
 
 
 def _methods(

@@ -21,7 +21,6 @@ def frontier(
     params: Params,
     seeds: Sequence[Sequence[Network]],
     scores: Mapping[str, Mapping[str, Any]],
-    models: Path,
     folder: Path,
 ) -> tuple[list[Path], str]:
     """Write figure, table, and seed-N.json for each seed.
@@ -29,7 +28,6 @@ def frontier(
     Args:
         seeds: networks of the report, seed by seed, in the same order.
         scores: of every network by name.
-        models: folder of the profile.
         folder: of the report.
 
     Returns:
@@ -47,7 +45,7 @@ def frontier(
             params.data.is_linked("test"),
             [clip["digest"] for clip in scores[names[0]]["per_clip"]],
             {
-                name: _result(network, scores[network.name], models)
+                name: _result(network, scores[network.name], params.folder("models"))
                 for name, network in zip(names, networks, strict=True)
             },
         )

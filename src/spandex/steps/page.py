@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from spandex.companions.report import companion_sections
-from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.evaluation import differences_to, load_subject
 from spandex.files.text import read_csv
 from spandex.params import Params
@@ -27,8 +26,6 @@ Metrics = Mapping[str, Any]
 
 def page_of(
     evidence: claims.Evidence,
-    models: Path,
-    reports: Path,
     test: Path,
     *,
     noisy: Metrics,
@@ -39,7 +36,6 @@ def page_of(
 
     Args:
         evidence: by which the paper's claims are judged.
-        models, reports: folders of the profile.
         test: folder of the test clips.
         noisy: scores.
         compared: scores of networks of companion papers, which the table alone shows.
@@ -49,7 +45,7 @@ def page_of(
         SpandexError: a file is missing or does not belong to the others.
     """
     params, networks, control, changes = evidence.params, evidence.networks, evidence.control, evidence.differences
-    names = params.models
+    names, models = params.models, params.folder("models")
     shown = {**networks, **compared}
     rows = params.table + [network for network in params.beside if network.name in compared]
     every = [network.name for network in rows]
@@ -63,7 +59,7 @@ def page_of(
     layers = {name: layer_weights(path) for name, path in exported.items()}
     board = [entry for entry in read_csv(BOARD, ("team", "entry")) if entry["team"]]
     deployed = {
-        "sparsity_map": parse_sparsity_map(params.deploy.sparsity_text),
+        "sparsity_map": params.deploy.sparsity_map,
         "density_threshold": params.deploy.density_threshold,
     }
     subjects = [
@@ -71,7 +67,7 @@ def page_of(
         for name, path in exported.items()
     ]
     examples = clips.examples(test, noisy, networks, subjects)
-    knee = _knee(params, models, reports, networks, control)
+    knee = _knee(params, networks, control)
     return Page(
         team=params.report.team,
         profile=params.profile,
@@ -95,33 +91,31 @@ def page_of(
         weights=charts.weight_charts(layers, every),
         knee=charts.knee_charts(knee) if knee else [],
         examples=examples,
-        origin=_origin(params, models, reports, test, networks),
+        origin=_origin(params, test, networks),
         losses=loss_sentences(shown),
         ranges=range_sentences(networks),
         companions=companion_sections(judged(params)),
     )
 
 
-def _knee(
-    params: Params, models: Path, reports: Path, networks: Mapping[str, Metrics], control: str
-) -> list[KneePoint]:
+def _knee(params: Params, networks: Mapping[str, Metrics], control: str) -> list[KneePoint]:
     """The networks of the report with the knee, by growing sparsity; empty unless all are there, of these clips."""
     comparisons = params.reports.comparisons
     asked = [report for report in compared(params) if "knee" in comparisons[report].figures]
     names = dict.fromkeys([control, *(network.name for report in asked for network in params.compared(report)[0])])
-    scores = {name: networks.get(name) or network_scores(params, models, reports, name) for name in names}
+    scores = {name: networks.get(name) or network_scores(params, name) for name in names}
     of_control = [clip["digest"] for clip in networks[control]["per_clip"]]
     if not all([clip["digest"] for clip in metrics["per_clip"]] == of_control for metrics in scores.values()):
         return []
     return knee_points(scores, differences_to(control, scores)) if asked else []
 
 
-def _origin(params: Params, models: Path, reports: Path, test: Path, networks: Mapping[str, Metrics]) -> Origin:
+def _origin(params: Params, test: Path, networks: Mapping[str, Metrics]) -> Origin:
     record = produced_by(params=params)
     facts = {"Code": record["code_digest"], "Parameters": params.digest()}
     evaluated = {metrics["produced_by"]["code_digest"] for metrics in networks.values()}
     facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))
-    files = [test / "clips.json"]
+    files, models = [test / "clips.json"], params.folder("models")
     files += [models / params.network(name).weights for name in params.models if params.network(name).has_float]
     files += [models / "exported" / name / "network.net" for name in params.models]
     return Origin(
@@ -129,5 +123,5 @@ def _origin(params: Params, models: Path, reports: Path, test: Path, networks: M
         versions=record["versions"],
         files=origin.digests(files),
         parameters=origin.as_yaml(params.model_dump(mode="json")),
-        times=origin.times(reports),
+        times=origin.times(params.folder("reports")),
     )

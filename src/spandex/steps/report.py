@@ -27,19 +27,19 @@ FIGURES = (
 )
 
 
-def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) -> None:
+def report(params: Params, clips: Path, run: Path) -> None:
     """Write tables, figures, the page, the paper and the board entry, and log the finished models to MLflow.
 
     Args:
         params: of the build.
-        models, reports: folders of the profile.
         clips: clips.json of the test clips, which lie beside it.
         run: JSON file of the build's MLflow run.
     """
-    noisy = noisy_scores(reports)
-    metrics = {network.name: network_scores(params, models, reports, network.name) for network in params.table}
+    models, reports = params.folder("models"), params.folder("reports")
+    noisy = noisy_scores(params)
+    metrics = {network.name: network_scores(params, network.name) for network in params.table}
     enc_dec_ms = read_json(reports / "latency" / "latency.json")["latency_enc_dec_ms"]
-    compared = _beside(params, models, reports)
+    compared = _beside(params)
     shown = metrics | compared
     logs = {network.name: models / network.folder for network in params.table if network.has_logs}
 
@@ -68,13 +68,13 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     drawn += figures.learning_curves(epochs, names, reports / "figures" / "learning_curves")
     date = params.report.date.isoformat() if params.report.date else None
     entries = [
-        metricsboard.board_entry(metrics[network.name], enc_dec_ms, params.report.team, date, _place(models, network))
+        metricsboard.board_entry(metrics[network.name], enc_dec_ms, params.report.team, date, _place(params, network))
         for network in params.table
     ]
     note = "" if params.data.is_linked("test") else metricsboard.OTHER_CLIPS
     metricsboard.write_board(entries, reports / metricsboard.BOARD, note)
     evidence = Evidence(params, metrics, control, by_score(changes), published, enc_dec_ms)
-    page = page_of(evidence, models, reports, clips.parent, noisy=noisy, compared=compared, ours=timed)
+    page = page_of(evidence, clips.parent, noisy=noisy, compared=compared, ours=timed)
     write_text(reports / "headline.md", f"{page.about}\n{page.headline}\n")
     summary = reports / "companions" / "summary.md"
     if page.companions:
@@ -86,15 +86,16 @@ def report(params: Params, models: Path, reports: Path, clips: Path, run: Path) 
     drawn += cost_figure(page.cost, reports / "figures" / "cost")
     cost = Figure("figures/cost.pdf", f"{page.cost.title}. {page.legend}")
     write_text(pages[1], to_paper(page, [cost, *FIGURES]))
-    log_build(params, models, reports, run, tables + drawn + numbers + pages)
+    log_build(params, run, tables + drawn + numbers + pages)
 
 
-def _place(models: Path, network: Network) -> str:
+def _place(params: Params, network: Network) -> str:
     """Where a row of the table comes from."""
-    return network.audio or (models / network.weights).as_posix()
+    return network.audio or (params.folder("models") / network.weights).as_posix()
 
 
-def _beside(params: Params, models: Path, reports: Path) -> dict[str, Any]:
+def _beside(params: Params) -> dict[str, Any]:
     """Scores of the networks that the table shows where they are made."""
-    made = [network.name for network in params.beside if is_made(reports / "evaluate" / f"{network.name}.json")]
-    return {name: network_scores(params, models, reports, name) for name in made}
+    scores = params.folder("reports") / "evaluate"
+    made = [network.name for network in params.beside if is_made(scores / f"{network.name}.json")]
+    return {name: network_scores(params, name) for name in made}

@@ -1,6 +1,5 @@
 """What a build found out about its networks."""
 
-from pathlib import Path
 from typing import Any
 
 from spandex.files.text import read_json
@@ -9,16 +8,16 @@ from spandex.sparsify import sparsity
 from spandex.steps.common import stored_network
 
 
-def noisy_scores(reports: Path) -> dict[str, Any]:
+def noisy_scores(params: Params) -> dict[str, Any]:
     """Scores of the noisy input."""
-    return read_json(reports / "evaluate" / "noisy.json")["noisy"] | {"model": "noisy"}
+    return read_json(params.folder("reports") / "evaluate" / "noisy.json")["noisy"] | {"model": "noisy"}
 
 
-def network_scores(params: Params, models: Path, reports: Path, name: str) -> dict[str, Any]:
+def network_scores(params: Params, name: str) -> dict[str, Any]:
     """Scores of a network, with the sparsity of its float weights, where they are known, and what produced it."""
-    content = read_json(reports / "evaluate" / f"{name}.json")
+    content = read_json(params.folder("reports") / "evaluate" / f"{name}.json")
     about = {"model": name, "produced_by": content["produced_by"]}
     network = params.network(name)
     if network.has_float:
-        about["sparsity"] = sparsity(stored_network(params, name, models / network.weights)).total
+        about["sparsity"] = sparsity(stored_network(params, name, params.folder("models") / network.weights)).total
     return content["networks"][name] | about

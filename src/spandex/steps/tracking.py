@@ -129,30 +129,27 @@ def log_unlogged() -> int:
     return logged
 
 
-def log_build(params: Params, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]) -> None:
+def log_build(params: Params, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks of the table and the files of the report, and close the build's run.
 
     Args:
-        models, reports: folders of the profile.
         run: JSON file of the build.
         artifacts: tables, figures and pages to keep.
     """
-    _log_or_keep(params, [network.name for network in params.table], models, reports, run, artifacts)
+    _log_or_keep(params, [network.name for network in params.table], run, artifacts)
 
 
-def log_comparison(
-    params: Params, report: str, models: Path, reports: Path, run: Path, artifacts: Iterable[Path]
-) -> None:
+def log_comparison(params: Params, report: str, run: Path, artifacts: Iterable[Path]) -> None:
     """Log the networks of a report that the table does not show, and the files of the report; see ``log_build``."""
     names = [network.name for networks in params.compared(report) for network in networks]
     table = {network.name for network in params.table}
     more = [name for name in names if name not in table]
-    _log_or_keep(params, more, models, reports, run, artifacts, f"comparisons/{report}")
+    _log_or_keep(params, more, run, artifacts, f"comparisons/{report}")
 
 
 def log_paper(params: Params, name: str, run: Path, artifacts: Iterable[Path]) -> None:
     """Keep verdicts, tables and figures of a companion paper with the build."""
-    _log_or_keep(params, None, Path(), Path(), run, artifacts, f"companions/{name}")
+    _log_or_keep(params, None, run, artifacts, f"companions/{name}")
 
 
 def browse(port: int) -> NoReturn:
@@ -185,15 +182,13 @@ def browse(port: int) -> NoReturn:
 def _log_or_keep(
     params: Params,
     networks: Iterable[str] | None,
-    models: Path,
-    reports: Path,
     run: Path,
     artifacts: Iterable[Path],
     folder: str | None = None,
 ) -> None:
     """Log a report, or say how to do so later: what it shows is there, whatever becomes of its runs."""
     names = None if networks is None else list(networks)
-    report = Report(names, str(models), str(reports), [str(path) for path in artifacts], folder)
+    report = Report(names, [str(path) for path in artifacts], folder)
     try:
         _log(params, report, run)
     except TrackingError as error:
@@ -211,12 +206,11 @@ def _log(params: Params, report: Report, run: Path) -> None:
         return
     from spandex.steps.results import network_scores, noisy_scores  # torch, which opening a run need not load
 
-    models, reports = Path(report.models), Path(report.reports)
     networks = {network.name for network in params.every if network.audio is None}
     inputs = _inputs(params)
-    scores = {name: network_scores(params, models, reports, name) for name in report.networks}
-    records = [_record(params, models, found, inputs) for name, found in scores.items() if name in networks]
-    metrics = {"noisy": noisy_scores(reports)} | {name: scores[name] for name in scores if name not in networks}
+    scores = {name: network_scores(params, name) for name in report.networks}
+    records = [_record(params, found, inputs) for name, found in scores.items() if name in networks]
+    metrics = {"noisy": noisy_scores(params)} | {name: scores[name] for name in scores if name not in networks}
     log_report(
         run,
         report,
@@ -260,9 +254,9 @@ def _checkout_tags() -> dict[str, str]:
     return {"revision": revision() or "unknown", "dirty": "unknown" if changed is None else str(changed).lower()}
 
 
-def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Iterable[InputData]) -> ModelRecord:
+def _record(params: Params, scores: Mapping[str, Any], inputs: Iterable[InputData]) -> ModelRecord:
     network = params.network(scores["model"])
-    name, folder = network.name, models / network.folder
+    name, models = network.name, params.folder("models")
     exported = models / "exported" / name / "network.net"
     own = params.model_dump(mode="json", exclude={"mirror", "networks", "grids", "reports", "report", "companions"})
     own["sparsify"] = params.sparsify.fine_tuning | dict(network.fine_tuning)
@@ -285,7 +279,7 @@ def _record(params: Params, models: Path, scores: Mapping[str, Any], inputs: Ite
         f"spandex-{params.profile}-{name}",
         params=own,
         metrics=scores,
-        rows=read_numbers(folder / "epochs.csv") if network.has_logs else [],
+        rows=read_numbers(models / network.folder / "epochs.csv") if network.has_logs else [],
         tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | known_by,
         inputs=[data for data in inputs if data.context in _contexts(params, network)],
         artifacts=list(dict.fromkeys([models / network.weights, exported])),

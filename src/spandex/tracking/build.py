@@ -21,14 +21,11 @@ class Report:
 
     Attributes:
         networks: names of those it shows; None if it has files alone.
-        models, reports: folders of the profile.
         artifacts: files to keep.
         folder: where to keep them, in the run; at its top if None.
     """
 
     networks: list[str] | None
-    models: str
-    reports: str
     artifacts: list[str]
     folder: str | None = None
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from spandex import data, metrics
+from spandex.data.listing import list_files
 from spandex.deploy.codec import encode
 from spandex.evaluation import load_subject, pair_clips
 from spandex.evaluation.scores import deployed_scores, float_scores, input_scores
@@ -26,7 +27,6 @@ from spandex.metrics.dnsmos import one_thread_an_operation
 from spandex.networks import SDNN, denoise, istft, magnitudes, stft
 from spandex.networks.files import export_hdf5
 from spandex.params import Params, load
-from spandex.pipeline.provenance import tree_digest
 from spandex.steps.bench import benchmark_parser
 from spandex.train.losses import denoising_loss
 
@@ -64,7 +64,7 @@ def measure(clips: int = 4, repeats: int = 3) -> dict[str, float]:
         for repeat in range(repeats):
             timed("synthesis", clips, partial(make, directory=folder / str(repeat)))
             noisy = folder / str(repeat) / "noisy"
-            timed("digest", clips, partial(tree_digest, [*noisy.iterdir(), *(noisy.parent / "clean").iterdir()]))
+            timed("digest", clips, partial(list_files, noisy.parent, workers=1))
             for pair in pair_clips(noisy, noisy.parent / "clean")[0]:
                 clip = timed("read", 1, pair.read)
                 with one_thread_an_operation():
@@ -98,8 +98,8 @@ def train_step(network: SDNN, audio: torch.Tensor) -> None:
 def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], workers: int) -> dict[str, Any]:
     """Bytes, processor hours, and hours that pass by number of nodes.
 
-    Synthesis and evaluation share all cores, but for the digest of a split's files by one and the reading of scored
-    clips by one node; networks train at the same time, each on ``params.threads`` cores, once their start and their
+    Synthesis and evaluation share all cores, but for the digest of a split's files and the reading of scored clips,
+    which are one node's; networks train at the same time, each on ``params.threads`` cores, once their start and their
     teacher are done.
     """
     clips = params.data.clips
@@ -135,7 +135,7 @@ def costs(params: Params, seconds: dict[str, float], nodes: Sequence[int], worke
         "training_audio_h": sum(audio.values()) / 3600,
         "hours": {
             count: {
-                "synthesis": (mixed * seconds["synthesis"] / (count * workers) + digest) / 3600,
+                "synthesis": (mixed * seconds["synthesis"] / (count * workers) + digest / workers) / 3600,
                 "training": max(map(finished, entries)) / params.threads / 3600,
                 "evaluation": (scoring / (count * workers) + gathering / workers) / 3600,
             }

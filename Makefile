@@ -14,7 +14,7 @@
 # make fuzz       2,000 hostile inputs at the command line, in half an hour; CASES=100 SEED=7
 # make lint       check code, formatting and workflow
 # make lock       resolve the dependencies of pyproject.toml again
-# make bench      speed: inference against stock Lava, training against stock lava-dl, loading, DNSMOS against speechmos
+# make bench      speed: inference and training against stock, loading, DNSMOS against speechmos, synthesis
 
 # make's own command line sets these; what an environment happens to export does not count
 PROFILE  :=

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from spandex import params
+from spandex.companions.papers import PAPERS
 from spandex.errors import SpandexError
 from spandex.pipeline.build import STAGES, TARGETS, clear_checkpoints, files_of, finished, lock, record
 from spandex.pipeline.overview import next_to_try, overview
@@ -38,7 +39,7 @@ def test_stages_are_those_of_dvc_in_order():
 
 def test_targets_are_those_of_the_snakefile():
     rules = re.findall(r"^rule (\w+):", (FILE.parent / "Snakefile").read_text(), re.MULTILINE)
-    assert {*TARGETS} == {*rules, "report"}  # whose rule makes files
+    assert {*TARGETS} == {*rules, *PAPERS, "report"}  # a rule for each paper; report makes files
 
 
 def test_reports_are_targets_by_a_file_of_theirs():

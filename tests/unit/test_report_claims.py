@@ -7,9 +7,9 @@ import pytest
 from spandex import params as parameters
 from spandex.evaluation.summary import differences_to, summarise
 from spandex.metrics.bootstrap import Interval
-from spandex.report import published_rows
 from spandex.report.claims import SDNN_WEIGHTS, Evidence, Finding, Verdict, findings, judge, ratio_of_means
 from spandex.report.comparison import Significance, by_score, significance
+from spandex.report.table import published_rows
 from tables import pruned_rows
 
 REPOSITORY = Path(__file__).parents[2]

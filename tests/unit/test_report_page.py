@@ -21,7 +21,7 @@ from spandex.files.text import read_json
 from spandex.files.usage import Usage
 from spandex.metrics.bootstrap import Interval
 from spandex.params import Network
-from spandex.report import charts, points, published_rows
+from spandex.report import charts, points
 from spandex.report.audio import mp3, power_spectrogram, spectrogram_webp
 from spandex.report.clips import Example, choose, mean_improvements
 from spandex.report.comparison import Significance
@@ -29,7 +29,7 @@ from spandex.report.figures import KneePoint, knee_points
 from spandex.report.layers import LayerWeights, histograms
 from spandex.report.origin import times
 from spandex.report.side_by_side import columns, known_columns, our_lines, published_lines
-from spandex.report.table import Row
+from spandex.report.table import Row, published_rows
 from spandex.report.wording import number
 
 REFERENCE = Path(__file__).parents[2] / "reports/reference"

@@ -6,10 +6,19 @@ import pytest
 import yaml
 
 from spandex.errors import SpandexError
-from spandex.report import our_rows, printed_table, published_rows, with_latency, write_tables
 from spandex.report.figures import learning_curves, sparsity_figure
 from spandex.report.metricsboard import board_entry, write_board
-from spandex.report.table import COLUMNS, to_csv, to_latex, to_markdown
+from spandex.report.table import (
+    COLUMNS,
+    our_rows,
+    printed_table,
+    published_rows,
+    to_csv,
+    to_latex,
+    to_markdown,
+    with_latency,
+    write_tables,
+)
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "reference"
 

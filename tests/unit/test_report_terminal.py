@@ -2,8 +2,7 @@
 
 import pytest
 
-from spandex.report import printed_table
-from spandex.report.table import COST, LATENCY, QUALITY, Row
+from spandex.report.table import COST, LATENCY, QUALITY, Row, printed_table
 from spandex.report.terminal import FIRST, WIDTH, fitted
 
 KEYS = [column.key for column in QUALITY + LATENCY + COST]

@@ -116,7 +116,7 @@ def teacher_of(wildcards):
 
 
 def waited_for(wildcards):
-    """How early a network is trained: 1, and 1 for every network that starts or learns from it."""
+    """How early a network is trained: 1, and 1 for every network that starts or learns from it directly."""
     return 1 + sum(wildcards.model in (network.start, network.teacher) for network in PARAMS.every)
 
 

@@ -1,4 +1,4 @@
-"""Experiments through DVC: its own command, guarded, and the comparison of a revision with its rebuild."""
+"""Experiments through DVC: its own command, guarded."""
 
 import json
 import os

@@ -27,7 +27,7 @@ def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
     """``operation`` with a client of a store; again while a server does not answer, for ``PATIENCE_S`` in all.
 
     Args:
-        operation: may run several times, so it leaves alone what is there already.
+        operation: may run several times, after a part of it was done.
 
     Raises:
         TrackingError: the store cannot be reached or used, or refuses something.

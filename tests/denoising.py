@@ -62,5 +62,5 @@ def real_pair(mirror, seconds):
 def encoded_speech(mirror, steps):
     """Speech in rain as the published networks get it, int32 (257, steps)."""
     noisy, _ = real_pair(mirror, seconds=3)
-    inputs, _ = encode(noisy[8000:], 512, 128, steps=steps)
-    return inputs
+    inputs, _ = encode(noisy[8000:], 512, 128)
+    return inputs[:, :steps]

@@ -26,15 +26,6 @@ def test_input_is_the_rounded_magnitude_of_the_last_frame():
         assert inputs[:, step].tolist() == np.round((np.abs(exact) - 0.2) * 64).astype(int).tolist()
 
 
-def test_steps_can_be_chosen():
-    audio = speech_like(3000)
-    inputs, _ = codec.encode(audio, 512, 128)
-    for steps in (10, 40):
-        some, _ = codec.encode(audio, 512, 128, steps=steps)
-        assert some.shape == (257, steps)
-        np.testing.assert_array_equal(some[:, :28], inputs[:, :steps])
-
-
 def test_frames_one_by_one_give_the_bits_of_all_at_once():
     audio = speech_like(40_000)
     inputs, spectrum = codec.encode(audio, 512, 128)

@@ -96,34 +96,26 @@ def check_audio(audio: np.ndarray, name: str | os.PathLike) -> None:
         raise SpandexError(f"{name}: samples up to {peak:g}; full scale is 1")
 
 
-def checked_blocks(audio: Iterable[np.ndarray], name: str | os.PathLike) -> Iterator[np.ndarray]:
-    """Blocks of audio, float32 (samples,), as they pass ``check_audio``; at least one of them is not empty."""
-    empty = True
-    for block in audio:
-        if block.ndim == 1 and not len(block):
-            continue
-        check_audio(block, name)
-        empty = False
-        yield block.astype(np.float32, copy=False)
-    if empty:
-        raise SpandexError(f"{name}: empty")
-
-
 class CountedBlocks:
-    """Blocks of audio as ``checked_blocks`` gives them, counted as they are taken.
+    """Blocks of audio, float32 (samples,), as they pass ``check_audio``; at least one of them is not empty.
 
     Attributes:
         samples: taken so far.
     """
 
     def __init__(self, audio: Iterable[np.ndarray], name: str | os.PathLike):
-        self._blocks = checked_blocks(audio, name)
+        self._audio, self._name = audio, name
         self.samples = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self._blocks:
+        for block in self._audio:
+            if block.ndim == 1 and not len(block):
+                continue
+            check_audio(block, self._name)
             self.samples += len(block)
-            yield block
+            yield block.astype(np.float32, copy=False)
+        if not self.samples:
+            raise SpandexError(f"{self._name}: empty")
 
 
 def put_back(blocks: Iterable[np.ndarray], delay: int, audio: CountedBlocks) -> Iterator[np.ndarray]:
@@ -164,24 +156,19 @@ def hop_by_hop(
     yield from put_back(map(process, pieces(padded(), hops * hop)), delay, counted)
 
 
-def encode(
-    audio: np.ndarray, n_fft: int, hop: int, lookahead: int = 0, steps: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def encode(audio: np.ndarray, n_fft: int, hop: int, lookahead: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The network's input for a clip, and the spectrum that its output will mask.
 
     Args:
         audio: (samples,).
         n_fft, hop: samples of a frame and of a step.
         lookahead: steps later than its own of which a frame gets the mask.
-        steps: network steps; by default ``clip_steps``, the fewest after which the whole clip has come out.
 
     Returns:
-        int32 and complex128, both (bins, steps); views of arrays that lie in memory step by step.
+        int32 and complex128, both (bins, ``clip_steps``); views of arrays that lie in memory step by step.
     """
-    if steps is None:
-        steps = clip_steps(len(audio), n_fft, hop, lookahead)
+    steps = clip_steps(len(audio), n_fft, hop, lookahead)
     padded = np.zeros((steps - 1) * hop + n_fft)
-    audio = audio[: steps * hop]
     padded[n_fft - hop :][: len(audio)] = audio
     frames = frames_of(padded, n_fft, hop)
     inputs = np.empty((steps, n_fft // 2 + 1), np.int32)

@@ -1,7 +1,7 @@
 """How sure the table is: 95 % intervals of the networks and of their differences, and where fixed point loses."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spandex.files import write_text
@@ -28,7 +28,7 @@ def intervals_table(networks: Mapping[str, Metrics], control: str, changes: Mapp
     """
     shown = [score for score in SCORES if any(score in metrics for metrics in networks.values())]
     headings = ["model", *(SCORES[score][0] for score in shown), *(f"{SCORES[s][0]} - {control}" for s in shown)]
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    rows = []
     for name, metrics in networks.items():
         cells = [
             _cell(score, metrics[score], metrics["intervals"][score]) if score in metrics else NOTHING
@@ -39,8 +39,8 @@ def intervals_table(networks: Mapping[str, Metrics], control: str, changes: Mapp
             _cell(score, change[score]["mean"], change[score]["interval"], "+") if score in change else NOTHING
             for score in shown
         ]
-        lines.append([name, *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        rows.append([name, *cells])
+    return _markdown(headings, rows)
 
 
 def losses_table(networks: Mapping[str, Metrics]) -> str:
@@ -53,9 +53,8 @@ def losses_table(networks: Mapping[str, Metrics]) -> str:
     if not losing:
         return ""
     causes = list(next(iter(losing.values())))
-    lines = [["fixed - float, by cause (dB)", *causes], ["---", *["---:"] * len(causes)]]
-    lines += [[name, *(f"{values[cause]:.3f}" for cause in causes)] for name, values in losing.items()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = [[name, *(f"{values[cause]:.3f}" for cause in causes)] for name, values in losing.items()]
+    return _markdown(["fixed - float, by cause (dB)", *causes], rows)
 
 
 def range_table(networks: Mapping[str, Metrics]) -> str:
@@ -73,7 +72,7 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
         "in clips",
         "change (dB)",
     ]
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    rows = []
     for name, metrics in counted.items():
         by_layer = [
             " / ".join(f"{count:,}" for count in metrics[f"{kind}_beyond_24_bits"]) for kind in ("sums", "states")
@@ -84,8 +83,8 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
             str(metrics["wrapped_clips"]),
             f"{metrics['output_wrap_db']:+.3f}",
         ]
-        lines.append([name, *by_layer, f"{wider:,}", *outputs])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        rows.append([name, *by_layer, f"{wider:,}", *outputs])
+    return _markdown(headings, rows)
 
 
 def range_sentences(networks: Mapping[str, Metrics]) -> list[str]:
@@ -105,6 +104,11 @@ def range_sentences(networks: Mapping[str, Metrics]) -> list[str]:
 def write_intervals(path: str | os.PathLike, *tables: str) -> None:
     """Write the tables that are not empty, as Markdown."""
     write_text(path, "\n".join(table for table in tables if table))
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cell(score: str, mean: float, bounds: list[float], sign: str = "") -> str:

@@ -44,7 +44,7 @@ class Work:
         if found is None:
             found = compute()
             self.log.add(name, found)
-            print(f"{name}: {found}" if not isinstance(found, dict) else f"{name}: {_brief(found)}", flush=True)
+            print(f"{name}: {_brief(found)}", flush=True)
         return found
 
     def trained(self, network: torch.nn.Module, train: Callable[[], None]) -> None:

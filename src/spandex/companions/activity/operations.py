@@ -37,15 +37,15 @@ def fan_out(layer: nn.Module, shape: Sequence[int]) -> torch.Tensor:
     ones = (layer.weight != 0).double()
     x = ones.new_zeros(1, *shape, requires_grad=True)
     with torch.enable_grad():
-        (counts,) = torch.autograd.grad(apply(layer, x, ones, None).sum(), x)
+        (counts,) = torch.autograd.grad(_weighted(layer, x, ones).sum(), x)
     return counts[0]
 
 
-def apply(layer: nn.Module, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """The layer with another weight and bias."""
+def _weighted(layer: nn.Module, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The layer with another weight and no bias."""
     if isinstance(layer, nn.Linear):
-        return F.linear(x, weight, bias)
-    return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        return F.linear(x, weight)
+    return F.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 @torch.no_grad()

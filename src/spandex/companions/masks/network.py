@@ -81,12 +81,12 @@ class SpikingConvNet(torch.nn.Module):
     After Shi et al. 2024: [[wC3]x3-MP2]x2-FCx2 on CIFAR-10, whose last layer has ten neurons for each class.
     """
 
-    def __init__(self, settings: Masks, channels: int = 3):
+    def __init__(self, settings: Masks):
         super().__init__()
         self.steps = settings.steps
-        self.input_shape = (channels, settings.image_px, settings.image_px)
+        channels, size = 3, settings.image_px
+        self.input_shape = (channels, size, size)
         self.layers = torch.nn.ModuleList()
-        size = settings.image_px
         for _ in range(STAGES):
             for last in range(1 - settings.convolutions, 1):
                 synapse = torch.nn.Conv2d(channels, settings.width, 3, padding=1, bias=False)

@@ -88,12 +88,6 @@ def test_clips_do_not_meet(tmp_path):
     assert open_files() <= files
 
 
-def test_only_the_beginning_of_a_clip_is_run(tmp_path):
-    path = small_network(tmp_path / "network.net", output_gain=0)
-    (result,) = infer(path, [(*noisy_pair(4), "tones")], hop=HOP, max_seconds=0.01)
-    assert len(result.denoised) == 160
-
-
 @pytest.mark.slow
 def test_chain_equals_numpy_around_the_published_network(mirror):
     path = mirror / "ndns/prune50/network.net"

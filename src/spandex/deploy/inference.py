@@ -60,9 +60,7 @@ def infer(
     sparsity_map: SparsityMap = "auto",
     density_threshold: float = DENSITY_THRESHOLD,
     run_config: Literal["sim", "loihi2"] = "sim",
-    max_seconds: float | None = None,
     hop: int | None = None,
-    sample_rate: int = 16_000,
     fast: bool = False,
     lookahead: int = 0,
 ) -> list[Inference]:
@@ -73,9 +71,7 @@ def infer(
         clips: (noisy, clean, name) each, with audio (samples,) in [-1, 1].
         sparsity_map, density_threshold: which layers get sparse synapses, see ``Network``.
         run_config: ``"sim"`` simulates Loihi 2 bit for bit on the CPU, ``"loihi2"`` runs on the chip.
-        max_seconds: use only the beginning of each clip, that many seconds of audio.
         hop: samples a network step; a quarter of a frame if None.
-        sample_rate: samples a second.
         fast: simulate synapses with ``spandex.deploy.lava_models`` in place of Lava's own models, with the same result.
         lookahead: see ``denoiser``.
 
@@ -83,10 +79,8 @@ def infer(
         SpandexError: the network or a clip cannot be used, Loihi 2 is not reachable, or a Lava process failed.
     """
     config = _lava_run_config(run_config, fast)
-    limit = None if max_seconds is None else int(max_seconds * sample_rate)
     results = []
     for noisy, clean, name in clips:
-        noisy, clean = noisy[:limit], clean[:limit]
         _check_clip(noisy, clean, name)
         with processes_forgotten():
             network = Network(network_path, sparsity_map, density_threshold)

@@ -100,7 +100,7 @@ def _cost(run: Run, synaptic: Sequence[int]) -> dict[str, Any]:
         [float(counts[layer, late : late + steps].mean()) for late, layer in enumerate(synaptic)]
         for counts in (run.events, run.synops)
     )
-    neurons = sum(layer.neuron_updates // layer.steps for layer in run.activity[:-1])
+    neurons = run.neuronops // run.events.shape[1]
     return {
         "deployed_synops_per_step": sum(synops),
         "deployed_power_proxy_ops_per_step": power_proxy(sum(synops), neurons, hop_s=1),

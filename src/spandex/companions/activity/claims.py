@@ -213,7 +213,7 @@ def _chosen_table(name: str, runs: Runs) -> Table:
             runs,
             lambda run, psi=psi: log(chosen(run, psi)["effective_operations"] / run["plain"]["effective_operations"]),
         )
-        rows.append([NAMES[psi], *(_bounded(_percent(interval)) for interval in (share, effective, change))])
+        rows.append([NAMES[psi], *map(_percent, (share, effective, change))])
     headings = ("psi", "SynOps (% of plain)", "EFLOPS (% of plain)", "change of spiking accuracy (points)")
     caption = (
         f"{NETWORKS[name]}: of each psi the network with the fewest SynOps at most {100 * TOLERANCE:g} point of "
@@ -325,11 +325,6 @@ def _ratio(runs: Runs, log_ratio: Callable[[Run], float]) -> Interval:
 
 def _percent(interval: Interval) -> Interval:
     return Interval(*(100 * bound for bound in interval))
-
-
-def _bounded(interval: Interval) -> Interval | float:
-    """Its mean alone if nothing is known of its bounds."""
-    return interval if math.isfinite(interval.high) else interval.mean
 
 
 def _untested(claim: str, rule: str, reason: str) -> Finding:

@@ -206,10 +206,10 @@ def _reported(name: str) -> Iterator[None]:
 
 
 def _reason(error: SpandexError | OSError | MemoryError) -> str:
-    """One line; with the file that the system refused."""
+    """One line; with the file that the system refused, the target where it would not copy or rename."""
     if isinstance(error, MemoryError):
         return f"out of memory: {one_line(error)}".removesuffix(": ")
-    file = getattr(error, "filename", None)
+    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error)
     return f"{file}: {reason}" if file else reason
 

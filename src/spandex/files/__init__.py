@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, one_line
 
 PARTIAL = ".partial"  # ends the name of what a stopped run goes on from
 
@@ -30,9 +30,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.filename and Path(error.filename) in (temporary, *path.parents):
-            raise SpandexError(f"{path}: cannot be written ({error.strerror})") from None
-        raise
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if named and named.isdisjoint(map(str, (temporary, *path.parents))):
+            raise  # of another file
+        raise SpandexError(f"{path}: cannot be written ({error.strerror or one_line(error)})") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -133,6 +133,23 @@ def test_long_delays_of_a_state_dict_are_kept(tmp_path):
     assert torch.equal(load_network(tmp_path / "network.pt")(noisy), network(noisy))
 
 
+def test_empty_delay_of_a_state_dict_is_named(tmp_path):
+    state = build(1).state_dict() | {"blocks.1.delay.delay": torch.zeros(0)}
+    torch.save(state, tmp_path / "network.pt")
+    with pytest.raises(SpandexError, match=r"network\.pt: .*blocks\.1\.delay\.delay is empty"):
+        load_network(tmp_path / "network.pt")
+
+
+def test_group_in_place_of_a_threshold_is_named(tmp_path):
+    export_hdf5(build(1), tmp_path / "a.net")
+    with h5py.File(tmp_path / "a.net", "r+") as file:
+        neuron = file["layer/3/neuron"]
+        del neuron["vThMant"]
+        neuron.create_group("vThMant")
+    with pytest.raises(SpandexError, match=r"a\.net: layer/3: neuron/vThMant holds no numbers"):
+        from_hdf5(tmp_path / "a.net")
+
+
 def test_load_network_takes_both_formats_and_any_width(tmp_path):
     network = build(1, hidden=11)
     save_state(network, tmp_path / "network.pt")

@@ -706,7 +706,7 @@ def numbers(layer: h5py.Group, key: str) -> np.ndarray:
     """A dataset of finite numbers; none of them so large that it is not the same as an integer of 64 bits."""
     if key not in layer:
         raise SpandexError(f"{key} is missing")
-    found = np.asarray(layer[key][()])
+    found = np.asarray(layer[key][()] if isinstance(layer[key], h5py.Dataset) else [])
     if found.dtype.kind not in "iufb" or not found.size:
         raise SpandexError(f"{key} holds no numbers")
     wrong = found[~(np.abs(found.astype(float)) < 2.0**53)]

@@ -157,10 +157,11 @@ def write_scores(
 
 
 def some_failed(failed: Sequence[SpandexError], output: Path | None) -> SpandexError:
-    """How many files failed, and why the first of them did; the JSON, if there is one, says it of all."""
-    said = [f"{len(failed)} file{'s' * (len(failed) > 1)} failed", *map(str, failed[:SHOWN_FAILURES])]
-    if len(failed) > SHOWN_FAILURES:
-        said.append(f"{len(failed) - SHOWN_FAILURES} more{', all in the JSON' if output else ''}")
+    """How many files failed, and why; of the first of them where a JSON says it of all."""
+    shown = SHOWN_FAILURES if output else len(failed)
+    said = [f"{len(failed)} file{'s' * (len(failed) > 1)} failed", *map(str, failed[:shown])]
+    if len(failed) > shown:
+        said.append(f"{len(failed) - shown} more, all in the JSON")
     return SpandexError("; ".join(said))
 
 

@@ -40,13 +40,15 @@ def steps(reports: Path) -> list[Step]:
     """The steps of a build, from the files that Snakemake timed them in and from their logs.
 
     Raises:
-        SpandexError: there are none.
+        SpandexError: there are none, or they lack something.
     """
     found = []
     for path in sorted((reports / "times").glob("**/*.tsv")):
         name = path.relative_to(reports / "times").with_suffix("")
         log = reports / "logs" / f"{name}.log"
-        *_, row = csv.DictReader(read_text(path).splitlines(), delimiter="\t")
+        row = next(csv.DictReader(read_text(path).splitlines(), delimiter="\t"), {})
+        if not {"rule_name", "s"} <= row.keys() or not log.is_file():
+            raise SpandexError(f"{path}: no rule and time, or no log {log}; the build of another version left it")
         end = log.stat().st_mtime
         found.append(Step(row["rule_name"], end - float(row["s"]), end, Usage.read(log).cpu_s or 0.0))
     if not found:

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,17 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], p
 
 
 def log_points(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
-    """Log points at steps that the run has none at; at step 0, of final numbers, those that it never had."""
+    """Log points at steps that the run has none at; at step 0, of final numbers, those that change the newest."""
     names = {point.key for point in points} & set(client.get_run(run_id).data.metrics)
-    known = {_identity(past) for name in names for past in client.get_metric_history(run_id, name)}
-    _send(client, run_id, [point for point in points if _identity(point) not in known])
+    past = [point for name in names for point in client.get_metric_history(run_id, name)]
+    newest = {(point.key, point.step): point for point in sorted(past, key=attrgetter("timestamp"))}
+    new = []
+    for point in sorted(points, key=attrgetter("timestamp")):
+        known = newest.get((point.key, point.step))
+        if known is None or (not point.step and point.timestamp > known.timestamp and point.value != known.value):
+            new.append(point)
+            newest[point.key, point.step] = point
+    _send(client, run_id, new)
 
 
 def _send(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
@@ -152,10 +160,6 @@ def _artifact_location(uri: str) -> str | None:
     """Beside the file of an sqlite store; a server's own default otherwise."""
     file = sqlite_file(uri)
     return None if file is None else (file.resolve().parent / "mlruns").as_uri()
-
-
-def _identity(point: Metric) -> tuple[str, int, float | None]:
-    return point.key, point.step, None if point.step else point.value
 
 
 def _batches(entries: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

@@ -18,7 +18,7 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultForma
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_spandex.estimate import remaining, seconds_by_rule
+from spandex.pipeline.estimate import remaining, seconds_by_rule
 
 __all__ = ["LogHandler"]
 

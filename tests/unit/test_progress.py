@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from snakemake_logger_plugin_spandex.estimate import remaining, seconds_by_rule
+from spandex.pipeline.estimate import remaining, seconds_by_rule
 
 SNAKEFILE = """
 rule all:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from snakemake_logger_plugin_spandex.estimate import seconds_by_rule
 from spandex.params import Network, Params, flatten
 from spandex.params.networks import ROOT
+from spandex.pipeline.estimate import seconds_by_rule
 from spandex.pipeline.recipes import is_made
 
 RULES = ("fine_tune", "export_network", "evaluate_network")  # what makes a network and its scores

@@ -212,7 +212,7 @@ def test_less_power_is_better_and_intervals_with_0_say_nothing(score, interval, 
     assert significance(score, Interval(*interval)) == expected
 
 
-def test_differences_are_turned_towards_the_control():
+def test_differences_are_of_a_network_minus_the_control():
     networks = {"baseline": network(12.0), "dense": network(12.5), "prune50": network(12.4)}
     found = by_score(differences_to("dense", networks))
     assert found.keys() == {"baseline", "prune50"}

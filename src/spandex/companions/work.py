@@ -31,14 +31,14 @@ class Work:
     mirror: str | None
     log: ResultLog
 
-    def part(self, name: str, compute: Callable[[], Any]) -> Any:
+    def part(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of one part, computed unless a run that was stopped had it already.
 
         Parts are what a stopped run does not do again, so each should draw its random numbers from a seed of its own.
 
         Args:
             name: unique in the run, such as that of a variant.
-            compute: gives something that JSON can hold; no NaN or infinity.
+            compute: gives what JSON can hold; no NaN or infinity.
         """
         found = self.log.get(name)
         if found is None:

@@ -8,9 +8,9 @@ INT16_MAX = 2**15 - 1
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 CHIP_BITS = 24  # of a neuron's input and state on Loihi 2
 ABOVE_24_BITS = 32 - CHIP_BITS
+LOIHI_MAX_DELAY = 63  # steps; Loihi 2 has 6 bits for a delay
 INT24_MIN, INT24_MAX = -(2 ** (CHIP_BITS - 1)), 2 ** (CHIP_BITS - 1) - 1
 STATE_LIMIT = 2 ** (CHIP_BITS - 1)  # of integrators and resonators
-LOIHI_MAX_DELAY = 63  # steps; it has 6 bits for a delay
 INPUT_SHIFT = 6  # bits by which their input is moved up
 
 

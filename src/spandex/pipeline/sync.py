@@ -100,7 +100,7 @@ def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -
                 path.unlink(missing_ok=True)
         for recipe in kept:
             _put_in_order(recipe)
-        _renew_times(params.profile)
+        _renew_times(params)
     former = [Path(top, FORMER_PROFILE) for top in ("data", "models", "reports")]
     return Changes(removed, left, list(filter(os.path.lexists, former)))
 
@@ -134,7 +134,7 @@ def _claims(params: Params) -> Claims:
         path
         for top, pattern in patterns.items()
         for ending in (SUFFIX, MARK)
-        for path in Path(top, params.profile).glob(pattern + ending)
+        for path in params.folder(top).glob(pattern + ending)
     }
     # behind links to folders, where a pattern does not look
     made = chain.from_iterable(products(params).values())
@@ -246,9 +246,9 @@ def _reason(recipe: Recipe, params: Params, gone: Collection[Path]) -> str | Non
     return recipe.disagreement(params)
 
 
-def _renew_times(profile: str) -> None:
+def _renew_times(params: Params) -> None:
     """Snakemake's benchmark files count as outputs, too, and no checkout brings them."""
-    for file in Path("reports", profile, "times").rglob("*.tsv"):
+    for file in (params.folder("reports") / "times").rglob("*.tsv"):
         file.touch()
 
 

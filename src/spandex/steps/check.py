@@ -42,18 +42,18 @@ def check_clips(params: Params) -> None:
         SpandexError: one is not; how to make it anew.
     """
     for split in SPLITS:
-        Listing(Path("data", params.profile, split)).look()
+        Listing(params.folder("data") / split).look()
 
 
 def _check_folders(params: Params) -> None:
     for top in ("data", "models", "reports"):
-        folder = Path(top, params.profile)
+        folder = params.folder(top)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise SpandexError(f"{folder}: cannot be written ({error.strerror})") from None
-    data = Path("data", params.profile)
+    data = params.folder("data")
     free_gb, needed_gb = shutil.disk_usage(data).free / 1e9, BESIDE_AUDIO_GB + _missing_audio_gb(params, data)
     if free_gb < needed_gb:
         raise SpandexError(f"{data}: {free_gb:.1f} GB free, what is to be written there needs {needed_gb:.1f} GB")

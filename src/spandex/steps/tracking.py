@@ -301,7 +301,7 @@ def _scores_digest(scores: Mapping[str, Any]) -> str:
 
 def _inputs(params: Params) -> list[InputData]:
     """The splits that are there."""
-    files = {split: Path("data", params.profile, split, "clips.json") for split in CONTEXTS}
+    files = {split: params.folder("data") / split / "clips.json" for split in CONTEXTS}
     contents = {split: read_json(path) for split, path in files.items() if path.is_file()}
     return [
         InputData(

@@ -118,11 +118,7 @@ def latency(context: Context, clips: Clips, output: Output) -> None:
 
 
 @step
-def report(
-    context: Context,
-    clips: Clips,
-    run: Run,
-) -> None:
+def report(context: Context, clips: Clips, run: Run) -> None:
     """The paper's table with ours beside it, figures, the page, and the challenge's board entry."""
     from spandex.steps import report
 

@@ -76,15 +76,14 @@ def magnitude_pruning(network: SpikingConvNet, target: float, steps: int) -> Cal
 
     The share follows ``Cubic``; all layers compete.
     """
-
-    schedule = Cubic(target, steps, 1)
+    schedule, layers = Cubic(target, steps, 1), dict(enumerate(network.layers))
 
     def prune(done: int) -> None:
         if done > steps:
             return
-        weights = dict(enumerate(layer.synapse.weight for layer in network.layers))
-        alive = {number: network.layers[number].weights.alive(weight) > 0 for number, weight in weights.items()}
+        weights = {number: layer.synapse.weight for number, layer in layers.items()}
+        alive = {number: layer.weights.alive(weights[number]) > 0 for number, layer in layers.items()}
         for number, keep in magnitude(weights, alive, schedule(done)).items():
-            network.layers[number].weights.keep = keep.reshape(network.layers[number].weights.shape)
+            layers[number].weights.keep = keep.reshape(layers[number].weights.shape)
 
     return prune

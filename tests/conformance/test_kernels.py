@@ -384,6 +384,21 @@ def test_one_thread_gives_the_same_as_two():
             torch.testing.assert_close(gradients[name], value)
 
 
+def test_products_go_through_onednn_on_any_number_of_threads():
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            x, weight = torch.randn(1, 200, 257).requires_grad_(), torch.randn(512, 257).requires_grad_()
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                Synapse.apply(x, weight, torch.float32).sum().backward()
+            ran = [event.name for event in profile.events()]
+            assert sum("mkldnn_convolution" in name for name in ran) == 2, count
+            assert "aten::convolution_backward" in ran and not any("slow_conv" in name for name in ran), count
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_fork_computes_though_it_has_none_of_the_threads():
     def total():
         with torch.no_grad():

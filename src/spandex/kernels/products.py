@@ -12,7 +12,7 @@ def currents(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Synaptic currents (batch, steps, out) of x (batch, steps, in) and weight (out, in)."""
     if not _by_convolution(x):
         return x @ weight.T
-    return _signal(F.conv2d(_image(x), weight[:, :, None, None]), x)
+    return _signal(F.conv2d(_image(x), weight[:, :, None, None], dilation=_dilation()), x)
 
 
 def gradients(
@@ -39,13 +39,18 @@ def _weight_gradient(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return grad.T @ x if grad.shape[1] <= x.shape[1] else (x.T @ grad).T
     weight = x.new_empty(1).expand(grad.shape[2], x.shape[2], 1, 1)  # only its shape counts
     _, gradient, _ = torch.ops.aten.convolution_backward(
-        _image(grad), _image(x), weight, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (False, True, False)
+        _image(grad), _image(x), weight, None, (1, 1), (0, 0), _dilation(), False, (0, 0), 1, (False, True, False)
     )
     return gradient[:, :, 0, 0]
 
 
 def _by_convolution(x: torch.Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+
+
+def _dilation() -> tuple[int, int]:
+    """Nothing to a kernel of width one, but without it torch does not take oneDNN on one thread."""
+    return (2, 2) if torch.get_num_threads() == 1 else (1, 1)
 
 
 def _image(x: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,6 @@ from spandex.data.catalog import parse_catalog
 from spandex.data.corpus import Entry, read_manifest, write_manifest
 from spandex.data.download import DownloadError, RefusedError, Retry
 from spandex.data.public import (
-    fetch_published,
     find_test_set,
     from_dns4,
     from_librispeech_esc50,
@@ -522,16 +521,6 @@ def test_unreadable_and_empty_audio_is_reported_by_name(dns4, tmp_path, caplog):
 
 
 # what remains
-
-
-def test_published_networks_have_names(mirror, tmp_path):
-    paths = fetch_published(tmp_path, mirror)
-    assert {name: str(path.relative_to(tmp_path)) for name, path in paths.items()} == {
-        "ndns-baseline-pt": "ndns/baseline/network.pt",
-        "ndns-baseline-net": "ndns/baseline/network.net",
-        "spandex-prune50-net": "ndns/prune50/network.net",
-    }
-    assert all(path.read_bytes() == (mirror / path.relative_to(tmp_path)).read_bytes() for path in paths.values())
 
 
 def test_missing_public_file_is_an_error_naming_its_address(catalogue, server, tmp_path):

@@ -25,7 +25,6 @@ from spandex.files.text import read_csv
 
 logger = logging.getLogger(__name__)
 
-PUBLISHED_NETWORKS = ("ndns-baseline-pt", "ndns-baseline-net", "spandex-prune50-net")
 MIRROR_NOISE_SPLITS = {"1": "train", "2": "train", "3": "validation", "4": "test"}  # folds of ESC-10
 ESC50_SPLITS = {"1": "train", "2": "train", "3": "train", "4": "validation", "5": "test"}  # folds of ESC-50
 ESC50_CLIPS = 2000
@@ -54,22 +53,6 @@ class _Recording:
     split: str
     group: str
     sha256: str | None = None
-
-
-def fetch_published(
-    directory: str | Path, mirror: str | Path | None = None, *, retry: Retry | None = None
-) -> dict[str, Path]:
-    """Fetch the published networks.
-
-    Args:
-        directory: they end in ``directory/ndns``.
-        mirror: folder or address that is tried first.
-        retry: patience with failing servers.
-
-    Returns:
-        paths by name: ``ndns-baseline-pt`` (state dict), ``ndns-baseline-net`` and ``spandex-prune50-net`` (HDF5).
-    """
-    return fetch([source(name) for name in PUBLISHED_NETWORKS], directory, mirror=mirror, retry=retry)
 
 
 def prepare_corpus(

@@ -412,3 +412,19 @@ def test_mirror_that_is_not_at_hand_makes_nothing_stale(built):
     recipe = Record(Request(["mirror"], [], [], [str(CLIPS)]), parameters("mirror=mirror")).recipe()
     assert recipe.disagreement(parameters("mirror=absent")) is None
     assert recipe.disagreement(parameters()).startswith("mirror was ")
+
+
+def test_corpus_of_a_mirror_is_kept_where_the_mirror_is_not_given_again(built):
+    Path("mirror").mkdir()
+    Path("mirror/corpus.csv").write_text("speech")
+    corpus = Path("data/mini/corpus/manifest.csv")
+    corpus.parent.mkdir(parents=True)
+    record = Record(Request(["mirror"], [], [], [str(corpus)]), parameters("profile=mini mirror=mirror"))
+    corpus.write_text("speech")
+    record.end()
+    assert removed("profile=mini mirror=mirror") == {}
+    with pytest.raises(SpandexError, match=f"{corpus}: came from a mirror, and none is given"):
+        removed("profile=mini")
+    assert corpus.is_file()
+    corpus.unlink()
+    assert removed("profile=mini").keys() == {sidecar(corpus)}

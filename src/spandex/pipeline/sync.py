@@ -64,8 +64,8 @@ def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -
         What was removed, or would be, what was left alone, and what is left over.
 
     Raises:
-        SpandexError: something else lies where the pipeline will write, or a file that it reads is of the future;
-            nothing was removed.
+        SpandexError: something else lies where the pipeline will write, the mirror that a corpus came from is not
+            given, or a file that the pipeline reads is of the future; nothing was removed.
     """
     claims = _claims(params)
     recipes = _recipes(claims)
@@ -85,6 +85,7 @@ def sync(params: Params, dry_run: bool = False, in_file: Params | None = None) -
             stale.append(Stale([*map(Path, recipe.outputs), path], reason))
             gone.update(stale[-1].paths)
     stale = [Stale(found, reason) for paths, reason in stale if (found := list(filter(os.path.lexists, paths)))]
+    _refuse_a_forgotten_mirror(params, recipes)
     _refuse_what_is_not_ours(written(params), named, stale)
     _refuse_files_of_the_future(params, recipes)
     removed = [Stale(inside, reason) for paths, reason in stale if (inside := [p for p in paths if not _outside(p)])]
@@ -202,6 +203,18 @@ def _refuse_what_is_not_ours(paths: Iterable[Path], named: Collection[Path], sta
             raise SpandexError(
                 f"{path}: {reasons[path]}, and it lies outside this folder, at {path.resolve()}, where nothing is "
                 "removed; move it, or remove it"
+            )
+
+
+def _refuse_a_forgotten_mirror(params: Params, recipes: Mapping[Path, Recipe]) -> None:
+    if params.mirror or params.data.is_synthetic:
+        return
+    for recipe in recipes.values():
+        corpus = next(iter(recipe.outputs))
+        if recipe.params.get("mirror") and Path(corpus).is_file():
+            raise SpandexError(
+                f"{corpus}: came from a mirror, and none is given, so that all made from it would be removed; give it "
+                f"again (MIRROR=path, or mirror in params.yaml), or remove {corpus} to take the public audio"
             )
 
 

@@ -489,6 +489,13 @@ def test_dns4_split_of_a_file_does_not_depend_on_the_others(tmp_path):
     assert some.items() <= every.items()
 
 
+def test_dns4_folder_that_an_interrupted_unpacking_left_is_not_taken_for_the_corpus(tmp_path):
+    name = "datasets_fullband/noise_fullband/yt.wav"
+    for folder in ("", ".datasets.noise.tar.bz2.unpacking"):
+        place(tmp_path / folder, {name: audio(), f"{CLEAN_FOLDER}/reader_1.wav": audio()})
+    assert {entry.path for entry in from_dns4(tmp_path).entries} == {name, f"{CLEAN_FOLDER}/reader_1.wav"}
+
+
 def test_dns4_validation_is_about_a_tenth(tmp_path):
     wav = audio()
     place(tmp_path, {f"datasets_fullband/noise_fullband/yt{n}.wav": wav for n in range(1000)})

@@ -18,6 +18,7 @@ from spandex.data.audio import AudioError, open_audio
 from spandex.data.catalog import Source, catalog, dns4_archives, dns4_names, ndns_test_set_1, of_mirror, source
 from spandex.data.corpus import KINDS, SPLITS, Entry, write_manifest
 from spandex.data.download import RefusedError, Retry, fetch, is_address
+from spandex.data.folders import is_hidden
 from spandex.data.unpack import read_sha1_list, unpack
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, sha256
@@ -340,7 +341,7 @@ def find_test_set(directory: str | Path) -> Path:
 
 
 def _find(directory: Path, pattern: str) -> Path:
-    found = sorted(directory.glob(pattern))
+    found = sorted(path for path in directory.glob(pattern) if not is_hidden(path.relative_to(directory)))
     if not found:
         raise SpandexError(f"{directory}: no {pattern.removeprefix('**/')} below it")
     return found[0]

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from spandex.data.audio import SoundFormat, format_of, open_audio, read_blocks
 from spandex.files import sha256
+
+
+def read_channels(path: Path) -> tuple[np.ndarray, SoundFormat]:
+    """A whole audio file as float32 (samples, channels), and how it holds them."""
+    with open_audio(path) as file:
+        return np.concatenate(list(read_blocks(file, path))), format_of(file)
 
 
 def digests(folder: Path) -> dict[str, str]:

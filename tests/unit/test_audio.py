@@ -1,10 +1,12 @@
 import os
+import resource
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
+from clips import read_channels
 from spandex.data import NoisySpeech
 from spandex.data import audio as audio_module
 from spandex.data.audio import (
@@ -12,7 +14,6 @@ from spandex.data.audio import (
     SoundFormat,
     from_int16,
     read_audio,
-    read_channels,
     to_int16,
     write_channels,
     write_flac,
@@ -118,6 +119,18 @@ def test_wav_is_plain_16_bit_pcm_and_the_same_every_time(tmp_path):
 def test_nan_is_not_written(tmp_path):
     with pytest.raises(AudioError, match=r"a\.wav: not written"):
         write_wav(tmp_path / "a.wav", np.array([0.0, np.nan]))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [write_wav, write_flac])
+def test_file_that_a_full_disk_cuts_off_is_named(tmp_path, write):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(AudioError, match=r"a\.wav: not written"):
+            write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-1, 1, 16_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
 
 

@@ -15,10 +15,11 @@ import soundfile
 import soxr
 import torch
 
+from clips import read_channels
 from commands import refusal
 from denoising import HOP, N_FFT, small_network, wrapping_network
 from spandex.data import audio as audio_module
-from spandex.data.audio import from_int16, read_channels, to_int16, write_channels
+from spandex.data.audio import from_int16, to_int16, write_channels
 from spandex.deploy.codec import decode, encode
 from spandex.deploy.denoise import EventDenoiser
 from spandex.deploy.executor import Executor

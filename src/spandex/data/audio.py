@@ -131,16 +131,6 @@ class Recording(soundfile.SoundFile):
             self.read(min(READ_VALUES, sample - start), dtype="float32")
 
 
-def read_channels(path: str | os.PathLike) -> tuple[np.ndarray, SoundFormat]:
-    """Read an audio file of any kind as float32 (samples, channels), and how it holds them.
-
-    Raises:
-        AudioError: the file is missing, unreadable, cut off, empty, or holds NaN or infinite samples.
-    """
-    with open_audio(path) as file:
-        return np.concatenate(list(read_blocks(file, path))), format_of(file)
-
-
 def format_of(file: soundfile.SoundFile) -> SoundFormat:
     """How an open file holds its samples."""
     return SoundFormat(file.samplerate, file.format, file.subtype, file.endian)
@@ -150,7 +140,7 @@ def read_blocks(file: soundfile.SoundFile, path: str | os.PathLike) -> Iterator[
     """The samples of a file that ``open_audio`` has opened: blocks of float32 (samples, channels), at least one.
 
     Raises:
-        AudioError: see ``read_channels``; as soon as it is known.
+        AudioError: the file is cut off, empty, or holds NaN or infinite samples; as soon as it is known.
     """
     if not file.frames:
         raise AudioError(path, "empty")
@@ -227,7 +217,11 @@ def write_channels(
                 for piece in pieces(blocks, WRITE_SAMPLES):
                     file.write(_as_written(piece, sound_format.subtype))
         except soundfile.SoundFileError as error:
-            raise AudioError(path, f"not written ({getattr(error, 'error_string', error)})") from None
+            raise _not_written(path, error) from None
+
+
+def _not_written(path: str | os.PathLike, error: soundfile.SoundFileError) -> AudioError:
+    return AudioError(path, f"not written ({getattr(error, 'error_string', error)})")
 
 
 def _as_written(audio: np.ndarray, subtype: str) -> np.ndarray:
@@ -300,4 +294,7 @@ def _write(path: str | os.PathLike, audio: np.ndarray, sample_rate_hz: int, cont
     if not np.isfinite(audio).all():
         raise AudioError(path, "not written: NaN or infinite samples")
     with atomic_path(path) as temporary:
-        soundfile.write(temporary, to_int16(audio), sample_rate_hz, subtype="PCM_16", format=container)
+        try:
+            soundfile.write(temporary, to_int16(audio), sample_rate_hz, subtype="PCM_16", format=container)
+        except soundfile.SoundFileError as error:
+            raise _not_written(path, error) from None

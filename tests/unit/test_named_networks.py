@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import soundfile
 from commands import refusal, spandex
 from denoising import noisy_pair, small_network
 from downloads import QUICK, file_source
+from faulty_server import Fault
 from spandex import params
 from spandex.data import catalog as catalog_module
 from spandex.data.audio import to_int16
@@ -49,6 +51,14 @@ def test_network_of_the_catalogue_is_downloaded_once_and_said_where_it_is_kept(t
     caplog.clear()
     again = spandex("info", "tiny-net")
     assert (again.exit_code, again.stdout, caplog.messages) == (0, first.stdout, [])
+
+
+def test_jobs_that_want_a_network_at_once_both_get_it(tiny, server):
+    server.faults["network.net"].append(Fault(trickle=(len(tiny) // 10, 0.05)))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(named.named_network, ["tiny-net"] * 2)
+    assert first == second and first.read_bytes() == tiny
+    assert len(server.requests) == 1
 
 
 def test_what_is_downloaded_is_held_to_its_digest(tiny, server):

@@ -1,12 +1,15 @@
 """Networks by name, wherever a network file is taken: those of the catalogue, and the one that the package may hold."""
 
+import contextlib
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from spandex.checkout import downloads
 from spandex.data.catalog import catalog
 from spandex.errors import SpandexError
+from spandex.files.locking import locked
 from spandex.params.networks import NONE_SHIPPED, PACKAGED, SHIPPED
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ def named_network(name: str, mirror: str | None = None) -> Path:
     kept = downloads() / source.file
     is_new = not kept.is_file()
     try:
-        fetch([source], downloads(), mirror=mirror)
+        with _alone() if is_new else contextlib.nullcontext():
+            fetch([source], downloads(), mirror=mirror)
     except (RefusedError, UnreachableError) as error:
         raise SpandexError(
             f"{name}: {error}; put the file at {kept} by hand, or set SPANDEX_MIRROR to a folder that has {source.file}"
@@ -68,3 +72,9 @@ def named_network(name: str, mirror: str | None = None) -> Path:
     if is_new:
         logger.info("%s: kept as %s", name, kept)
     return kept
+
+
+def _alone() -> AbstractContextManager[None]:
+    """For downloads, since jobs that go side by side want the same file."""
+    downloads().mkdir(parents=True, exist_ok=True)
+    return locked(downloads() / "networks")

@@ -89,8 +89,28 @@ def test_distilled_network_stays_close_to_the_one_that_it_starts_from(tmp_path, 
 def test_distillation_without_a_teacher_or_training_is_refused(tmp_path, data, network):
     output = ["--output", tmp_path / "trained", "--distill", 50]
     assert "--distill WEIGHT needs --network" in refusal("train", *data, *output, status=2)
-    untrained = ["prune", "--network", network, "--target", 0.5, *output]
-    assert "--distill WEIGHT needs --data and --validation" in refusal(*untrained, status=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--distill", 50], "--distill is of training, which needs --data and --validation"),
+        (["--epochs", 5], "--epochs is of training"),
+        (["--schedule", "iterative"], "--schedule is of training"),
+        (["--with-neurons"], "--with-neurons is a setting of --method saliency"),
+        (["--exponent", 1], "--exponent is a setting of --method saliency"),
+    ],
+)
+def test_option_that_would_change_nothing_is_refused(tmp_path, network, options, reason):
+    prune = ["prune", "--network", network, "--target", 0.5, "--output", tmp_path / "pruned", *options]
+    assert reason in refusal(*prune, status=2)
+
+
+def test_option_of_another_schedule_is_refused(tmp_path, data, network):
+    prune = ["prune", "--network", network, "--target", 0.5, "--output", tmp_path / "pruned", *data]
+    assert "--rounds is of --schedule iterative" in refusal(*prune, "--rounds", 3, status=2)
+    once = ["--schedule", "one-shot", "--frequency", 3]
+    assert "--frequency is of --schedule cubic and linear" in refusal(*prune, *once, status=2)
 
 
 def test_pruning_without_clips_keeps_the_largest_weights(tmp_path, network):

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -176,6 +176,13 @@ def mirror_of(context: typer.Context) -> str | None:
     if context.meta["has_file"] or overrides["set"]:
         return resolved_mirror(params_of(context).mirror)
     return overrides.get("mirror")
+
+
+def refuse(context: typer.Context, names: Collection[str], reason: str) -> None:
+    """Refuse the first of these parameters that is typed."""
+    for parameter in context.command.params:
+        if parameter.name in names and context.get_parameter_source(parameter.name).name == "COMMANDLINE":
+            raise typer.BadParameter(f"{'/'.join([*parameter.opts, *parameter.secondary_opts])} is {reason}")
 
 
 def command(panel: Panel, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

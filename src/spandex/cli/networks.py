@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from spandex.cli.application import RENAMED, Panel, command, mirror_of, params_of
+from spandex.cli.application import RENAMED, Panel, command, mirror_of, params_of, refuse
 from spandex.cli.named import TYPED, Typed, located
 from spandex.params.networks import PACKAGED
 from spandex.params.section import DENSITY_THRESHOLD, MOST_LOOKAHEAD, MOST_THREADS, Device
@@ -278,7 +278,7 @@ def evaluate(
 
     names, files = _named(context, networks or [], name)
     if data is not None:
-        _refuse(context, OF_CLIPS, "for clips, not for --data")
+        refuse(context, OF_CLIPS, "for clips, not for --data")
         from spandex.companions.images import SETS
         from spandex.steps.classify import classify
 
@@ -299,7 +299,7 @@ def evaluate(
         return
     from spandex.steps import evaluate as steps
 
-    _refuse(context, OF_SAMPLES, "for --data, not for clips")
+    refuse(context, OF_SAMPLES, "for --data, not for clips")
     if noisy is None or clean is None or output is None:
         raise typer.BadParameter("--noisy, --clean and --json are needed, or --data")
     if shard and output == STANDARD_OUTPUT:
@@ -365,13 +365,6 @@ def _json_file(path: Path | None) -> Iterator[Path | None]:
         finally:
             if file.is_file():
                 print(file.read_text(encoding="utf-8"), end="")
-
-
-def _refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
-    """Refuse the first of these parameters that is typed."""
-    for parameter in context.command.params:
-        if parameter.name in names and context.get_parameter_source(parameter.name).name == "COMMANDLINE":
-            raise typer.BadParameter(f"{'/'.join([*parameter.opts, *parameter.secondary_opts])} is {reason}")
 
 
 def _named(

@@ -5,13 +5,28 @@ from typing import Annotated, Literal
 
 import typer
 
-from spandex.cli.application import Panel, command
+from spandex.cli.application import Panel, command, refuse
 from spandex.cli.named import TYPED
 from spandex.params.section import MOST_THREADS, Device
 
 training = command(Panel.OWN)
 
 
+OF_TRAINING = (
+    "schedule",
+    "frequency",
+    "rounds",
+    "pruning_epochs",
+    "lr_factor",
+    "epochs",
+    "epoch_batches",
+    "batch_size",
+    "segment_s",
+    "lr",
+    "distill",
+    "threads",
+    "device",
+)
 Schedule = Literal["cubic", "linear", "one-shot", "iterative"]
 Scope = Literal["global", "layer"]
 Method = Literal["magnitude", "saliency"]
@@ -76,6 +91,7 @@ def train(
 
 @training
 def prune(
+    context: typer.Context,
     network: Annotated[
         Path, typer.Option(help="State dict, or HDF5 without --factory, of the network to prune.", **TYPED)
     ],
@@ -138,8 +154,8 @@ def prune(
 
     if (data is None) != (validation is None):
         raise typer.BadParameter("--data and --validation go together")
-    if distill and data is None:
-        raise typer.BadParameter("--distill WEIGHT needs --data and --validation: without them nothing is trained")
+    if data is None:
+        refuse(context, OF_TRAINING, "of training, which needs --data and --validation")
     if sum(aim is not None for aim in (target, power_mops, neurons)) != 1:
         raise typer.BadParameter("--target TARGET, --power-mops M-OPS or --neurons FRACTION is needed, one of them")
     if power_mops is not None and data is None:
@@ -147,6 +163,12 @@ def prune(
     by_saliency = method == "saliency"
     if by_saliency and (neurons is not None or data is None):
         raise typer.BadParameter("--method saliency needs --data and --validation, and a target or a power")
+    if not by_saliency:
+        refuse(context, ("exponent", "with_neurons"), "a setting of --method saliency")
+    if schedule != "iterative":
+        refuse(context, ("rounds",), "of --schedule iterative")
+    if schedule not in ("cubic", "linear"):
+        refuse(context, ("frequency",), "of --schedule cubic and linear")
     start, made_by = own.starting_network(network, factory, arguments, seed, output)
     frequency = frequency or (10 if by_saliency else 30)
     whole = with_neurons if by_saliency else neurons is not None

@@ -149,6 +149,22 @@ def test_distilled_network_is_judged_against_a_distilled_one():
     ]
 
 
+def test_network_with_a_budget_is_judged_by_it_and_only_beside_what_is_trained_alike(tmp_path):
+    own = {"few": {"from": "baseline", "magnitude": {"power_mops": 4}}}
+    own |= {"found": {"from": "baseline", "masks": {"power_mops": 4}}}
+    report = "reports.denoiser.networks=[dense,few,found] reports.denoiser.seeds=1"
+
+    def claims(more=""):
+        (one,) = load(check, networks=own, set=f"{report} {more}").compared("denoiser")
+        known = scores(1)
+        runs = denoiser.by_seed([one], known | {"few": known["prune50"], "found": known["masks50"]})
+        assert denoiser.plane(runs, one, tmp_path / "plane")
+        return [finding.claim for finding in denoiser.findings(runs, one)]
+
+    assert claims()[0] == "Mask search at 4 M-Ops/s of power: lower deployed power proxy than magnitude (SPANDEX)"
+    assert claims("networks.few.lookahead=1") == []
+
+
 def test_one_seed_still_gives_tables_and_a_figure(tmp_path):
     runs = denoiser.by_seed(networks(1), scores(1))
     found = denoiser.findings(runs, networks(1)[0])

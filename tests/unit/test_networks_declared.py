@@ -258,6 +258,11 @@ def test_network_with_a_lookahead_is_trained_with_it_and_is_neither_control_nor_
     assert plain.network("ahead75").by_magnitude and not found.network("ahead75").by_magnitude
 
 
+def test_network_pruned_by_magnitude_to_a_power_has_no_published_row():
+    network = load("networks.four.from=baseline networks.four.magnitude.power_mops=4").network("four")
+    assert not network.by_magnitude and counterpart(network) == ()
+
+
 @pytest.mark.parametrize(
     ("file", "weights", "path"),
     [

@@ -81,10 +81,10 @@ class Network:
 
     @property
     def by_magnitude(self) -> bool:
-        """Whether magnitude pruning alone makes it sparse, on clips that stay the same and without a teacher, as
-        SPANDEX does it."""
+        """Whether magnitude pruning alone makes it sparse, to a sparsity, on clips that stay the same and without a
+        teacher, as SPANDEX does it."""
         as_there = not (self.dynamic_mixing or self.lookahead or "distill" in self.fine_tuning)
-        return set(self.methods) == {"magnitude"} and as_there
+        return self.target is not None and set(self.methods) == {"magnitude"} and as_there
 
     @property
     def path(self) -> Path | None:

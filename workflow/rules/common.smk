@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spandex import params
 from spandex.companions.papers import PAPERS, all_runs
+from spandex.data.corpus import SPLITS
 from spandex.pipeline import phases
 from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
@@ -13,7 +14,6 @@ from spandex.sparsify.methods import check
 OVERRIDES = params.with_environment({"set": os.environ.get("SPANDEX_SET")} | config)
 PARAMS = params.load("params.yaml", OVERRIDES, check)
 PROFILE = PARAMS.profile
-SPLITS = ["train", "validation", "test"]
 RUN_ONLY = ["train.checkpoint_minutes", "train.skip_nonfinite"]  # no part of a finished network
 CORPUS_KEYS = ["data.source", "data.corpus_minutes", "data.noise_share", "data.archives", "data.skip_missing"]
 CORPUS_KEYS += [] if PARAMS.data.source == "synthetic" else ["mirror"]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from spandex.params import Network, Params, flatten
 from spandex.params.networks import ROOT
 from spandex.pipeline.estimate import seconds_by_rule
+from spandex.pipeline.phases import exported, scores
 from spandex.pipeline.recipes import is_made
 
 RULES = ("fine_tune", "export_network", "evaluate_network")  # what makes a network and its scores
@@ -62,14 +63,13 @@ def next_to_try(params: Params, in_file: Params) -> str:
         return f'make SET="networks.{pruned.name}.magnitude.target={target:g}"'
     if params.data.is_synthetic and not is_made(Path("reports/mini/table.csv")):
         return "make PROFILE=mini"
-    network = params.folder("models") / "exported" / ROOT / "network.net"
+    network = exported(params, ROOT)
     return f".venv/bin/spandex prune --network {network} \\\n    --target 0.8 --output build/pruned"
 
 
 def _there(params: Params, network: Network) -> tuple[bool, bool]:
-    models, reports = params.folder("models"), params.folder("reports")
-    weights = network.audio is None and is_made(models / network.weights)
-    return weights, is_made(reports / "evaluate" / f"{network.name}.json")
+    weights = network.audio is None and is_made(params.folder("models") / network.weights)
+    return weights, is_made(scores(params, network.name))
 
 
 def _reports(params: Params, network: Network) -> Iterator[str]:
@@ -84,9 +84,9 @@ def _origin(params: Params, network: Network) -> str:
     shared = params.sparsify.fine_tuning
     own = {key: value for key, value in network.fine_tuning.items() if value != shared.get(key)}
     methods = "; ".join(f"{name} {_listed(settings)}" for name, settings in network.methods.items())
-    mixing = [word for word in ("dynamic_mixing", "augmentation") if getattr(network, word)]
+    how = [word for word in ("dynamic_mixing", "augmentation", "shrink", "lookahead") if getattr(network, word)]
     start = f"from {network.start}" if network.start else "model and train"
-    return ", ".join(filter(None, [start, _listed(flatten(own)), methods, *mixing]))
+    return ", ".join(filter(None, [start, _listed(flatten(own)), methods, *how]))
 
 
 def _listed(settings: Mapping[str, Any]) -> str:

@@ -3,32 +3,43 @@
 from pathlib import Path
 
 from spandex.companions.papers import PAPERS, all_runs
+from spandex.data.corpus import SPLITS
 from spandex.params import Params
 from spandex.params.networks import ROOT
 from spandex.pipeline.recipes import is_made
 
+NOISY = "noisy"  # the input, among the rows
 KEPT = Path("docs/results/frontier")  # records of seeds that a checkout keeps; an installed package has none
 
 
 def products(params: Params) -> dict[str, list[Path]]:
     """The files that end each phase, those that carry a sidecar, by phase in the order of the build."""
     data, models, reports = map(params.folder, ("data", "models", "reports"))
-    splits = [data / split / "clips.json" for split in ("train", "validation", "test")]
+    splits = [data / split / "clips.json" for split in SPLITS]
     return {
         "data": [data / "corpus" / "manifest.csv", *splits],
         "baseline": [models / "baseline" / "network.pt"],
         "sparsify": [models / row.weights for row in params.table if row.has_float and row.name != ROOT],
-        "export": [models / "exported" / model / "network.net" for model in params.models],
+        "export": [exported(params, model) for model in params.models],
         "infer": [reports / "infer" / f"{model}.json" for model in params.models],
         "evaluate": [
-            reports / "evaluate" / "noisy.json",
-            *(reports / "evaluate" / f"{network.name}.json" for network in params.table),
+            *(scores(params, name) for name in (NOISY, *(network.name for network in params.table))),
             reports / "latency" / "latency.json",
         ],
         "report": [reports / "table.csv"],
         "comparisons": _comparisons(params),
         "companions": _companions(params),
     }
+
+
+def exported(params: Params, name: str) -> Path:
+    """The file of a network as it is deployed."""
+    return params.folder("models") / "exported" / name / "network.net"
+
+
+def scores(params: Params, name: str) -> Path:
+    """The file of the scores of a row, or of the noisy input."""
+    return params.folder("reports") / "evaluate" / f"{name}.json"
 
 
 def comparison(params: Params, report: str) -> Path:
@@ -55,13 +66,13 @@ def written(params: Params) -> list[Path]:
 
 
 def _comparisons(params: Params) -> list[Path]:
-    models, reports = params.folder("models"), params.folder("reports")
+    models = params.folder("models")
     table = {network.name for network in params.table}
     others = [network for network in params.every if network.name not in table]
     return [
         *(models / network.weights for network in others),
-        *(models / "exported" / network.name / "network.net" for network in others if network.has_float),
-        *(reports / "evaluate" / f"{network.name}.json" for network in others),
+        *(exported(params, network.name) for network in others if network.has_float),
+        *(scores(params, network.name) for network in others),
         *(comparison(params, report) / "table.csv" for report in params.reports.comparisons),
     ]
 

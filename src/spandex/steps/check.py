@@ -9,6 +9,7 @@ from spandex.data.listing import Listing
 from spandex.errors import SpandexError, prefixed
 from spandex.networks.named import check_name
 from spandex.params import Params
+from spandex.pipeline.phases import scores
 
 SAMPLE_BYTES = 2
 FILES_OF_A_CLIP = 3  # noisy, clean, noise
@@ -74,8 +75,7 @@ def _missing_audio_gb(params: Params, data: Path) -> float:
 
 def _check_what_others_made(params: Params) -> None:
     for network in params.every:
-        copy = params.folder("models") / network.weights
-        scores = params.folder("reports") / "evaluate" / f"{network.name}.json"
+        copy, scored = params.folder("models") / network.weights, scores(params, network.name)
         with prefixed(f"networks.{network.name}.{'file' if network.file else 'audio'}: "):
             if network.path is not None and not copy.is_file():
                 from spandex.steps.common import stored_network
@@ -83,7 +83,7 @@ def _check_what_others_made(params: Params) -> None:
                 stored_network(params, network.name, network.path)
             elif network.file is not None and network.path is None:
                 check_name(network.file)
-            elif network.audio is not None and not (Path(network.audio).is_dir() or scores.is_file()):
+            elif network.audio is not None and not (Path(network.audio).is_dir() or scored.is_file()):
                 raise SpandexError(f"{network.audio}: no such folder")
 
 

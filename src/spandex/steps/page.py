@@ -8,7 +8,7 @@ from spandex.companions.report import companion_sections
 from spandex.evaluation import differences_to, load_subject
 from spandex.files.text import read_csv
 from spandex.params import Params
-from spandex.pipeline.phases import compared, judged
+from spandex.pipeline.phases import compared, exported, judged
 from spandex.pipeline.provenance import produced_by
 from spandex.report import charts, claims, clips, origin, points, side_by_side, table
 from spandex.report.figures import KneePoint, knee_points
@@ -55,8 +55,8 @@ def page_of(
         name: read_csv(models / params.network(name).folder / "log.csv", ("iteration", "sparsity"))
         for name in params.fine_tuned
     }
-    exported = {name: models / "exported" / name / "network.net" for name in names}
-    layers = {name: layer_weights(path) for name, path in exported.items()}
+    paths = {name: exported(params, name) for name in names}
+    layers = {name: layer_weights(path) for name, path in paths.items()}
     board = [entry for entry in read_csv(BOARD, ("team", "entry")) if entry["team"]]
     deployed = {
         "sparsity_map": params.deploy.sparsity_map,
@@ -64,7 +64,7 @@ def page_of(
     }
     subjects = [
         load_subject(path, name, hop=params.model.hop, lookahead=params.network(name).lookahead, **deployed)
-        for name, path in exported.items()
+        for name, path in paths.items()
     ]
     examples = clips.examples(test, noisy, networks, subjects)
     knee = _knee(params, networks, control)
@@ -117,7 +117,7 @@ def _origin(params: Params, test: Path, networks: Mapping[str, Metrics]) -> Orig
     facts["Networks evaluated by code"] = ", ".join(sorted(evaluated))
     files, models = [test / "clips.json"], params.folder("models")
     files += [models / params.network(name).weights for name in params.models if params.network(name).has_float]
-    files += [models / "exported" / name / "network.net" for name in params.models]
+    files += [exported(params, name) for name in params.models]
     return Origin(
         facts=facts,
         versions=record["versions"],

@@ -8,6 +8,7 @@ from spandex.evaluation import differences_to
 from spandex.files import write_text
 from spandex.files.text import read_json
 from spandex.params import Network, Params
+from spandex.pipeline.phases import scores
 from spandex.pipeline.recipes import is_made
 from spandex.report import figures, intervals, metricsboard, table
 from spandex.report.claims import Evidence
@@ -96,6 +97,5 @@ def _place(params: Params, network: Network) -> str:
 
 def _beside(params: Params) -> dict[str, Any]:
     """Scores of the networks that the table shows where they are made."""
-    scores = params.folder("reports") / "evaluate"
-    made = [network.name for network in params.beside if is_made(scores / f"{network.name}.json")]
+    made = [network.name for network in params.beside if is_made(scores(params, network.name))]
     return {name: network_scores(params, name) for name in made}

@@ -18,6 +18,7 @@ from spandex.errors import SpandexError
 from spandex.files import sha256
 from spandex.files.text import read_json, read_numbers
 from spandex.params import Network, Params
+from spandex.pipeline.phases import exported
 from spandex.pipeline.provenance import dirty, produced_by, revision
 from spandex.sparsify.methods import check
 from spandex.tracking.build import Build, Report, TrackingError, default_uri, is_server, local_uri, sqlite_file
@@ -65,7 +66,7 @@ def _track(uri: str, output: Path, *about: Any) -> None:
                     abandon(previous)
                 start_locally(uri, *about, error).save(output)
             else:
-                log.warning("%s", previous.notice)
+                log.warning("%s", previous.notice or error)
     else:
         _open(uri, output, *about)
 
@@ -104,29 +105,25 @@ def sync_runs(server: str, unfinished: Iterable[str] = ()) -> int:
     return len(copied)
 
 
-def log_unlogged() -> int:
+def log_unlogged() -> tuple[int, list[str]]:
     """Log the reports that could not be logged when they were written.
 
     Returns:
-        How many were logged.
-
-    Raises:
-        TrackingError: a store cannot be used still.
-        SpandexError: a file of the build is missing.
+        How many were logged, and why others could not be.
     """
-    logged = 0
-    for path in Path("reports").glob("*/tracking/build.json"):
+    logged, problems = 0, []
+    for path in sorted(Path("reports").glob("*/tracking/build.json")):
         build = _previous(path)
-        if build is None:
-            continue
-        for fields in build.unlogged.values():
+        for fields in build.unlogged.values() if build else ():
             try:
                 params, report = Params.model_validate(build.params, context=check), Report(**fields)
+                _log(params, report, path)
+                logged += 1
             except (TypeError, ValidationError):
-                raise SpandexError(f"{path}: its reports are of another version; build anew to log them") from None
-            _log(params, report, path)
-            logged += 1
-    return logged
+                problems.append(f"{path}: its reports are of another version; build anew to log them")
+            except SpandexError as error:
+                problems.append(str(error))
+    return logged, list(dict.fromkeys(problems))  # a store says the same to every report
 
 
 def log_build(params: Params, run: Path, artifacts: Iterable[Path]) -> None:
@@ -257,7 +254,7 @@ def _checkout_tags() -> dict[str, str]:
 def _record(params: Params, scores: Mapping[str, Any], inputs: Iterable[InputData]) -> ModelRecord:
     network = params.network(scores["model"])
     name, models = network.name, params.folder("models")
-    exported = models / "exported" / name / "network.net"
+    deployed = exported(params, name)
     own = params.model_dump(mode="json", exclude={"mirror", "networks", "grids", "reports", "report", "companions"})
     own["sparsify"] = params.sparsify.fine_tuning | dict(network.fine_tuning)
     own |= {
@@ -271,18 +268,18 @@ def _record(params: Params, scores: Mapping[str, Any], inputs: Iterable[InputDat
         "seed": params.seed + network.repeat,
     }
     made_by = {key: value for key, value in scores["produced_by"].items() if isinstance(value, str)}
-    known_by = {DIGEST_TAG: sha256(exported), SCORES_TAG: _scores_digest(scores)}
+    known_by = {DIGEST_TAG: sha256(deployed), SCORES_TAG: _scores_digest(scores)}
     known_by |= {LOOKAHEAD_TAG: str(network.lookahead)} if network.lookahead else {}
     return ModelRecord(
         name,
-        exported,
+        deployed,
         f"spandex-{params.profile}-{name}",
         params=own,
         metrics=scores,
         rows=read_numbers(models / network.folder / "epochs.csv") if network.has_logs else [],
         tags={"profile": params.profile, "params_digest": params.digest()} | made_by | _checkout_tags() | known_by,
         inputs=[data for data in inputs if data.context in _contexts(params, network)],
-        artifacts=list(dict.fromkeys([models / network.weights, exported])),
+        artifacts=list(dict.fromkeys([models / network.weights, deployed])),
     )
 
 

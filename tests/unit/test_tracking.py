@@ -397,6 +397,21 @@ def test_build_goes_on_without_its_store_and_is_logged_later(client, monkeypatch
     assert notice(RUN) is None
 
 
+def test_report_that_cannot_be_logged_keeps_no_other_from_it(client):
+    track(tiny_params(), RUN)
+    gone = Path("reports/synthetic/gone.csv")
+    gone.write_text("x")
+    with holding(b"no database"):
+        log()
+        log_paper(tiny_params(), "masks", RUN, [gone])
+        log_paper(tiny_params(), "noise", RUN, [Path("reports/synthetic/table.csv")])
+    gone.unlink()
+    told = spandex("sync-runs")
+    assert told.exit_code == 1 and told.stdout == "2 report(s) logged\n"
+    assert f"{gone}: no such file" in told.stderr
+    assert list(Build.load(RUN).unlogged) == ["companions/masks"]
+
+
 def test_report_that_cannot_even_be_kept_is_told_of_by_its_own_error(client, caplog):
     track(tiny_params(), RUN)
     with holding(b"no database"):

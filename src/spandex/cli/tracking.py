@@ -33,11 +33,13 @@ def sync_runs() -> None:
     from spandex.steps import tracking
     from spandex.tracking import default_uri, is_server
 
-    logged = tracking.log_unlogged()
+    logged, problems = tracking.log_unlogged()
     if logged:
         print(f"{logged} report(s) logged")
     server = default_uri()
     if is_server(server):
         print(f"{tracking.sync_runs(server)} build(s) copied to {server}")
-    elif not logged:
+    elif not logged and not problems:
         raise SpandexError("nothing to log, and MLFLOW_TRACKING_URI names no tracking server to copy to")
+    if problems:
+        raise SpandexError("; ".join(problems))

@@ -51,6 +51,12 @@ def test_reports_are_targets_by_a_file_of_theirs():
         files_of(["kne"], PARAMS)
 
 
+def test_report_with_the_name_of_another_target_is_refused():
+    named = params.load(FILE, {"set": "reports.masks.networks=[prune50]"})
+    with pytest.raises(SpandexError, match=r"reports\.masks: masks is a target of its own"):
+        files_of(["all"], named)
+
+
 @pytest.mark.parametrize("target", ["denoiser", "companions"])
 def test_report_over_a_network_that_is_gone_is_told_where_it_is_asked_for(target):
     without = params.load(FILE, {"set": "networks.prune50=null"})

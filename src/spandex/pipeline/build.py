@@ -49,9 +49,12 @@ def files_of(targets: Iterable[str], params: Params) -> list[str]:
     """Targets of Snakemake: phases and companion papers by name, comparisons by a file of theirs.
 
     Raises:
-        SpandexError: there is no such target, or a comparison names a network that there is not.
+        SpandexError: there is no such target, a comparison has the name of another target, or it names a network that
+            there is not.
     """
     reports = params.reports.comparisons
+    if taken := sorted(reports.keys() & set(TARGETS)):
+        raise SpandexError(f"reports.{taken[0]}: {taken[0]} is a target of its own; call the report something else")
     for target in targets:
         if target not in (*TARGETS, *reports):
             close = difflib.get_close_matches(target, (*TARGETS, *reports), n=1)

@@ -67,8 +67,9 @@ def _curves(params: Params, networks: Sequence[Network], path: Path) -> list[Pat
     models, logs = params.folder("models"), defaultdict(dict)
     for network in networks:
         if network.target is not None:
+            lines = logs[f"{100 * network.target:g} %"]
             schedule = network.methods["magnitude"]["schedule"] if network.by_magnitude else network.name
-            logs[f"{100 * network.target:g} %"][schedule] = models / network.folder
+            lines[network.name if schedule in lines else schedule] = models / network.folder
     return figures.schedules_figure(logs, models / params.network(params.control).folder, path) if logs else []
 
 

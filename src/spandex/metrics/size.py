@@ -96,16 +96,15 @@ def network_size(path: str | os.PathLike) -> NetworkSize:
 
 
 def _layer_size(layer: DeployedLayer) -> LayerSize:
-    delays = np.where(layer.weights == 0, 0, layer.delays)
     neurons, inputs = layer.weights.shape
     return LayerSize(
         name=str(layer.index),
         neurons=neurons,
         inputs=inputs,
-        nonzero_weights=int(np.count_nonzero(layer.weights)),
-        nonzero_delays=int(np.count_nonzero(delays)),
+        nonzero_weights=layer.nonzero_weights,
+        nonzero_delays=layer.nonzero_delays,
         weight_bits=_bits(np.abs(layer.weights).max()),
-        delay_bits=_bits(delays.max()),
+        delay_bits=_bits(layer.delays[layer.weights != 0].max(initial=0)),
     )
 
 

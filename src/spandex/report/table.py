@@ -17,7 +17,7 @@ from spandex.files import write_text
 from spandex.files.text import read_csv
 from spandex.metrics.latency import LIMIT_MS
 from spandex.params import Network
-from spandex.report.published import BOARD
+from spandex.report.published import BASELINE, BOARD
 from spandex.report.tex import escape
 
 Metrics = Mapping[str, Any]
@@ -145,7 +145,7 @@ def published_rows(folder: str | os.PathLike) -> list[Row]:
     """
     board = read_csv(Path(folder) / BOARD.name)
     shown = [entry for entry in board if entry["team"] == "" or entry["team"] == "SPANDEX"]
-    shown += [entry for entry in board if entry["team"] == "Intel" and entry["entry"].startswith("Baseline SDNN")]
+    shown += [entry for entry in board if entry["team"] == "Intel" and entry["entry"].startswith(BASELINE)]
     if len(shown) < 3:
         raise SpandexError(f"{folder}: the board lacks the noisy input, SPANDEX or Intel's baseline")
     order = {"": 0, "Intel": 1, "SPANDEX": 2}

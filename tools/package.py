@@ -3,6 +3,7 @@
 The build has a mirror, whose noise is ESC-10: that of the public ESC-50 is not for commercial use.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,8 @@ def card(profile: str, name: str, folder: Path = REPOSITORY) -> str:
     Raises:
         SpandexError: the build is not finished, or its corpus is another.
     """
-    parameters = params.load(folder / "params.yaml", {"profile": profile}, check)
+    overrides = params.with_environment({"set": os.environ.get("SPANDEX_SET"), "profile": profile})
+    parameters = params.load(folder / "params.yaml", overrides, check)
     manifest = folder / "data" / profile / "corpus" / "manifest.csv"
     if parameters.data.source != "mini" or read_json(sidecar(manifest))["params"]["mirror"] is None:
         raise SpandexError(f"{manifest}: not LibriSpeech and ESC-10 of a mirror, which is what the card speaks of")

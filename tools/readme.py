@@ -13,6 +13,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from spandex.errors import SpandexError
+from spandex.files import write_text
 from spandex.files.text import read_csv
 from spandex.report.table import COLUMNS, Row, to_markdown
 
@@ -58,17 +60,30 @@ def take_pictures(browser: Browser, page: Path, figure: Path, screen: Path | Non
 
 def main(profile: str) -> None:
     reports, kept = REPOSITORY / "reports" / profile, RESULTS / profile
+    copies = {
+        reports / "table.csv": kept.with_suffix(".csv"),
+        reports / "headline.md": kept.with_suffix(".txt"),
+        reports / "figures/figure1.png": RESULTS / f"{profile}_figure1.png",
+    }
+    page = reports / "index.html"
+    if missing := [file for file in (*copies, page) if not file.is_file()]:
+        raise SpandexError(f"{missing[0]}: no such file; make PROFILE={profile} makes it")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SpandexError("chromium: no such command; it takes the pictures")
     RESULTS.mkdir(exist_ok=True)
-    shutil.copyfile(reports / "table.csv", kept.with_suffix(".csv"))
-    shutil.copyfile(reports / "headline.md", kept.with_suffix(".txt"))
-    shutil.copyfile(reports / "figures/figure1.png", RESULTS / f"{profile}_figure1.png")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        take_pictures(browser, reports / "index.html", kept.with_suffix(".png"), FIRST_SCREENS.get(profile))
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        take_pictures(browser, page, kept.with_suffix(".png"), FIRST_SCREENS.get(profile))
         browser.close()
-    for page in PAGES:
-        page.write_text(filled(page), encoding="utf-8")
+    for file, copy in copies.items():
+        shutil.copyfile(file, copy)
+    for shown in PAGES:
+        write_text(shown, filled(shown))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except SpandexError as error:
+        sys.exit(f"make readme: {error}")

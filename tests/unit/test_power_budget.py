@@ -86,7 +86,7 @@ def test_least_sparsity_within_the_budget_is_found_by_measurement(method):
     network = training.network()
     budget = make(network, method, 4.0)
     budget.frequency = 100  # no estimate before
-    train(network, budget, epochs=2)
+    train(network, budget)
     least = 1 - (4.0 - 1) / 9  # of the weights, in closed form
     assert least <= sparsity(network).total <= least + RESOLUTION + 1 / WEIGHTS
     assert budget.power == by_weights(network)
@@ -195,6 +195,24 @@ def test_missed_budget_is_told_with_both_values_and_keeps_the_checkpoint(tmp_pat
     with pytest.raises(TrainingError, match=r"the budget is 4 M-Ops/s, and the network costs \d+\.00"):
         fitted(tmp_path, "magnitude", 4.0, rises)
     assert list((tmp_path / "checkpoints").iterdir())
+
+
+def test_network_recovers_from_masks_that_became_hard_before_the_budget_is_met(tmp_path, deployed):
+    network, epochs = training.network(), []
+    aim = 0.6 * deployed(network)
+    pruner = make(network, "masks", aim, deployed)
+    note = epochs.append
+    result = fit(network, Tones(), VALIDATION, training.SETTINGS, tmp_path, pruner=pruner, log=print, on_epoch=note)
+    assert epochs[1]["sparsity"] > 0.2  # they are hard, and keep more than the budget allows
+    assert epochs[2]["sparsity"] > epochs[1]["sparsity"] and result.epoch == 3
+    assert LEAST_SHARE * aim <= pruner.power <= aim
+
+
+def test_training_that_ends_before_it_has_recovered_is_refused(tmp_path, deployed):
+    network = training.network()
+    pruner = make(network, "masks", 0.6 * deployed(network), deployed, steps=29)
+    with pytest.raises(SpandexError, match="pruning takes 44 iterations, training only 30"):
+        fit(network, Tones(), VALIDATION, training.SETTINGS, tmp_path, pruner=pruner)
 
 
 def test_chosen_epoch_is_one_that_uses_the_budget(tmp_path):

@@ -62,10 +62,12 @@ class PowerBudget(Sparsifier):
         ratio (10 (inputs + living hidden neurons) + sum r m)
 
     with the masks m, the events a step r that weights met in training (running means), and the ratio that makes the
-    estimate what was measured last. At the end of the epoch of T (at T, where soft masks become hard), and wherever the
-    network costs more at the end of a later one, the least sparsity is looked for at which the measured power is within
-    the budget. What is pruned stays so. Events move while training goes on: ``done`` is true after an epoch that ends
-    between ``LEAST_SHARE`` of the budget and the budget.
+    estimate what was measured last. At the end of the epoch of T, and wherever the network costs more at the end of a
+    later one, the least sparsity is looked for at which the measured power is within the budget. Soft masks become hard
+    at T, and a network that has lost most of its weights at once sends more events than after it has recovered: what it
+    may cost by measurement falls from ``MARGIN`` times the budget at T to the budget at 1.5 T. What is pruned stays so.
+    Events move while training goes on: ``done`` is true after an epoch that ends between ``LEAST_SHARE`` of the budget
+    and the budget.
 
     Attributes:
         method: which weights go.
@@ -73,6 +75,7 @@ class PowerBudget(Sparsifier):
         schedule: share of the power that is saved, when.
         frequency: iterations between two pruning steps.
         iteration: calls of ``step`` so far.
+        steps: the iteration after which the budget is met: T or, after soft masks, 1.5 T.
         power: of the network, in M-Ops/s, as last measured.
     """
 
@@ -122,7 +125,7 @@ class PowerBudget(Sparsifier):
                 f"power_mops {budget:g}: the network costs {self.power:.2f} M-Ops/s on the validation clips, and its "
                 f"inputs alone {inputs:.2f}; a budget lies between"
             )
-        self.steps = steps
+        self._last = steps
         self.frequency = frequency
         at = 0 if schedule == "one-shot" else steps
         self.schedule = make_schedule(schedule, 1 - budget / self.power, at, frequency=frequency, rounds=rounds)
@@ -132,10 +135,11 @@ class PowerBudget(Sparsifier):
         self._hooks = self._rates.hooks
         zero = {link.name: ~nonzero(link.synapse.weight.detach()) for link in self._links}
         self.method = method(max(share(zero, names) for names in groups(zero, scope).values()))
+        self.steps = steps + steps // 2 if self._searches else steps
 
     def __repr__(self) -> str:
         constants = f"least={LEAST_SHARE}, margin={MARGIN}, stride={STRIDE}, resolution={RESOLUTION}, memory={MEMORY}"
-        settings = f"{self.budget:g} M-Ops/s, steps={self.steps}, {self.schedule!r}, frequency={self.frequency}"
+        settings = f"{self.budget:g} M-Ops/s, steps={self._last}, {self.schedule!r}, frequency={self.frequency}"
         return f"{type(self).__name__}({self.method!r}, {settings}, {constants})"
 
     @property
@@ -162,16 +166,16 @@ class PowerBudget(Sparsifier):
         self._rates.learn(any(parameter.grad is not None for parameter in self._network.parameters()))
         if self._rates.batches and math.isnan(self._ratio):
             self._ratio = self.power / self._operations(self._masks())
-        if self.iteration == self.steps and self._searches:
+        if self.iteration == self._last and self._searches:
             self._meet()
-        elif self.iteration < self.steps and self.iteration and self.iteration % self.frequency == 0:
+        elif self.iteration < self._last and self.iteration and self.iteration % self.frequency == 0:
             self._approach()
         self.method.step()
         self.iteration += 1
 
     def end_epoch(self) -> None:
         """Measure the network, and prune it if it costs more than it may by now."""
-        if self.iteration > self.steps:
+        if self.iteration > self._last:
             self._meet()
         else:
             self._look()
@@ -223,8 +227,10 @@ class PowerBudget(Sparsifier):
         return self.method.penalty() is not None
 
     def _meet(self) -> None:
-        """Measure the network, and prune it to what is measured to be within the budget."""
-        self.power = self._lead_to(self.budget, self._power_with)
+        """Measure the network, and prune it to what is measured to be what it may cost by now."""
+        left = (self.steps + 1 - self.iteration) / max(1, self.steps - self._last)  # of the time to recover
+        excess = (MARGIN - 1) * min(max(0.0, left), 1.0)
+        self.power = self._lead_to((1 + excess) * self.budget, self._power_with)
 
     def _lead_to(self, wanted: float, power_with: Callable[[Values], float]) -> float:
         """Prune to the least sparsity at which the network costs no more than is wanted.

@@ -91,11 +91,11 @@ def place_longer(clip: Path, copy: Path) -> None:
 def place_readers_files(folder: Path) -> None:
     """The files that pages name as the reader's own, from a finished build."""
     models, data = folder / "models/synthetic", folder / "data/synthetic"
-    for file in ("network.net", "prune50.net"):
+    for file in ("network.net", "spandex50.net"):
         shutil.copy(models / "exported/prune50/network.net", folder / file)
-    shutil.copy(models / "exported/dense/network.net", folder / "dense.net")
+    shutil.copy(models / "exported/dense/network.net", folder / "baseline.net")
     shutil.copy(models / "sparsified/prune50/network.pt", folder / "network.pt")
-    for split, here in (("train", "train"), ("validation", "validation"), ("train", "my_clips")):
+    for split, here in zip(("train", "validation") * 2, ("train", "validation", "my_clips", "other_clips"), strict=True):
         for clip in (data / split).glob("*/*.wav"):
             place_longer(clip, folder / here / clip.relative_to(data / split))
     for here in (".", "recordings"):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import os
 import re
 import shutil
@@ -95,8 +96,9 @@ def place_readers_files(folder: Path) -> None:
         shutil.copy(models / "exported/prune50/network.net", folder / file)
     shutil.copy(models / "exported/dense/network.net", folder / "baseline.net")
     shutil.copy(models / "sparsified/prune50/network.pt", folder / "network.pt")
-    for split, here in zip(("train", "validation") * 2, ("train", "validation", "my_clips", "other_clips"), strict=True):
-        for clip in (data / split).glob("*/*.wav"):
+    folders = {"train": ("train", "my_clips"), "validation": ("validation", "other_clips")}
+    for split, copies in folders.items():
+        for clip, here in itertools.product((data / split).glob("*/*.wav"), copies):
             place_longer(clip, folder / here / clip.relative_to(data / split))
     for here in (".", "recordings"):
         for part in ("noisy", "clean"):

@@ -86,7 +86,7 @@ def test_distilled_network_stays_close_to_the_one_that_it_starts_from(tmp_path, 
     assert distance("--distill", 1e5) < 0.5 * distance()
 
 
-def test_distillation_without_a_teacher_or_training_is_refused(tmp_path, data, network):
+def test_distillation_without_a_teacher_is_refused(tmp_path, data, network):
     output = ["--output", tmp_path / "trained", "--distill", 50]
     assert "--distill WEIGHT needs --network" in refusal("train", *data, *output, status=2)
 

@@ -81,6 +81,20 @@ def test_every_method_meets_the_budget_and_nothing_returns(network, deployed, me
     assert budget.power == deployed(network)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_power_told_at_the_end_of_an_epoch_is_that_of_the_network_and_asking_again_changes_nothing(
+    network, deployed, method
+):
+    budget = make(network, method, 0.6 * deployed(network), deployed)
+    train(network, budget, epochs=3 if method == "masks" else 2)  # which are hard from then on
+    told, masks = budget.power, {name: mask.clone() for name, mask in budget.method.masks.items()}
+    budget.end_epoch()
+    assert budget.power == told
+    assert all(torch.equal(masks[name], mask) for name, mask in budget.method.masks.items())
+    budget.remove()
+    assert told == deployed(network)
+
+
 @pytest.mark.parametrize("method", ["magnitude", "saliency", "masks"])
 def test_least_sparsity_within_the_budget_is_found_by_measurement(method):
     network = training.network()

@@ -33,9 +33,10 @@ Power = Callable[[torch.nn.Module], float]  # M-Ops/s of a network
 class Method(Protocol):
     """A ``Sparsifier`` that can prune to a given share of the weights at any time.
 
-    While it has a penalty, it searches for masks of its ``target``, and ``masks`` are all True.
+    While it ``searches`` for masks of its ``target``, its ``masks`` are all True.
     """
 
+    searches: bool
     masks: dict[str, torch.Tensor]
 
     def choose(self, sparsity: float) -> dict[str, torch.Tensor]:
@@ -96,8 +97,8 @@ class PowerBudget(Sparsifier):
         Args:
             network: of sigma-delta blocks with one synapse each that feed one another; it denoises, with a ``hop`` in
                 samples.
-            method: makes a ``Method`` on the network that prunes nothing by itself, given the share of its weights that
-                are zero now.
+            method: makes a ``Method`` on the network that prunes no more by itself than there is, given the share of
+                its weights that are zero now.
             budget: M-Ops/s, below what the network costs now.
             steps: T, counted from 0.
             power: measures a network.
@@ -135,7 +136,7 @@ class PowerBudget(Sparsifier):
         self._hooks = self._rates.hooks
         zero = {link.name: ~nonzero(link.synapse.weight.detach()) for link in self._links}
         self.method = method(max(share(zero, names) for names in groups(zero, scope).values()))
-        self.steps = steps + steps // 2 if self._searches else steps
+        self.steps = steps + steps // 2 if self.method.searches else steps
 
     def __repr__(self) -> str:
         constants = f"least={LEAST_SHARE}, margin={MARGIN}, stride={STRIDE}, resolution={RESOLUTION}, memory={MEMORY}"
@@ -166,7 +167,7 @@ class PowerBudget(Sparsifier):
         self._rates.learn(any(parameter.grad is not None for parameter in self._network.parameters()))
         if self._rates.batches and math.isnan(self._ratio):
             self._ratio = self.power / self._operations(self._masks())
-        if self.iteration == self._last and self._searches:
+        if self.iteration == self._last and self.method.searches:
             self._meet()
         elif self.iteration < self._last and self.iteration and self.iteration % self.frequency == 0:
             self._approach()
@@ -220,17 +221,16 @@ class PowerBudget(Sparsifier):
 
     def _masks(self) -> Values:
         """What is pruned; what would be, while masks that are searched for are soft."""
-        return self.method.choose(self.method.target) if self._searches else self.method.masks
-
-    @property
-    def _searches(self) -> bool:
-        return self.method.penalty() is not None
+        return self.method.choose(self.method.target) if self.method.searches else self.method.masks
 
     def _meet(self) -> None:
         """Measure the network, and prune it to what is measured to be what it may cost by now."""
         left = (self.steps + 1 - self.iteration) / max(1, self.steps - self._last)  # of the time to recover
-        excess = (MARGIN - 1) * min(max(0.0, left), 1.0)
-        self.power = self._lead_to((1 + excess) * self.budget, self._power_with)
+        allowed = (1 + (MARGIN - 1) * min(max(0.0, left), 1.0)) * self.budget
+        self.power, pruned = math.inf, -1.0
+        while self.power > allowed and _pruned_share(self._masks()) > pruned:
+            pruned = _pruned_share(self._masks())
+            self.power = self._lead_to(allowed, self._power_with)
 
     def _lead_to(self, wanted: float, power_with: Callable[[Values], float]) -> float:
         """Prune to the least sparsity at which the network costs no more than is wanted.
@@ -240,13 +240,13 @@ class PowerBudget(Sparsifier):
             power_with: the power with masks.
 
         Returns:
-            The power.
+            The power with the new masks, which is more than wanted where a method makes stronger what it keeps.
         """
         masks = self._masks()
         power = power_with(masks)
         low = high = _pruned_share(masks)
         step = RESOLUTION
-        if self._searches:
+        if self.method.searches:
             low = 0.0
         while power > wanted and high < MOST:
             low, high, step = high, min(high + step, MOST), 2 * step
@@ -260,6 +260,7 @@ class PowerBudget(Sparsifier):
                 low = middle
         if high != _pruned_share(masks):
             self.method.prune(high)
+            power = power_with(self._masks())
         return power
 
     @torch.no_grad()

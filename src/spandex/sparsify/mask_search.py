@@ -222,6 +222,10 @@ class MaskSearch(Sparsifier):
         return self.iteration > self.steps
 
     @property
+    def searches(self) -> bool:
+        return not self.done
+
+    @property
     def masks(self) -> dict[str, torch.Tensor]:
         """Boolean tensors by layer, of the weights' shapes; False: pruned. All True until the search is done."""
         return {name: mask.keep for name, mask in self._masks.items()}

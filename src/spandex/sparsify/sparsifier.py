@@ -28,6 +28,8 @@ class Sparsifier(ABC):
     _hooks: Sequence[RemovableHandle] = ()  # on the network
     steps: int = 0
     """The iteration, counted from 0, after which nothing is made sparser; 0 where there is nothing to wait for."""
+    searches: bool = False
+    """Whether it still searches for masks, which are soft until it ends."""
 
     @property
     def done(self) -> bool:

@@ -178,6 +178,14 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         (f"{TAUGHT}=prune75 networks.prune75.from=dense", r"networks\.dense\.from: goes round in a circle, "),
         (f"{TAUGHT}=mine networks.mine.audio=a", r"networks\.dense\.distill\.teacher: mine is audio and no network"),
         (f"{TAUGHT}=1", r"networks\.dense\.distill\.teacher: .* got 1"),
+        (
+            "networks.prune75.noise.target=0.5",
+            r"networks\.prune75\.noise: magnitude prunes already; one method chooses",
+        ),
+        (
+            "networks.x.from=prune75 networks.x.events.weight=0.1 networks.y.from=x networks.y.noise.target=0.6",
+            r"networks\.y: target 0\.6 is below the 0\.75 of prune75, whose zeros stay",
+        ),
         ("networks.dense.epochs=1", r"networks\.dense\.pruning_epochs: 2 is more than epochs: 1"),
         ("networks.dense.pruning_epochs=9", r"networks\.dense\.pruning_epochs: 9 is more than epochs: 4"),
         ("networks.dense.lr_drop_epoch=5", r"networks\.dense\.lr_drop_epoch: 5 is more than epochs: 4"),

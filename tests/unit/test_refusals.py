@@ -245,6 +245,15 @@ BUILDS = [
         status=2,
     ),
     Case("--set deploy.sparsity_map=[true,false] rebuild", "deploy.sparsity_map: sparsity map has 2 entries for the 3"),
+    Case(
+        "--set networks.x.from=prune75 --set networks.x.masks.target=0.9 rebuild",
+        "networks.x.masks: cannot keep the zeros of prune75",
+    ),
+    Case(
+        "--set networks.x.from=baseline --set networks.x.masks.power_mops=4 --set networks.x.epochs=4 "
+        "--set networks.x.pruning_epochs=3 rebuild",
+        "networks.x.pruning_epochs: 3 is more than two thirds of epochs: 4; masks meets a power budget half",
+    ),
     Case("--set data.clips.train=100000000 rebuild", "GB free, what is to be written there needs 288"),
     Case("rebuild", "models/synthetic: cannot be written (", {"models": b"a file"}),
     Case("rebuild", "reports/synthetic: cannot be written (", {"reports": link("nowhere/at/all")}),

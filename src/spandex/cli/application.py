@@ -123,8 +123,14 @@ def main(
     context: typer.Context,
     params: Annotated[Path, typer.Option(help="Parameter file.")] = PARAMS,
     set_: Annotated[
-        str, typer.Option("--set", envvar="SPANDEX_SET", help='Overrides, such as "profile=mini train.lr=0.002".')
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--set",
+            envvar="SPANDEX_SET",
+            metavar="<str>",
+            help='Overrides, such as "profile=mini train.lr=0.002"; may be repeated.',
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(hidden=True, help="What the command's products depend on, as the workflow's rules say it."),
@@ -147,7 +153,7 @@ def main(
     _say_what_counts()
     context.obj = functools.partial(parameters.load, params, check=check)
     context.meta["has_file"] = params.is_file() or params != PARAMS
-    context.meta["overrides"] = parameters.with_environment({"set": set_})
+    context.meta["overrides"] = parameters.with_environment({"set": " ".join(set_ or [])})
     context.meta["is_job"] = recipe is not None
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))

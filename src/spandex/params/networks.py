@@ -22,6 +22,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]*")
 MOST = 1000  # networks of a grid; more are a slip
 TAKEN = ("noisy", "clean")  # what is shown beside networks
 SOURCES = ("from", "file", "audio")
+AIMS = {"target", "power_mops"}  # settings of methods that prune
 SWITCHES = ("shrink", "dynamic_mixing", "augmentation")
 FINE_TUNING = tuple(OwnFineTuning.model_fields)
 OWN = (*SOURCES, *SWITCHES, "lookahead", "label", *FINE_TUNING)  # keys of an entry that name no method
@@ -246,6 +247,9 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
         methods = {key: _settings(key, value, shared.defaults, check) for key, value in methods.items()}
         if "from" in entry:
             fine_tuning = checked(OwnFineTuning, shared.fine_tuning | fine_tuning, "")
+        pruning = [key for key, settings in methods.items() if AIMS & settings.keys()]
+        if len(pruning) > 1:
+            raise ValueError(f"{pruning[1]}: {pruning[0]} prunes already; one method chooses the weights that go")
         if "noise" in methods and "average" in fine_tuning:
             raise ValueError("average: noise scales the weights that stay, which a running mean would follow late")
     own = {key: entry[key] for key in ("file", "audio", *SWITCHES, "lookahead", "label") if key in entry}

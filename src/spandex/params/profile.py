@@ -113,11 +113,25 @@ class Params(Section):
             if name in passed:
                 raise ValueError(f"networks.{name}.{key}: goes round in a circle, {' <- '.join([*passed, name])}")
             self._check_start(self._every[name], passed)
+        for before in self._starts(network):
+            if network.target is not None and network.target < (before.target or 0):
+                raise ValueError(
+                    f"networks.{network.name}: target {network.target:g} is below the {before.target:g} of "
+                    f"{before.name}, whose zeros stay"
+                )
 
     def _repeated(self, network: Network, repeat: int) -> Network:
         """A network with another seed, which its start and its teacher have, too."""
         origins = [other.name for other in self._every.values() if not other.is_trained]
         return network.repeated(repeat, origins)
+
+    def _starts(self, network: Network) -> list[Network]:
+        """What its training starts from, what that starts from, and so on."""
+        starts = []
+        while network.start is not None:
+            network = self._every[network.start]
+            starts.append(network)
+        return starts
 
     def _lineage(self, network: Network) -> list[Network]:
         """A network and those that its training starts from or is taught by, and theirs."""
@@ -185,9 +199,12 @@ class Params(Section):
     def origin(self, name: str) -> Network:
         """Where the training of a network began: the root, or a network of others."""
         network = self.network(name)
-        while network.start is not None:
-            network = self.network(network.start)
-        return network
+        return [network, *self._starts(network)][-1]
+
+    def pruned_start(self, name: str) -> Network | None:
+        """The nearest network before this one that was pruned, whose zeros it keeps; None if there is none."""
+        before = self._starts(self.network(name))
+        return next((network for network in before if (network.target, network.power_mops) != (None, None)), None)
 
     @property
     def comparable(self) -> dict[str, list[list[Network]]]:

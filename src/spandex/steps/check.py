@@ -10,8 +10,10 @@ from spandex.errors import SpandexError, prefixed
 from spandex.networks.named import check_name
 from spandex.params import Params
 from spandex.pipeline.phases import scores
+from spandex.sparsify.methods import method
 
 SAMPLE_BYTES = 2
+RECOVERED = 1.5  # times the pruning epochs, after which a searched network meets its budget
 FILES_OF_A_CLIP = 3  # noisy, clean, noise
 BESIDE_AUDIO_GB = 0.2  # networks, checkpoints and results
 
@@ -34,6 +36,7 @@ def check_build(params: Params, here: bool = True) -> None:
     if params.model.factory or params.model.pretrained_file or isinstance(params.deploy.sparsity_map, list):
         _check_network(params)  # which takes seconds to import
     _check_what_others_made(params)
+    _check_searches(params)
 
 
 def check_clips(params: Params) -> None:
@@ -85,6 +88,22 @@ def _check_what_others_made(params: Params) -> None:
                 check_name(network.file)
             elif network.audio is not None and not (Path(network.audio).is_dir() or scored.is_file()):
                 raise SpandexError(f"{network.audio}: no such folder")
+
+
+def _check_searches(params: Params) -> None:
+    """Methods that search for masks keep no zeros of their start, and need time to meet a power budget."""
+    for network in params.every:
+        for name, settings in network.methods.items():
+            if not getattr(method(name), "SEARCHES", False):
+                continue
+            if (start := params.pruned_start(network.name)) is not None:
+                raise SpandexError(f"networks.{network.name}.{name}: cannot keep the zeros of {start.name}")
+            epochs, pruning_epochs = (network.fine_tuning[key] for key in ("epochs", "pruning_epochs"))
+            if "power_mops" in settings and RECOVERED * pruning_epochs > epochs:
+                raise SpandexError(
+                    f"networks.{network.name}.pruning_epochs: {pruning_epochs} is more than two thirds of epochs: "
+                    f"{epochs}; {name} meets a power budget half as many epochs after its search"
+                )
 
 
 def _check_network(params: Params) -> None:

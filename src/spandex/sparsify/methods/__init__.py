@@ -8,6 +8,8 @@ A file of this folder is a method; nothing else names it. It has
     make: ``make(network, settings, iterations, seed)`` gives the ``Sparsifier`` that does its work on the network
         within so many iterations; it imports what it needs, so that settings are checked without torch.
     SCHEDULE: on which a power budget is approached, where no setting tells; "cubic" if it is missing.
+    SEARCHES: true of a method that searches for masks on parametrised weights; such a method keeps no zeros of its
+        start, and meets a power budget half as many iterations after its search; false if it is missing.
     TITLE, SOURCE: what reports call it, and the paper whose method it is; both may be missing.
 """
 
@@ -110,10 +112,10 @@ def _within_budget(
     """A method that prunes until the network costs no more than it may."""
     from spandex.sparsify import PowerBudget
 
-    def prunes_nothing(zeros: float) -> "Sparsifier":
+    def prunes_no_more(zeros: float) -> "Sparsifier":
         update = {"target": zeros, "power_mops": None}
         return module.make(network, settings.model_copy(update=update), iterations, seed)
 
     own = {key: value for key in ("frequency", "rounds", "scope") if (value := getattr(settings, key, None))}
     schedule = getattr(settings, "schedule", getattr(module, "SCHEDULE", "cubic"))
-    return PowerBudget(network, prunes_nothing, settings.power_mops, iterations - 1, power, schedule=schedule, **own)
+    return PowerBudget(network, prunes_no_more, settings.power_mops, iterations - 1, power, schedule=schedule, **own)

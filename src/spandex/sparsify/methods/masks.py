@@ -5,6 +5,7 @@ from spandex.params.section import Positive, Pruning
 TITLE = "mask search"
 SOURCE = "Shi et al. 2024"
 SCHEDULE = "one-shot"
+SEARCHES = True
 
 
 class Settings(Pruning):

@@ -200,10 +200,26 @@ def fine_tuned(manifest, on_disk, tmp_path):
         save_state(new_network(found), start)
         Build(found.profile, {}, {}, "", experiment_id="", run_id="").save(build)
         write_json(listed, {"files": {}})
-        steps.fine_tune(found, "dense", start, None, manifest, listed, build, folder / "network.pt")
+        teacher = start if found.network("dense").teacher else None
+        steps.fine_tune(found, "dense", start, teacher, manifest, listed, build, folder / "network.pt")
         return [(folder / file).read_bytes() for file in ("network.pt", "log.csv", "epochs.csv")]
 
     return run
+
+
+def test_a_teacher_teaches_with_its_own_lookahead(fine_tuned, monkeypatch):
+    taught_by, make = [], steps.Distillation
+
+    def seen(network, weight):
+        taught_by.append(network.lookahead)
+        return make(network, weight)
+
+    monkeypatch.setattr(steps, "Distillation", seen)
+    for steps_ahead in (0, 1):
+        teacher = f"networks.ahead.from=baseline networks.ahead.lookahead={steps_ahead}"
+        own = "networks.dense.distill.weight=1 networks.dense.distill.teacher=ahead"
+        fine_tuned(f"by-{steps_ahead}", f"{teacher} {own}")
+    assert taught_by == [0, 1]
 
 
 def test_a_stopped_fine_tuning_goes_on_with_the_same_mixtures(fine_tuned, monkeypatch, capsys):

@@ -232,6 +232,14 @@ def test_pruned_neurons_leave_the_network():
     torch.testing.assert_close(small(inputs(3)), network(inputs(3)), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("neurons", [True, False])
+def test_sparsity_that_cuts_the_network_is_refused(neurons):
+    network = make()
+    pruner = SaliencyPruner(network, Cubic(0.995, steps=9, frequency=1), neurons=neurons)
+    with pytest.raises(SpandexError, match=r"saliency: at a sparsity of 0\.9\d* blocks\.\d\.?\w* has no living neuron"):
+        train(network, pruner, 10)
+
+
 def test_fused_kernels_stay_on(monkeypatch):
     network = accelerate(make())
     pruner = SaliencyPruner(network, Cubic(0.5, steps=3, frequency=1), neurons=True)

@@ -12,7 +12,7 @@ from spandex.errors import SpandexError
 from spandex.metrics.power import NEURONOP_WEIGHT
 from spandex.sparsify.chain import Link, chain, clear_shifts, ends
 from spandex.sparsify.event_counts import EventRates
-from spandex.sparsify.pruner import Pruner
+from spandex.sparsify.pruner import Pruner, share
 from spandex.sparsify.schedule import Schedule
 from spandex.sparsify.smallest import Tensors
 
@@ -59,11 +59,12 @@ class SaliencyPruner(Pruner):
 
     with s the largest of the weights that go, the first two sums over its living outgoing weights, the third over its
     living incoming ones, and n its positions, 1 in a dense layer: n neuron updates of 10 operations each. So does
-    one without living incoming or outgoing weights; the highest of each layer is not compared, since a layer of no
-    neurons would cut the network. Weights of neurons count in the sparsity, which is exact: the neuron at the limit may
-    lose some of its weights.
+    one without living incoming or outgoing weights. The highest of each layer is not compared, but its weights may go
+    one by one; where that leaves a layer without a living neuron, the network is cut, which is refused. Weights of
+    neurons count in the sparsity, which is exact: the neuron at the limit may lose some of its weights.
 
-    A batch without a gradient, as one that was skipped, changes no mean. Forward passes in training mode count.
+    A batch without a gradient, as one that was skipped, changes no mean. Forward passes in training mode count. Zeros
+    that the network comes with count in the sparsity; it is the least salient weights that go, these or others.
 
     Sources: Molchanov et al., "Pruning convolutional neural networks for resource efficient inference", 2017, and
     "Importance estimation for neural network pruning", 2019 (the first-order criterion and its square); Zhu and Gupta
@@ -202,13 +203,16 @@ class SaliencyPruner(Pruner):
             scores[link.name] = score
         return scores
 
-    def _give_up(self, scores: dict[str, torch.Tensor], masks: Tensors) -> bool:
-        """Set the scores of neurons without incoming or outgoing weights to zero; whether that changes the masks."""
-        alive = {
+    def _alive(self, masks: Tensors) -> dict[str, torch.Tensor]:
+        """Which hidden neurons have incoming and outgoing weights, (neurons,) by layer."""
+        return {
             link.name: link.per_neuron(masks).any(dim=1) & link.per_sender(masks, following).any(dim=1)
             for link, following in pairwise(self._links)
         }
-        found = False
+
+    def _give_up(self, scores: dict[str, torch.Tensor], masks: Tensors) -> bool:
+        """Set the scores of neurons without incoming or outgoing weights to zero; whether that changes the masks."""
+        alive, found = self._alive(masks), False
         for link, (rows, columns) in zip(self._links, ends(self._links, alive), strict=True):
             idle = ~link.masks(rows, columns)[link.name]
             found |= bool((masks[link.name] & idle & (scores[link.name] > 0)).any())
@@ -216,6 +220,13 @@ class SaliencyPruner(Pruner):
         return found
 
     def _hold(self) -> None:
+        for name, alive in self._alive(self.masks).items():
+            if not alive.any():
+                pruned = {name: ~mask for name, mask in self.masks.items()}
+                raise SpandexError(
+                    f"saliency: at a sparsity of {share(pruned, pruned):.4g} {name} has no living neuron, which cuts "
+                    "the network; prune less"
+                )
         super()._hold()
         if self.neurons:
             clear_shifts(self._links, self.masks)

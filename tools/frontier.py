@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from spandex.errors import SpandexError
+from spandex.errors import SpandexError, prefixed
 from spandex.files.text import read_csv
 from spandex.pipeline.phases import KEPT
 from spandex.report.frontier import about, cost_table, read_seeds
@@ -38,13 +38,17 @@ def main(profile: str, repository: Path = Path(__file__).parents[1]) -> None:
     records = sorted(built.glob("seed-*.json"))
     if not records:
         raise SpandexError(f"{built}: no seed-N.json; make frontier PROFILE={profile} writes them")
-    kept.mkdir(parents=True, exist_ok=True)
-    for record in records:
-        shutil.copyfile(record, kept / record.name)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for record in (*kept.glob("seed-*.json"), *records):
+            shutil.copyfile(record, folder / record.name)
+        with prefixed(f"{built} beside what is kept in {kept}: "):
+            seeds = read_seeds(folder)
+        picture, _ = frontier_figure(seeds, read_csv(repository / BOARD), folder / "frontier")
+        kept.mkdir(parents=True, exist_ok=True)
+        for made in (*records, picture):
+            shutil.copyfile(made, kept / made.name)
     page = filled(repository)
-    with tempfile.TemporaryDirectory() as folder:
-        picture, _ = frontier_figure(read_seeds(kept), read_csv(repository / BOARD), Path(folder, "frontier"))
-        shutil.copyfile(picture, kept / picture.name)
     (repository / PAGE).write_text(page, encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """The frontier of quality and cost, on scores of three clips that a hand can add up."""
 
 import re
+from dataclasses import replace
 from math import hypot, sqrt
 from pathlib import Path
 
@@ -174,15 +175,16 @@ def test_record_of_another_form_is_named(tmp_path, key, value, message):
 
 class TestAgreement:
     def test_is_of_all_numbers_to_the_digit(self):
-        assert agreement(seed(), seed()) == "Seed 1: the numbers of all 7 networks are those kept, to the digit.\n"
+        said = agreement(seed(), seed(), [seed()])
+        assert said == "Seed 1: the numbers of all 7 networks are those kept, to the digit.\n"
 
-    @pytest.mark.parametrize("change", [1e-5, -0.1, 5.0])
+    @pytest.mark.parametrize("change", [1e-5, -0.1, 0.9])
     def test_names_each_network_that_differs_with_both_numbers(self, change):
-        said = agreement(seed(), seed(saliency4=change))
+        said = agreement(seed(), seed(saliency4=change), [seed(), seed(2, saliency4=0.3), seed(3, saliency4=-0.3)])
         assert "1 of 7 networks differ" in said and "to the digit" not in said
         (row,) = re.findall(r"^\| saliency4 .*", said, re.MULTILINE)
         cells = [cell.strip() for cell in row.strip("| ").split("|")]
-        inside = "no" if change == 5.0 else "yes"  # clips lie 1 dB around their mean
+        inside = "no" if change == 0.9 else "yes"  # 4.3 x 0.3 / sqrt(3) = 0.75 dB around the mean
         assert cells == [
             "saliency4",
             f"{11.5 + change:.5f}",
@@ -197,24 +199,25 @@ class TestAgreement:
     def test_sees_clips_that_change_places(self, key):
         other = seed()
         other.networks["prune4"].per_clip[key].reverse()
-        assert "1 of 7 networks differ" in agreement(seed(), other)
+        assert "1 of 7 networks differ" in agreement(seed(), other, [seed()])
 
     @pytest.mark.parametrize("key", ["parameters", "size_kb", "wrapped_outputs", "fixed_minus_float_db"])
     def test_sees_every_score(self, key):
         other = seed()
         other.networks["prune4"].scores[key] += 1
-        assert "| prune4 " in agreement(seed(), other)
+        assert "| prune4 " in agreement(seed(), other, [seed()])
 
     def test_tells_networks_that_only_one_has_and_other_clips(self):
         other = seed()
         del other.networks["prune4"]
-        assert "prune4 is only kept" in agreement(seed(), other)
-        assert "prune4 is not kept" in agreement(other, seed())
+        assert "prune4 is only kept" in agreement(seed(), other, [seed()])
+        assert "prune4 is not kept" in agreement(other, seed(), [other])
         moved = Seed("mini", 1, False, ["c0", "c1", "c9"], seed().networks)
-        assert "7 of 7 networks differ from what is kept; the test clips are others" in agreement(seed(), moved)
+        said = agreement(seed(), moved, [seed()])
+        assert "7 of 7 networks differ from what is kept; the test clips are others" in said
 
     def test_seed_that_was_not_built_is_told(self):
-        assert agreement(seed(2), None) == "Seed 2: kept, and not part of this build.\n"
+        assert agreement(seed(2), None, [seed(2)]) == "Seed 2: kept, and not part of this build.\n"
 
 
 def drawn(seeds, monkeypatch):
@@ -316,3 +319,13 @@ def test_tool_keeps_the_records_of_a_build_and_shows_them(build, tmp_path):
     tool.main("mini", tmp_path)
     assert to_markdown(cost_table(read_seeds(made))) in page.read_text() == tool.filled(tmp_path)
     assert (tmp_path / tool.KEPT / "frontier.png").read_bytes() == (made / "figures/frontier.png").read_bytes()
+
+
+def test_tool_keeps_nothing_of_a_build_that_does_not_fit_what_is_kept(tmp_path):
+    made, kept = (tmp_path / folder for folder in ("reports/dns4/comparisons/frontier", tool.KEPT))
+    for folder, record in ((kept, seed(1)), (kept, seed(2)), (made, replace(seed(1), profile="dns4"))):
+        write_seed(record, folder / f"seed-{record.seed}.json")
+    before = {path: path.read_bytes() for path in kept.iterdir()}
+    with pytest.raises(SpandexError, match=r"dns4/comparisons/frontier beside .*: profile other than of seed 1"):
+        tool.main("dns4", tmp_path)
+    assert {path: path.read_bytes() for path in kept.iterdir()} == before

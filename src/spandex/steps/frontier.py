@@ -58,7 +58,8 @@ def frontier(
         write_seed(seed, path)
     table, built = cost_table(found), {seed.seed: seed for seed in found}
     said = [f"{about(found)}\n", to_markdown(table)]
-    said += [agreement(kept, built.get(kept.seed)) for kept in read_seeds(KEPT) if kept.profile == params.profile]
+    kept = [seed for seed in read_seeds(KEPT) if seed.profile == params.profile]
+    said += [agreement(seed, built.get(seed.seed), kept) for seed in kept]
     figure = frontier_figure(found, read_csv(BOARD), folder / "figures" / "frontier")
     return [*records, *write_table(table, folder), *figure], "\n".join(said)
 

@@ -1,6 +1,7 @@
 """Training and pruning of networks of one's own, on clips of one's own."""
 
 import hashlib
+import math
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -138,7 +139,7 @@ def train(network: MaskNetwork, options: TrainOptions, output: Path) -> None:
     if (zeros := sparsity(network).total) > PRUNED:
         warnings.warn(
             f"{zeros:.1%} of the weights are zero, and training gives them values again; spandex prune with "
-            f"--target {zeros:.2f} fine-tunes the network and keeps as many at zero",
+            f"--target {math.ceil(100 * zeros) / 100} fine-tunes the network and keeps as many at zero",
             stacklevel=2,
         )
     _fit(network, options, output)

@@ -163,6 +163,7 @@ def test_network_with_a_budget_is_judged_by_it_and_only_beside_what_is_trained_a
 
     assert claims()[0] == "Mask search at 4 M-Ops/s of power: lower deployed power proxy than magnitude (SPANDEX)"
     assert claims("networks.few.lookahead=1") == []
+    assert claims("networks.few.from=prune75") == []
 
 
 def test_one_seed_still_gives_tables_and_a_figure(tmp_path):

@@ -67,7 +67,7 @@ def _comparisons(networks: Sequence[Network]) -> Iterator[tuple[Network, Network
 
 
 def _training(network: Network) -> tuple[Any, ...]:
-    return network.fine_tuning, network.dynamic_mixing, network.augmentation, network.lookahead
+    return network.start, network.fine_tuning, network.dynamic_mixing, network.augmentation, network.lookahead
 
 
 def _aim(network: Network) -> tuple[float | None, float | None]:

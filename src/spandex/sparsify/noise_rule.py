@@ -19,8 +19,6 @@ from scipy import linalg
 
 from spandex.errors import SpandexError
 
-DIAGONALS = ("kept", "matched")
-
 
 def covariance(matrix: np.ndarray, noise: float = 1.0) -> np.ndarray:
     """Stationary covariance (neurons, neurons) of dx/dt = A x + white noise.
@@ -99,28 +97,16 @@ def draw(probabilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return taken.reshape(probabilities.shape)
 
 
-def prune(
-    matrix: np.ndarray, probabilities: np.ndarray, rng: np.random.Generator, diagonal: str = "kept"
-) -> np.ndarray:
+def prune(matrix: np.ndarray, probabilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A sparse copy of a matrix whose expectation is the matrix.
 
     Args:
         matrix: (neurons, neurons), row: to, column: from.
-        probabilities: of keeping each element, (neurons, neurons); that of the diagonal does not count.
+        probabilities: of keeping each element, (neurons, neurons); the diagonal, which holds the leaks, stays.
         rng: draws what is kept; exactly as many as the probabilities add up to.
-        diagonal: "kept": the leaks stay; "matched": a leak grows by as much as the magnitudes of the neuron's incoming
-            weights do in sum, which keeps a diagonally dominant matrix so.
-
-    Raises:
-        SpandexError: another word for ``diagonal``.
     """
-    if diagonal not in DIAGONALS:
-        raise SpandexError(f"diagonal {diagonal!r}: there are {', '.join(DIAGONALS)}")
     off = matrix - np.diag(np.diag(matrix))
     probabilities = np.where(off != 0, probabilities, 0.0)
     kept = draw(probabilities, rng)
     sparse = np.divide(off, probabilities, out=np.zeros_like(off), where=kept)
-    leak = np.diag(matrix).copy()
-    if diagonal == "matched":
-        leak -= np.abs(sparse).sum(axis=1) - np.abs(off).sum(axis=1)
-    return sparse + np.diag(leak)
+    return sparse + np.diag(np.diag(matrix))

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spandex.files import write_text
-from spandex.report.wording import number
+from spandex.metrics.bootstrap import Interval
+from spandex.report.wording import interval, number
 
 SCORES = {
     "si_snr_db": ("SI-SNR (dB)", 2),
@@ -36,7 +37,7 @@ def intervals_table(networks: Mapping[str, Metrics], control: str, changes: Mapp
         ]
         change = changes.get(name, {})
         cells += [
-            _cell(score, change[score]["mean"], change[score]["interval"], "+") if score in change else NOTHING
+            _cell(score, change[score]["mean"], change[score]["interval"], signed=True) if score in change else NOTHING
             for score in shown
         ]
         rows.append([name, *cells])
@@ -53,7 +54,7 @@ def losses_table(networks: Mapping[str, Metrics]) -> str:
     if not losing:
         return ""
     causes = list(next(iter(losing.values())))
-    rows = [[name, *(f"{values[cause]:.3f}" for cause in causes)] for name, values in losing.items()]
+    rows = [[name, *(number(values[cause], 3) for cause in causes)] for name, values in losing.items()]
     return _markdown(["fixed - float, by cause (dB)", *causes], rows)
 
 
@@ -81,7 +82,7 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
         outputs = [
             f"{metrics['wrapped_outputs']:,}",
             str(metrics["wrapped_clips"]),
-            f"{metrics['output_wrap_db']:+.3f}",
+            number(metrics["output_wrap_db"], 3, signed=True),
         ]
         rows.append([name, *by_layer, f"{wider:,}", *outputs])
     return _markdown(headings, rows)
@@ -111,6 +112,5 @@ def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cell(score: str, mean: float, bounds: list[float], sign: str = "") -> str:
-    decimals = SCORES[score][1]
-    return f"{mean:{sign},.{decimals}f} ({bounds[0]:{sign},.{decimals}f} to {bounds[1]:{sign},.{decimals}f})"
+def _cell(score: str, mean: float, bounds: list[float], signed: bool = False) -> str:
+    return interval(Interval(mean, *bounds), SCORES[score][1], signed=signed)

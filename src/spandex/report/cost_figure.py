@@ -75,7 +75,7 @@ def place_labels(axes: Axes, labels: Sequence[tuple[str, XY]], drawn: Sequence[t
     taken = np.concatenate([a + steps * (b - a) for a, b in map(to_pixels.transform, drawn)])
     window = axes.get_window_extent()
     for text, place in labels:
-        written = axes.text(*place, text, ha="center", va="center", fontweight="bold", fontsize=7)
+        written = axes.text(*place, text, ha="center", va="center", fontsize=7)
         extent = written.get_window_extent()
         half = np.array([extent.width, extent.height]) / 2 + 2
         found = [(gap, side, to_pixels.transform(place) + side * (gap + half)) for gap in GAPS for side in SIDES]

@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +62,18 @@ def test_out_that_was_never_committed_is_named(became):
     Path("dvc.lock").unlink()
     with pytest.raises(SpandexError, match=r"out\.txt"):
         dvc.exp(["run"], PARAMS)
+
+
+@pytest.mark.parametrize("spelt", ["weights.pt", "./weights.pt"])
+def test_changed_file_of_the_user_is_named_however_it_is_spelt(became, monkeypatch, spelt):
+    stale = [(["models/network.pt"], "weights.pt has other contents"), (["models/other.pt"], "seed was 1, is 2")]
+    monkeypatch.setattr(dvc, "sync", lambda *_, **__: SimpleNamespace(removed=stale))
+    Path("weights.pt").write_bytes(b"")
+    mine = params.load(Path(__file__).parents[2] / "params.yaml", {"set": f"model.pretrained={spelt}"})
+    with pytest.raises(
+        SpandexError, match=r"models/network\.pt: weights\.pt has other contents, which DVC does not see"
+    ):
+        dvc.exp(["run"], mine)
 
 
 def test_missing_out_is_no_loss(became):

@@ -109,6 +109,22 @@ NOT_FINITE = [
     )
     for value in (math.nan, math.inf, -math.inf)
 ]
+NOT_FINITE += [
+    Case(f"{command} {value}", f"'{command.split()[-1]}': {value} is not finite", status=2)
+    for command, value in (
+        (f"train --output out {TRAIN} --lr", "inf"),
+        ("prune --network packaged --output out --target", "nan"),
+        ("prune --network packaged --output out --power-mops", "inf"),
+    )
+]
+NOT_FINITE += [
+    *(
+        Case(f"train --output out {TRAIN} --segment-s {value}", "'--segment-s': Input should be less than", status=2)
+        for value in ("nan", "inf")
+    ),
+    Case(f"train --output out {TRAIN} --seed {10**20}", "'--seed': Input should be less than", status=2),
+    Case(f"--set seed={10**20} rebuild", "seed: Input should be less than or equal to"),
+]
 
 
 def clips(amplitude: float) -> Callable[[Path], None]:
@@ -254,6 +270,13 @@ BUILDS = [
         "--set networks.x.pruning_epochs=3 rebuild",
         "networks.x.pruning_epochs: 3 is more than two thirds of epochs: 4; masks meets a power budget half",
     ),
+    *(
+        Case(
+            f"--params other.yaml {command}", "--params other.yaml: builds read params.yaml alone", {"other.yaml": b""}
+        )
+        for command in ("rebuild", "sync", "record", "exp run")
+    ),
+    Case("--set seed=2 exp run", "seed=2: DVC knows params.yaml alone; give --set-param"),
     Case("--set data.clips.train=100000000 rebuild", "GB free, what is to be written there needs 288"),
     Case("rebuild", "models/synthetic: cannot be written (", {"models": b"a file"}),
     Case("rebuild", "reports/synthetic: cannot be written (", {"reports": link("nowhere/at/all")}),

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import logging
+import math
 import os
 import sys
 import warnings
@@ -49,9 +50,15 @@ class Command(TyperCommand):
     """A command whose errors tell whose they are."""
 
     def parse_args(self, context: typer.Context, args: list[str]) -> list[str]:
-        """As the base class does it, which leaves the context out where an option lacks its value."""
+        """As the base class does it, which leaves the context out where an option lacks its value, and takes numbers
+        that are not finite."""
         try:
-            return super().parse_args(context, args)
+            rest = super().parse_args(context, args)
+            for parameter in self.params:
+                value = context.params.get(parameter.name)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise typer.BadParameter(f"{value} is not finite", param=parameter)
+            return rest
         except typer.TyperException as error:
             error.ctx = getattr(error, "ctx", None) or context
             raise
@@ -126,9 +133,8 @@ def main(
         list[str] | None,
         typer.Option(
             "--set",
-            envvar="SPANDEX_SET",
             metavar="<str>",
-            help='Overrides, such as "profile=mini train.lr=0.002"; may be repeated.',
+            help='Overrides, such as "profile=mini train.lr=0.002"; may be repeated. Else those of SPANDEX_SET.',
         ),
     ] = None,
     recipe: Annotated[
@@ -153,7 +159,10 @@ def main(
     _say_what_counts()
     context.obj = functools.partial(parameters.load, params, check=check)
     context.meta["has_file"] = params.is_file() or params != PARAMS
-    context.meta["overrides"] = parameters.with_environment({"set": " ".join(set_ or [])})
+    context.meta["file"] = params
+    context.meta["overrides"] = parameters.with_environment(
+        {"set": " ".join(set_) if set_ else os.environ.get("SPANDEX_SET", "")}
+    )
     context.meta["is_job"] = recipe is not None
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))
@@ -182,6 +191,12 @@ def mirror_of(context: typer.Context) -> str | None:
     if context.meta["has_file"] or overrides["set"]:
         return resolved_mirror(params_of(context).mirror)
     return overrides.get("mirror")
+
+
+def refuse_another_file(context: typer.Context) -> None:
+    """Refuse parameters of another file than the one that the workflow and DVC read."""
+    if (file := context.meta["file"]) != PARAMS:
+        raise SpandexError(f"--params {file}: builds read {PARAMS} alone; --set changes single values")
 
 
 def refuse(context: typer.Context, names: Collection[str], reason: str) -> None:

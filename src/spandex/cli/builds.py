@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from spandex.cli import warm
-from spandex.cli.application import Panel, command, params_of
+from spandex.cli.application import Panel, command, params_of, refuse_another_file
 from spandex.errors import SpandexError
 from spandex.params import assignments
 from spandex.params.section import MOST_THREADS
@@ -35,6 +35,7 @@ def rebuild(
     from spandex.pipeline import build
     from spandex.steps.check import check_build, check_clips
 
+    refuse_another_file(context)
     params = params_of(context)
     files = build.files_of(targets or ["all"], params)
     check_build(params, here=executor == "default")
@@ -61,6 +62,7 @@ def sync(
     from spandex.pipeline.build import lock
 
     if not dry_run:
+        refuse_another_file(context)
         lock()
     _sync(context, dry_run)
 
@@ -71,6 +73,7 @@ def record(context: Context) -> None:
     from spandex.pipeline import build
     from spandex.steps.check import check_clips
 
+    refuse_another_file(context)
     params = params_of(context)
     build.lock()
     build.clear_checkpoints(params)
@@ -124,8 +127,12 @@ def exp(context: Context) -> None:
       spandex exp run -S train.lr=0.002
       spandex exp show
     """
-    from spandex.pipeline.dvc import exp
+    from spandex.pipeline.dvc import exp, writes
 
+    if writes(context.args):
+        refuse_another_file(context)
+        if text := context.meta["overrides"]["set"]:
+            raise SpandexError(f"{text}: DVC knows params.yaml alone; give --set-param to dvc exp run")
     if "run" in context.args:
         warm.start()
     exp(context.args, params_of(context))

@@ -8,7 +8,7 @@ import typer
 from spandex.cli.application import Panel, command, params_of
 from spandex.cli.named import TYPED
 from spandex.params.networks import ROOT
-from spandex.params.section import MOST_THREADS
+from spandex.params.section import MOST_SEED, MOST_THREADS
 
 step = command(Panel.STEPS)
 
@@ -142,7 +142,7 @@ def companion(
     context: Context,
     paper: Annotated[str, typer.Option(help="activity, masks, lyapunov or vgg.")],
     experiment: Annotated[str, typer.Option(help="One of the paper's experiments.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")],
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of all that is drawn.")],
     output: Output,
 ) -> None:
     """One experiment of a companion paper with one seed. Goes on where it was stopped."""

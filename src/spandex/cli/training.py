@@ -7,7 +7,7 @@ import typer
 
 from spandex.cli.application import Panel, command, refuse
 from spandex.cli.named import TYPED
-from spandex.params.section import MOST_THREADS, Device
+from spandex.params.section import MOST_SEED, MOST_THREADS, Device
 
 training = command(Panel.OWN)
 
@@ -40,12 +40,12 @@ Arguments = Annotated[str, typer.Option(help="Arguments of the factory as YAML, 
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs.")]
 EpochBatches = Annotated[int | None, typer.Option(min=1, help="Batches an epoch; a pass over all clips if not given.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Segments a batch.")]
-SegmentS = Annotated[float, typer.Option(min=0.1, help="Length of a segment in seconds.")]
+SegmentS = Annotated[float, typer.Option(min=0.1, max=600, help="Length of a segment in seconds.")]
 Distill = Annotated[
     float, typer.Option(min=0, metavar="WEIGHT", help="In the loss, of the distance to what --network makes of a clip.")
 ]
 Rate = Annotated[float, typer.Option(min=0, help="Learning rate of RAdam.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of all that is drawn.")]
 Threads = Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Of training; a part of its result.")]
 Where = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU where there is one.")]
 

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from spandex.errors import SpandexError, prefixed
 from spandex.params.companions import Companions
 from spandex.params.networks import NAME, ROOT, Check, Network, declared, expanded
-from spandex.params.section import MOST_THREADS, Section
+from spandex.params.section import MOST_SEED, MOST_THREADS, Section
 from spandex.params.sections import Comparison, Data, Deploy, Evaluate, Model, Report, Reports, Sparsify, Train
 
 
@@ -27,7 +27,7 @@ class Params(Section):
     """All parameters of one profile."""
 
     profile: Literal["synthetic", "mini", "dns4"]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)]
     mirror: str | None  # a path or an address, tried before the public sources
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]  # of training; a part of its result
     data: Data

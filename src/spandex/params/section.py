@@ -10,6 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Device = Literal["auto", "cpu", "cuda"]  # auto: a GPU where torch sees one
 DENSITY_THRESHOLD = 0.9  # up to which a layer is made sparse; that of params.yaml, where no parameters are read
+MOST_SEED = 2**62  # generators take 64 bits with a sign; repeats and experiments add to it
 MOST_LOOKAHEAD = 1  # steps later that a mask may be: one brings the 32 ms of delay to the challenge's limit of 40 ms
 INCOMPLETE = "incomplete"  # type of the error that a setting is missing which another could stand for
 MOST_THREADS = 1024  # more than any one machine has a use for; systems fail at tens of thousands

@@ -31,8 +31,13 @@ def uncommitted() -> list[str]:
 
 def unseen_by_dvc(params: Params) -> list[str]:
     """Why products are stale for what dvc.yaml does not name: the user's own files."""
-    own = ("factory ", "file.", "audio.", f"{params.model.pretrained} ")
+    own = ("factory ", "file.", "audio.", f"{params.model.pretrained_file} ")
     return [f"{paths[0]}: {why}" for paths, why in sync(params, dry_run=True).removed if why.startswith(own)]
+
+
+def writes(arguments: Sequence[str]) -> bool:
+    """Whether ``dvc exp`` with these arguments overwrites results."""
+    return _part(arguments) in WRITING
 
 
 def exp(arguments: Sequence[str], params: Params) -> NoReturn:
@@ -41,15 +46,18 @@ def exp(arguments: Sequence[str], params: Params) -> NoReturn:
     Raises:
         SpandexError: it would, or a build runs in this folder.
     """
-    part = next((argument for argument in arguments if not argument.startswith("-")), "")
-    if part in WRITING:
+    if writes(arguments):
         os.close(lock())
         if stale := unseen_by_dvc(params):
             raise SpandexError(f"{stale[0]}, which DVC does not see; make builds it again")
         if lost := uncommitted():
             raise SpandexError(
-                f"{', '.join(lost)}: not as dvc.lock has it, and dvc exp {part} would discard that; "
+                f"{', '.join(lost)}: not as dvc.lock has it, and dvc exp {_part(arguments)} would discard that; "
                 "make brings it up to date with params.yaml, dvc commit keeps it as it is, "
                 "dvc checkout --force discards it"
             )
     os.execv(sys.executable, [*DVC, "exp", *arguments])
+
+
+def _part(arguments: Sequence[str]) -> str:
+    return next((argument for argument in arguments if not argument.startswith("-")), "")

@@ -1,5 +1,8 @@
 """Clips that were denoised elsewhere: quality, lags, and what is refused."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,6 +10,7 @@ import soundfile
 from commands import refusal, spandex
 from evaluations import write_clips
 from spandex.data.audio import read_audio, write_wav
+from spandex.evaluation.recordings import find_recordings
 from spandex.files.text import read_json
 
 SAMPLES = 16_000
@@ -68,6 +72,41 @@ def test_a_lag_is_told_and_taken_away_only_when_asked_for(folders, lag):
     for before, shifted, back in zip(whole, late, aligned, strict=True):
         assert shifted["si_snr_db"] < before["si_snr_db"] - 3
         assert back["si_snr_db"] == pytest.approx(before["si_snr_db"], abs=0.2)
+
+
+@pytest.mark.parametrize("start", [None, 12_000])
+def test_what_does_not_resemble_the_clip_has_no_lag(folders, start):
+    target, other = np.zeros((2, SAMPLES), np.float32)
+    target[:400] = np.random.default_rng(1).normal(0, 0.1, 400)
+    if start:
+        other[start : start + 400] = 0.1
+    for part, audio in (("clean", target), ("denoised", other)):
+        for file in (folders / part).iterdir():
+            write_wav(file, audio)
+    per_clip, printed = score()
+    assert "no lag" in printed and {clip["lag_samples"] for clip in per_clip} == {0}
+
+
+def test_clip_that_is_silent_but_for_a_lag_is_refused(folders):
+    target = np.random.default_rng(1).uniform(-6e-5, 6e-5, SAMPLES).astype(np.float32)
+    early = np.append(target[500:], np.zeros(500, np.float32))
+    target[:400] *= 50
+    for part, audio in (("clean", target), ("denoised", early)):
+        for file in (folders / part).iterdir():
+            write_wav(file, audio)
+    told = refusal("score", "denoised", "--clean", "clean", "--no-mos", "--align", "--json", "scores.json")
+    assert "silent but for what a lag of -500 samples takes away" in told
+
+
+def test_another_folder_has_scores_of_its_own(folders):
+    other = folders / "other"
+    shutil.copytree(folders / "denoised", other)
+    for file in other.iterdir():
+        write_wav(file, -np.flip(read_audio(file)))
+    for file in (*other.iterdir(), *(folders / "denoised").iterdir()):
+        os.utime(file, (0, 0))
+    found = [find_recordings(folder, folders / "clean") for folder in (folders / "denoised", other)]
+    assert found[0].digest != found[1].digest
 
 
 def test_opinion_scores_are_in_the_columns_of_the_table(folders):

@@ -12,8 +12,10 @@ from scipy import signal
 from spandex.data.audio import SAMPLE_RATE_HZ
 from spandex.data.folders import paired_files
 from spandex.errors import SpandexError
+from spandex.files import sha256
 
 LONGEST_LAG = SAMPLE_RATE_HZ // 2  # samples, either way
+ROUNDING = 1e-9  # of the correlation of equals, up to which there is none
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Recordings:
 
     Attributes:
         name: in tables and JSON.
-        digest: of everything that its scores depend on: the files by names, sizes and times.
+        digest: of everything that its scores depend on: the names and contents of the files.
         files: by clean file.
         align: whether SI-SNR is of what remains when a lag is taken away.
     """
@@ -49,8 +51,8 @@ def find_recordings(
     pairs, alone = paired_files(folder, clean)
     if alone:
         raise SpandexError("; ".join(map(str, alone[:3])) + (f"; {len(alone) - 3} more" if len(alone) > 3 else ""))
-    states = {file.name: (file.stat().st_size, file.stat().st_mtime_ns) for file, _ in pairs}
-    digest = hashlib.sha256(repr(sorted(states.items())).encode()).hexdigest()[:16]
+    contents = sorted((file.name, sha256(file)) for file, _ in pairs)
+    digest = hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
     files = {target: file for file, target in pairs}
     return Recordings(name or Path(folder).resolve().name, f"recordings {digest} {align}", files, align)
 
@@ -58,12 +60,15 @@ def find_recordings(
 def lag_samples(audio: np.ndarray, target: np.ndarray) -> int:
     """By how many samples audio (samples,) is late: where its cross-correlation with the target is largest.
 
-    Lags of more than half a second are not looked for.
+    Lags of more than half a second are not looked for. What does not resemble the target at all has none.
     """
     correlation = signal.correlate(audio.astype(np.float64), target.astype(np.float64), method="fft")
     lags = signal.correlation_lags(len(audio), len(target))
     near = np.abs(lags) <= LONGEST_LAG
-    return int(lags[near][np.argmax(np.abs(correlation[near]))])
+    likeness = np.abs(correlation[near])
+    if likeness.max() <= ROUNDING * np.linalg.norm(audio) * np.linalg.norm(target):
+        return 0
+    return int(lags[near][np.argmax(likeness)])
 
 
 def without_lag(audio: np.ndarray, target: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:

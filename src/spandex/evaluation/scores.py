@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spandex.data.audio import SAMPLE_RATE_HZ
+from spandex.data.audio import SAMPLE_RATE_HZ, SILENCE_RANGE, AudioError
 from spandex.deploy.codec import count_wrapped, decode, within_range
 from spandex.deploy.executor import BEYOND, Run
 from spandex.evaluation.pairs import Clip, Pair, read_partner
@@ -102,8 +102,10 @@ def recorded_scores(
     """
     audio = read_partner(recordings.files[pair.clean], pair.clean, clip.clean)
     lag = lag_samples(audio, clip.clean)
-    score = si_snr_db(*without_lag(audio, clip.clean, lag if recordings.align else 0))
-    quality = {"si_snr_db": score, **_mos(dnsmos, audio)}
+    heard, target = without_lag(audio, clip.clean, lag if recordings.align else 0)
+    if np.ptp(target) <= SILENCE_RANGE:
+        raise AudioError(pair.clean, f"silent but for what a lag of {lag} samples takes away")
+    quality = {"si_snr_db": si_snr_db(heard, target), **_mos(dnsmos, audio)}
     return {**quality, **_improvements(quality, noisy), "lag_samples": lag}
 
 

@@ -212,6 +212,7 @@ def test_network_that_moves_from_a_grid_to_the_table_is_the_same():
         ("networks.baseline.lookahead=1", r"networks\.baseline\.lookahead: 1 is for networks with from or file"),
         ("networks.x.audio=a networks.x.lookahead=1", r"networks\.x\.lookahead: 1 is for networks with from or file"),
         ("networks.dense.label=3", r"networks\.dense\.label: 3 is no text"),
+        ('networks.dense.label="a\\nb"', r"networks\.dense\.label: 'a\\nb' is more than one line of a table"),
         ("networks.dense.from=null", r"networks\.dense\.from: None is no text"),
         ("networks.mine=3", r"networks\.mine: 3 is not of the form"),
         ("networks.mine.shrink=true", r"networks\.mine: takes one of from, file, audio, and has none"),

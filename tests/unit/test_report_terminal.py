@@ -37,6 +37,13 @@ def test_wide_table_shows_what_matters_most(table):
     assert len(words(baseline)) == len(first)
 
 
+def test_bar_in_a_name_parts_no_cells():
+    text = printed_table([Row("this run", "75 % | cubic", {"si_snr_db": 9.73})])
+    assert "75 % \\| cubic" in text
+    (row,) = (line for line in fitted(text, 300).splitlines() if "cubic" in line)
+    assert row.startswith("75 % | cubic  ") and "9.73" in row
+
+
 def test_sources_are_lines_of_their_own(table):
     lines = fitted(table).splitlines()
     assert lines.index("this run:") < lines.index("N-DNS test set 1:")

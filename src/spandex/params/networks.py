@@ -218,6 +218,8 @@ def _network(name: str, entry: Any, shared: Sparsify, check: Check | None) -> Ne
     for key in TEXTS:
         if not isinstance(entry.get(key, ""), str):
             raise ValueError(f"{name}.{key}: {entry[key]!r} is no text")
+    if not entry.get("label", "").isprintable():
+        raise ValueError(f"{name}.label: {entry['label']!r} is more than one line of a table")
     if entry.get("file") == PACKAGED and not SHIPPED.is_file():
         raise ValueError(f"{name}.file: {NONE_SHIPPED}")
     for key in SWITCHES:

@@ -1,11 +1,12 @@
 """How sure the table is: 95 % intervals of the networks and of their differences, and where fixed point loses."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spandex.files import write_text
 from spandex.metrics.bootstrap import Interval
+from spandex.report.tabular import markdown
 from spandex.report.wording import interval, number
 
 SCORES = {
@@ -41,7 +42,7 @@ def intervals_table(networks: Mapping[str, Metrics], control: str, changes: Mapp
             for score in shown
         ]
         rows.append([name, *cells])
-    return _markdown(headings, rows)
+    return markdown([headings, *rows], _right(headings))
 
 
 def losses_table(networks: Mapping[str, Metrics]) -> str:
@@ -55,7 +56,8 @@ def losses_table(networks: Mapping[str, Metrics]) -> str:
         return ""
     causes = list(next(iter(losing.values())))
     rows = [[name, *(number(values[cause], 3) for cause in causes)] for name, values in losing.items()]
-    return _markdown(["fixed - float, by cause (dB)", *causes], rows)
+    headings = ["fixed - float, by cause (dB)", *causes]
+    return markdown([headings, *rows], _right(headings))
 
 
 def range_table(networks: Mapping[str, Metrics]) -> str:
@@ -85,7 +87,7 @@ def range_table(networks: Mapping[str, Metrics]) -> str:
             number(metrics["output_wrap_db"], 3, signed=True),
         ]
         rows.append([name, *by_layer, f"{wider:,}", *outputs])
-    return _markdown(headings, rows)
+    return markdown([headings, *rows], _right(headings))
 
 
 def range_sentences(networks: Mapping[str, Metrics]) -> list[str]:
@@ -107,9 +109,8 @@ def write_intervals(path: str | os.PathLike, *tables: str) -> None:
     write_text(path, "\n".join(table for table in tables if table))
 
 
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _right(headings: Sequence[str]) -> list[bool]:
+    return [False, *(True for _ in headings[1:])]
 
 
 def _cell(score: str, mean: float, bounds: list[float], signed: bool = False) -> str:

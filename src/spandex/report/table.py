@@ -18,6 +18,7 @@ from spandex.files.text import read_csv
 from spandex.metrics.latency import LIMIT_MS
 from spandex.params import Network
 from spandex.report.published import BASELINE, BOARD
+from spandex.report.tabular import markdown
 from spandex.report.tex import escape
 
 Metrics = Mapping[str, Any]
@@ -193,17 +194,10 @@ def to_csv(rows: Iterable[Row]) -> str:
 
 
 def to_markdown(rows: Iterable[Row], columns: Sequence[Column] = COLUMNS) -> str:
-    """A Markdown table, padded so that it also reads well as plain text."""
+    """A Markdown table."""
     headings = ["source", "model", *(f"{c.heading} ({c.unit})" if c.unit else c.heading for c in columns)]
     cells = [[row.source, row.title, *(_number(row, column) for column in columns)] for row in rows]
-    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
-    rules = ["-" * width if i < 2 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    lines = [
-        "| "
-        + " | ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in [headings, rules, *cells]
-    ]
-    return "".join(f"{line} |\n" for line in lines)
+    return markdown([headings, *cells], [False, False, *(True for _ in columns)])
 
 
 def to_latex(rows: Sequence[Row]) -> str:

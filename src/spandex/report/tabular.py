@@ -88,9 +88,18 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A Markdown table, padded so that it also reads well as plain text."""
-    lines = [[text.replace("|", "\\|") for text in line] for line in _lines(table)]
-    right = numeric_columns(table)
+    """A Markdown table."""
+    return markdown(_lines(table), numeric_columns(table))
+
+
+def markdown(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """A Markdown table, padded so that it also reads well as plain text.
+
+    Args:
+        lines: cells, the headings first.
+        right: whether each column is aligned to the right.
+    """
+    lines = [[text.replace("|", "\\|") for text in line] for line in lines]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(right))]
     rule = ["-" * (width - 1) + ":" if r else "-" * width for width, r in zip(widths, right, strict=True)]
     padded = [

@@ -1,11 +1,13 @@
 """Reports in Markdown, for a terminal: no line too wide, of wide tables the columns that matter most."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
 WIDTH = 100
 GAP = "  "
+BAR = re.compile(r"(?<!\\)\|")  # between cells; those within are escaped
 # of a table that is too wide, in this order; the others stay in its file
 FIRST = (
     "model",
@@ -40,7 +42,7 @@ def fitted(text: str, width: int = WIDTH) -> str:
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+    return [cell.strip().replace("\\|", "|") for cell in BAR.split(line.strip().removeprefix("|").removesuffix("|"))]
 
 
 def _table(rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -37,8 +37,10 @@ def pack(folder: Path, network: Path, clips: data.MixedSpeech) -> None:
         clips: noisy and clean clips of a length, of which the first ``CLIPS`` are packed.
 
     Raises:
-        SpandexError: it is too large.
+        SpandexError: there is a folder that was not made so, or it is too large.
     """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "packages/spandex").is_dir():
+        raise SpandexError(f"{folder}: holds something else, which would be lost; name a new folder")
     shutil.rmtree(folder, ignore_errors=True)
     packages = folder / "packages"
     shutil.copytree(REPOSITORY / "benchmarks/gpu", folder, ignore=shutil.ignore_patterns("__pycache__", "results"))

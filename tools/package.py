@@ -55,10 +55,12 @@ def card(profile: str, name: str, folder: Path = REPOSITORY) -> str:
     """What the network was made of, how good it is and what it costs, as Markdown.
 
     Raises:
-        SpandexError: the build is not finished, or its corpus is another.
+        SpandexError: the build is not finished, its corpus is another, or the network was not trained in it.
     """
     overrides = params.with_environment({"set": os.environ.get("SPANDEX_SET"), "profile": profile})
     parameters = params.load(folder / "params.yaml", overrides, check)
+    if not parameters.network(name).is_trained:
+        raise SpandexError(f"{name}: others made it, or it is where training starts; the card is of a fine-tuned one")
     manifest = folder / "data" / profile / "corpus" / "manifest.csv"
     if parameters.data.source != "mini" or read_json(sidecar(manifest))["params"]["mirror"] is None:
         raise SpandexError(f"{manifest}: not LibriSpeech and ESC-10 of a mirror, which is what the card speaks of")

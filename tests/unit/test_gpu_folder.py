@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from gpu import LARGEST, REPOSITORY, mixed_clips, pack
 from spandex import params
+from spandex.errors import SpandexError
 from spandex.networks import SDNN, save_state
 
 RUN = REPOSITORY / "benchmarks/gpu/run.py"
@@ -52,6 +53,13 @@ def python(tmp_path_factory) -> Path:
                 if not (site / top).exists():
                     (site / top).symlink_to(Path(package.locate_file(top)))
     return environment / "bin/python"
+
+
+def test_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(SpandexError, match="holds something else, which would be lost"):
+        pack(tmp_path, tmp_path / "network.pt", None)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_folder_is_small_and_holds_no_network_but_the_baseline(folder):

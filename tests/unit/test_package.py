@@ -9,7 +9,7 @@ import soundfile
 
 from commands import spandex
 from denoising import noisy_pair, small_network
-from package import REPOSITORY, compress, main
+from package import REPOSITORY, card, compress, main
 from spandex.data.audio import to_int16
 from spandex.errors import SpandexError
 from spandex.report.wording import number
@@ -54,6 +54,12 @@ def test_network_that_is_too_large_is_not_put_there(build, tmp_path, monkeypatch
     with pytest.raises(SpandexError, match=r"network\.net: takes \d+ KB compressed; the package takes up to 1"):
         compress(build / "models/mini/exported/prune75/network.net", tmp_path / "network.net")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["baseline", "spandex75"])
+def test_network_that_was_not_fine_tuned_here_has_no_card(build, tmp_path, name):
+    with pytest.raises(SpandexError, match=f"{name}: others made it, or it is where training starts"):
+        card("mini", name, build)
 
 
 def test_noise_that_is_not_for_commercial_use_makes_no_network_of_the_package(build, tmp_path):

@@ -285,9 +285,9 @@ def write_wav(path: str | os.PathLike, audio: np.ndarray, sample_rate_hz: int = 
     _write(path, audio, sample_rate_hz, "WAV")
 
 
-def write_flac(path: str | os.PathLike, audio: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
-    """Write float (samples,) as a 16-bit FLAC file; the same samples give the same bytes."""
-    _write(path, audio, sample_rate_hz, "FLAC")
+def write_flac(path: str | os.PathLike, audio: np.ndarray) -> None:
+    """Write float (samples,) of 16 kHz as a 16-bit FLAC file; the same samples give the same bytes."""
+    _write(path, audio, SAMPLE_RATE_HZ, "FLAC")
 
 
 def _write(path: str | os.PathLike, audio: np.ndarray, sample_rate_hz: int, container: str) -> None:

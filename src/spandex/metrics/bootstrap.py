@@ -66,17 +66,13 @@ def confidence_intervals(
 
 
 def paired_differences(
-    a: Mapping[str, ArrayLike],
-    b: Mapping[str, ArrayLike],
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    a: Mapping[str, ArrayLike], b: Mapping[str, ArrayLike], level: float = 0.95
 ) -> dict[str, Interval]:
     """Interval of the mean of ``a - b``, clip by clip, of every metric: two models on the same clips in the same order.
 
     What makes a clip hard for both cancels, so this is narrower than the models' own intervals tell.
 
-    Args, raises: as ``confidence_intervals``; also SpandexError if ``a`` and ``b`` differ in metrics or clips.
+    Level, raises: as of ``confidence_intervals``; also SpandexError if ``a`` and ``b`` differ in metrics or clips.
     """
     first, second = _arrays(a), _arrays(b)
     if first.keys() != second.keys():
@@ -85,7 +81,7 @@ def paired_differences(
         if first[name].size != second[name].size:
             raise SpandexError(f"{name}: {first[name].size} clips of one model, {second[name].size} of the other")
     differences = {name: first[name] - second[name] for name in first}
-    return confidence_intervals(differences, level, resamples, seed)
+    return confidence_intervals(differences, level)
 
 
 def _arrays(values: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:

@@ -10,13 +10,13 @@ from scipy import stats
 from spandex.metrics.bootstrap import Interval, confidence_intervals
 
 
-def interval_over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of one value a seed; unbounded if there is one alone."""
+def interval_over_seeds(values: Sequence[float]) -> Interval:
+    """Student's t interval, 95 %, of the mean of one value a seed; unbounded if there is one alone."""
     found = np.asarray(values, np.float64)
     mean = float(found.mean())
     if len(found) < 2:
         return Interval(mean, -inf, inf)
-    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / sqrt(len(found)))
+    half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / sqrt(len(found)))
     return Interval(mean, mean - half, mean + half)
 
 

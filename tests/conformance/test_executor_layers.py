@@ -74,6 +74,20 @@ def assert_as_stock(path, inputs, **options):
     return run
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("density", [0.02, 1.0], ids=["listed", "whole"])
+def test_two_synapses_of_which_one_has_wider_weights(tmp_path, swapped, density):
+    random = np.random.default_rng(11)
+    narrow, wide = weights(random, (30, 30)) // 2 * 2, random.integers(100, 256, (30, 30))
+    narrow, wide = (part * (random.random(part.shape) < density) for part in (narrow, wide))
+    wide[0, :2] = 129, 255
+    narrow[0, :2] = 2, -2
+    pair = (narrow, wide)[:: -1 if swapped else 1]
+    assert_as_stock(write_layers(tmp_path / "complex.net", resonant(*pair, RESONATOR)), spikes(random, 30))
+    own = recurrent(*map(abs, pair), INTEGRATOR)  # of one sign, which 8 bits hold with the odd ones
+    assert_as_stock(write_layers(tmp_path / "network_rec.net", own), spikes(random, 30))
+
+
 SIZES = [(7, 9), (1, 5), (33, 4)]  # inputs, neurons
 
 

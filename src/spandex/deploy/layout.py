@@ -51,6 +51,8 @@ def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
                 synapses.append(_convolution(connections.kernels))
             else:
                 synapses.append(_synapses(connections, order, inputs, layer))
+        if len(synapses) > 1:
+            synapses = _equally_wide(synapses)
         if isinstance(neurons, Resonators):
             synapses = _side_by_side(*synapses)
         recurrent = tuple(connections.recurrent for connections in layer.connections)[: len(synapses)]
@@ -101,6 +103,12 @@ def _synapses(
         wraps_late=connections.wraps_late,
         alone=neuron_delays is not None and not any(one.recurrent for one in layer.connections),
     )
+
+
+def _equally_wide(parts: Sequence[Synapses]) -> list[Synapses]:
+    """Synapses with weights of as many bits each, since the loops take parts of one type."""
+    widest = np.result_type(*(part.weights for part in parts))
+    return [part._replace(columns=part.columns.astype(widest), weights=part.weights.astype(widest)) for part in parts]
 
 
 def _side_by_side(real: Synapses, imaginary: Synapses) -> list[Synapses]:

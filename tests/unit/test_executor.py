@@ -205,6 +205,10 @@ def test_processes_that_cannot_be_run_exactly_are_named():
             (chain([binary, graded], LIF(shape=(2,))), "layer 1: two synapses, of which only one"),
             (chain([binary] * 2, SigmaDelta(shape=(2,), vth=1)), "layer 1: sigma-delta neurons with recurrent"),
             (kernels(shape=(2,)), r"layer 0: synapse of shape \(1, 1, 2\) between neurons of shape \(2,\)"),
+            (
+                [([kernels()[0][0], binary], LIF(shape=(1, 1, 2)))],
+                "layer 0: synapse Conv cannot be run exactly in a pair",
+            ),
             (kernels(weights * 40_000), "layer 0: weight 40000 of a convolution does not fit 16 bits"),
             (kernels(stride=128), r"layer 0: stride \(128, 128\)"),
             (

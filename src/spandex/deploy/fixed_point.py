@@ -100,7 +100,7 @@ def _layer(name: str, synapses: list[AbstractProcess], neurons: AbstractProcess,
     connections = []
     for number, synapse in enumerate(synapses):
         second = {"imaginary" if resonates else "recurrent": True} if number else {}
-        connections.append(_connections(synapse, **second))
+        connections.append(_connections(synapse, len(synapses) > 1, **second))
         arriving = shape if "recurrent" in second else before
         for port, around in ((synapse.s_in, arriving), (synapse.a_out, shape)):
             if around is not None and tuple(port.shape) not in (around, (math.prod(around),)):
@@ -112,13 +112,13 @@ def _layer(name: str, synapses: list[AbstractProcess], neurons: AbstractProcess,
     return Layer(name, shape, tuple(connections), constants)
 
 
-def _connections(synapse: AbstractProcess, **place: bool) -> Connections | KernelConnections:
+def _connections(synapse: AbstractProcess, paired: bool, **place: bool) -> Connections | KernelConnections:
     kind = type(synapse)
-    if kind in (Conv, Unrolled) and not place:
+    if kind in (Conv, Unrolled) and not paired:
         kernels = synapse.kernels if kind is Unrolled else _kernels(synapse)
         return KernelConnections(kernels, bool(synapse.num_message_bits.init > 0))
     if kind not in (Dense, DelayDense, Sparse, DelaySparse):
-        raise SpandexError(f"synapse {kind.__name__} cannot be run exactly" + " in a pair" * bool(place))
+        raise SpandexError(f"synapse {kind.__name__} cannot be run exactly" + " in a pair" * paired)
     parameters = synapse.proc_params
     weights = _matrix(synapse.weights).astype(np.int32)
     mode = parameters.get("sign_mode") or determine_sign_mode(weights)

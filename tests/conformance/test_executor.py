@@ -189,6 +189,40 @@ def test_processes_of_every_kind_run_as_their_stock_models_do(seed):
         assert_same_spikes(expected, Executor.from_processes(chain).run(inputs, record=True).spikes)
 
 
+PER_NEURON = np.arange(5)[:, np.newaxis]
+
+
+@pytest.mark.parametrize(
+    ("real", "imaginary"),
+    [(1, 1), (1, 3), (None, 0), (0, None), (PER_NEURON, PER_NEURON), (PER_NEURON, 2)],
+    ids=[
+        "equal",
+        "unequal",
+        "of one that may wrap early",
+        "of one that may wrap late",
+        "per neuron",
+        "of one per neuron",
+    ],
+)
+@pytest.mark.parametrize("largest", [3000, 2**31 - 1])
+def test_delays_of_real_and_imaginary_synapses_are_their_own(real, imaginary, largest):
+    random = np.random.default_rng(12)
+
+    def synapse(delays):
+        options = {"weights": random.integers(-60, 61, (5, 7)) * 2, "num_message_bits": 24, "weight_exp": -8}
+        if delays is None:
+            return Dense(**options)
+        return DelayDense(**options, delays=np.broadcast_to(delays, (5, 7)).copy(), max_delay=6)
+
+    with processes_forgotten():
+        resonators = RF(shape=(5,), period=10, alpha=0.05, vth=5, state_exp=6, decay_bits=12)
+        chain = [(None, Delta(shape=(7,), vth=1)), ([synapse(real), synapse(imaginary)], resonators)]
+        inputs = random.integers(-largest, largest, (7, 40))
+        expected = model_spikes(chain, inputs)
+        assert expected[-1].any()
+        assert_same_spikes(expected, Executor.from_processes(chain).run(inputs, record=True).spikes)
+
+
 def overflowing(synapse):
     """A delta neuron for each of 100 inputs into one sigma neuron; inputs that sum up beyond 32 bits."""
     chain = [(None, Delta(shape=(100,), vth=0)), (synapse, Sigma(shape=(1,)))]

@@ -112,9 +112,12 @@ def _equally_wide(parts: Sequence[Synapses]) -> list[Synapses]:
 
 
 def _side_by_side(real: Synapses, imaginary: Synapses) -> list[Synapses]:
-    """Synapses to both inputs of resonators as one, if weights are whole columns and sums are moved alike."""
+    """Synapses to both inputs of resonators as one, if weights are whole columns and sums move and arrive alike."""
     parts = real, imaginary
-    if len({(part.columns.size, part.shift, part.left, part.right) for part in parts}) > 1 or not real.columns.size:
+    alike = {
+        (part.columns.size, part.shift, part.left, part.right, part.wraps_late, *part.delays.tolist()) for part in parts
+    }
+    if len(alike) > 1 or not real.columns.size or real.delays.size > 1:
         return list(parts)
     columns = np.hstack([part.columns for part in parts])
     return [

@@ -90,6 +90,7 @@ class ModelledLayer:
         self.synapses = list(map(_model, synapses))
         self.recurrent = self.synapses.pop() if len(synapses) == 2 and not isinstance(neurons, RF) else None
         self.shape = (synapses[0].s_in if synapses else neurons.a_in).shape
+        self.neurons_shape = neurons.s_out.shape
         self.transposed = transposed
 
     def step(self, number, signal):
@@ -102,7 +103,7 @@ class ModelledLayer:
             arrived[0] = (arrived[0] + due).astype(np.int32)
         ports = ("a_real_in", "a_imag_in") if len(arrived) == 2 else ("a_in",)
         for port, value in zip(ports, arrived, strict=True):
-            getattr(self.neurons, port).send(value)
+            getattr(self.neurons, port).send(value.reshape(self.neurons_shape))
         self.neurons.run_spk()
         sent = self.neurons.s_out.recv()
         if self.recurrent:

@@ -223,6 +223,25 @@ def test_delays_of_real_and_imaginary_synapses_are_their_own(real, imaginary, la
         assert_same_spikes(expected, Executor.from_processes(chain).run(inputs, record=True).spikes)
 
 
+def test_convolution_behind_delayed_neurons_takes_them_in_their_own_order():
+    random, shape = np.random.default_rng(13), (3, 4, 2)
+    size = int(np.prod(shape))
+    with processes_forgotten():
+        delays = np.broadcast_to(random.integers(0, 7, (size, 1)), (size, size)).copy()
+        weights = random.integers(-60, 61, (size, size)) * 2
+        delayed = DelayDense(weights=weights, delays=delays, num_message_bits=24, weight_exp=-4)
+        kernels = Conv(weight=random.integers(-99, 100, (5, 2, 2, 2)), input_shape=shape, num_message_bits=24)
+        chain = [
+            (None, Delta(shape=(size,), vth=1)),
+            (delayed, SigmaDelta(shape=shape, vth=1)),
+            (kernels, Sigma(shape=kernels.output_shape)),
+        ]
+        inputs = random.integers(-300, 300, (size, 40))
+        expected = model_spikes(chain, inputs)
+        assert expected[-1].any()
+        assert_same_spikes(expected, Executor.from_processes(chain).run(inputs, record=True).spikes)
+
+
 def overflowing(synapse):
     """A delta neuron for each of 100 inputs into one sigma neuron; inputs that sum up beyond 32 bits."""
     chain = [(None, Delta(shape=(100,), vth=0)), (synapse, Sigma(shape=(1,)))]

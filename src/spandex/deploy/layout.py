@@ -34,12 +34,14 @@ class ArrangedLayer(NamedTuple):
 
 
 def arrange(layers: Sequence[Layer]) -> list[ArrangedLayer]:
-    """All layers of a network; the last keeps its order."""
+    """All layers of a network; the last, and one before a convolution, keep their order."""
     arranged: list[ArrangedLayer] = []
-    for layer in layers:
+    for layer, behind in zip(layers, [*layers[1:], None], strict=True):
         order = slice(None)
         neurons = layer.neurons
-        if isinstance(neurons, SigmaDelta) and layer is not layers[-1] and layer.connections[0].longest_delay:
+        # kernels take the neurons as they lie in the image
+        movable = behind is not None and not any(isinstance(part, KernelConnections) for part in behind.connections)
+        if isinstance(neurons, SigmaDelta) and movable and layer.connections[0].longest_delay:
             delays = delay_of_each_neuron(layer.connections[0])
             if delays is not None:
                 order = np.argsort(delays, kind="stable")

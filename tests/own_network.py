@@ -48,6 +48,14 @@ def logging():
     return two_layers(count_log=True)
 
 
+def weighted():
+    return [sigma_delta.Input(NEURON, weight=2.0), *two_layers()[1:]]
+
+
+def biased():
+    return [sigma_delta.Input(NEURON, bias=0.5), *two_layers()[1:]]
+
+
 def narrow():
     return two_layers(bins=100)
 

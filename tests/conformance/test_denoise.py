@@ -3,6 +3,7 @@
 import itertools
 import threading
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -39,6 +40,21 @@ def test_events_give_the_bits_of_the_lava_chain(network, samples, fast, lookahea
     assert np.array_equal(whole, chain)
     assert np.array_equal(denoiser(network, lookahead=lookahead).denoise(noisy), chain)
     assert samples == 1 or np.abs(whole - noisy).max() > 0.01
+
+
+@pytest.mark.parametrize("backend", ["events", "lava", "torch"])
+@pytest.mark.parametrize(
+    ("key", "value", "found"), [("weight", 128, "weight 128 and bias 0"), ("bias", -3, "weight 64 and bias -3")]
+)
+def test_input_that_the_encoder_does_not_compute_is_refused(tmp_path, backend, key, value, found):
+    path = small_network(tmp_path / "network.net")
+    with h5py.File(path, "r+") as file:
+        file[f"layer/0/{key}"] = {"weight": 64, "bias": 0}[key]
+    denoiser(path, backend)  # written out, the ordinary one is taken
+    with h5py.File(path, "r+") as file:
+        file[f"layer/0/{key}"][()] = value
+    with pytest.raises(SpandexError, match=rf"network\.net: no mask network: layer/0 has {found}; .* with 64 and 0$"):
+        denoiser(path, backend)
 
 
 @pytest.mark.parametrize("backend", ["events", "lava"])

@@ -20,6 +20,7 @@ import scipy.fft
 from spandex.data.audio import pieces
 from spandex.deploy.neurons import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
+from spandex.networks.hdf5 import check_encoding
 from spandex.networks.scaling import INPUT_GAIN, MAGNITUDE_OFFSET
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ def framing(inputs: int, outputs: int, network: str | os.PathLike, hop: int | No
 
 
 def executor_framing(executor: "Executor", network: str | os.PathLike, hop: int | None = None) -> tuple[int, int]:
-    """What ``framing`` gives for the network of an executor."""
+    """What ``framing`` gives for the network file of an executor."""
     if executor.takes_spikes:
         raise SpandexError(f"{network}: no mask network; it has no input layer")
+    check_encoding(network)
     return framing(executor.inputs, executor.outputs, network, hop)
 
 

@@ -27,6 +27,7 @@ from spandex.deploy.processes import AudioReceiver, AudioSource, Decoder, Delay,
 from spandex.deploy.sparsity_map import SparsityMap
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
+from spandex.networks.hdf5 import check_encoding
 from spandex.params.section import DENSITY_THRESHOLD
 
 
@@ -138,6 +139,7 @@ def network_framing(network: Network, hop: int | None = None) -> tuple[int, int]
     inputs, outputs = ([int(size) for size in shape] for shape in (network.in_layer.shape, network.out.shape))
     if not isinstance(network.in_layer, Input):
         raise SpandexError(f"{network.filename}: no mask network; it has no input layer")
+    check_encoding(network.filename)
     if len(inputs) != 1 or len(outputs) != 1:
         raise SpandexError(f"{network.filename}: no mask network; it maps values of shape {inputs} to {outputs}")
     return framing(*inputs, *outputs, network.filename, hop)

@@ -58,6 +58,9 @@ def _check(name: str, blocks: list[Any]) -> None:
     logging = [str(number) for number, block in enumerate(blocks) if getattr(block, "count_log", False)]
     if logging:
         raise SpandexError(f"{name}: block {logging[0]} logs its events (count_log) and returns them beside its output")
+    transform = [part for part in ("weight", "bias") if getattr(blocks[0], part) is not None]
+    if transform:
+        raise SpandexError(f"{name}: block 0 has a {transform[0]}, which the encoder of a mask network does not apply")
     for number, block in enumerate(blocks[1:-1], start=1):
         if block.neuron.delta.cum_error or not block.neuron.delta.shared_param:
             kind = "cumulative error" if block.neuron.delta.cum_error else "a threshold for every neuron"

@@ -17,7 +17,7 @@ import torch
 
 from spandex.errors import SpandexError, prefixed
 from spandex.files import atomic_path
-from spandex.networks.hdf5 import network_layers, numbers
+from spandex.networks.hdf5 import check_encoding, network_layers, numbers
 from spandex.networks.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
 
 ORIGINAL, MASK = "_orig", "_mask"  # what torch.nn.utils.prune adds to the name of a pruned parameter
@@ -119,6 +119,7 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
     for layer in found:
         if layer.neuron not in ("SDNN", None) or layer.neurons is None:
             raise SpandexError(f"{path}: no mask network: layer/{layer.index} has {layer.neuron} neurons")
+    check_encoding(path)
     with h5py.File(path) as file:
         layers = file["layer"]
         biased = [name for name in layers if "bias" in layers[name] and np.any(layers[name]["bias"][()])]

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from spandex.errors import SpandexError, prefixed
+from spandex.networks.scaling import INPUT_GAIN
 from spandex.networks.storage import check_storage
 
 MAX_DELAY = 62  # steps; lava-dl's netx clamps to it, since Loihi 2 has 6 bits for a delay
@@ -267,6 +268,16 @@ def input_transform(path: str | os.PathLike) -> tuple[int, int]:
     with layer_groups(path) as (layer, *_):
         defaults = {"weight": 64, "bias": 0}
         return tuple(_whole(layer, key).item() if key in layer else value for key, value in defaults.items())
+
+
+def check_encoding(path: str | os.PathLike) -> None:
+    """Raise SpandexError unless the input layer of a mask network takes magnitudes as its encoder makes them."""
+    weight, bias = input_transform(path)
+    if (weight, bias) != (INPUT_GAIN, 0):
+        raise SpandexError(
+            f"{path}: no mask network: layer/0 has weight {weight} and bias {bias}; the encoder computes with "
+            f"{INPUT_GAIN} and 0"
+        )
 
 
 def unbuilt_pool(channels: int) -> str:

@@ -157,6 +157,17 @@ def test_denoise_keeps_shape_and_builds_no_graph():
     assert not torch.equal(denoised, audio)
 
 
+@pytest.mark.parametrize("samples", [1, 32, 63])
+def test_what_is_shorter_than_a_frame_is_denoised_as_if_silence_followed(samples):
+    network = lively_network()
+    network.hop = 16
+    audio = 3 * torch.randn(2, samples)
+    denoised = denoise(network, audio)
+    followed = torch.cat([audio, torch.zeros(2, 64 - samples)], 1)
+    assert torch.equal(denoised, denoise(network, followed)[:, :samples])
+    assert not torch.allclose(denoised, audio)
+
+
 def test_a_network_that_sends_nothing_returns_its_input():
     network = SDNN(hidden=8)
     with torch.no_grad():

@@ -16,7 +16,20 @@ from spandex.networks import denoise
 from spandex.sparsify import GradualMagnitude, sparsity
 from spandex.steps.fitting import fit_accelerated
 from spandex.train import Distillation, TrainingError, choose_device, fit, progress
-from training import SETTINGS, VALIDATION, Broken, Clip, Interrupting, Restless, Tones, network, products, rows, train
+from training import (
+    SETTINGS,
+    VALIDATION,
+    Broken,
+    Clip,
+    Interrupting,
+    Restless,
+    Tones,
+    clip,
+    network,
+    products,
+    rows,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +357,14 @@ def test_segments_and_clips_without_speech_are_left_out_of_si_snr(tmp_path):
     ]
     assert np.isfinite([row["train_si_snr_db"] for row in results[0].epochs]).all()
     assert results[0].epochs == results[1].epochs
+
+
+def test_validation_clips_shorter_than_a_frame_count(tmp_path):
+    short, model = clip(9, 200), network()  # less than half a frame
+    result = fit(model, Tones(), [short], SETTINGS, tmp_path, log=lambda line: None)
+    followed = torch.from_numpy(np.pad(short.noisy, (0, 312)))
+    measured = si_snr(denoise(model, followed[None])[0, :200], torch.from_numpy(short.clean)).item()
+    assert measured == pytest.approx(result.validation_si_snr_db, abs=1e-4)
 
 
 def test_only_the_first_validation_clips_are_used(tmp_path):

@@ -176,10 +176,9 @@ def _operations(weights: str, synops: float, neuronops: float, subject: Subject,
 
 
 def float_audio(network: MaskNetwork, noisy: np.ndarray) -> np.ndarray:
-    """Audio (samples,) denoised by the float network; silence follows what is shorter than a frame."""
-    padded = np.pad(noisy, (0, max(0, network.n_fft - len(noisy))))  # torch's STFT reflects half a frame at the ends
+    """Audio (samples,) denoised by the float network."""
     place = next(network.parameters()).device
-    return denoise(network, torch.from_numpy(padded)[None].to(place))[0].cpu().numpy()[: len(noisy)]
+    return denoise(network, torch.from_numpy(noisy)[None].to(place))[0].cpu().numpy()
 
 
 def si_snr_db(estimate: np.ndarray, target: np.ndarray) -> float:

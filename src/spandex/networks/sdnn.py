@@ -122,9 +122,13 @@ def sigma_delta_blocks(
 
 
 def denoise(network: MaskNetwork, audio: torch.Tensor) -> torch.Tensor:
-    """Denoised audio (batch, samples) of noisy audio (batch, samples), 16 kHz, without gradients."""
+    """Denoised audio (batch, samples) of noisy audio (batch, samples), 16 kHz, without gradients.
+
+    Silence follows what is shorter than a frame, since the STFT reflects half a frame at the ends.
+    """
     with torch.no_grad():
-        magnitude, phase = stft(audio, network.n_fft, network.hop)
+        padded = F.pad(audio, (0, max(0, network.n_fft - audio.shape[-1])))
+        magnitude, phase = stft(padded, network.n_fft, network.hop)
         return istft(network(magnitude), phase, audio.shape[-1], network.n_fft, network.hop)
 
 

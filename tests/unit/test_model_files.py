@@ -6,7 +6,7 @@ from torch.nn.utils import prune
 from networks import hdf5_content
 from spandex.errors import SpandexError
 from spandex.evaluation import load_subject
-from spandex.networks import SDNN, export_hdf5, from_hdf5, load_network, load_state, save_state
+from spandex.networks import SDNN, denoise, export_hdf5, from_hdf5, load_network, load_state, save_state
 from spandex.steps.own import starting_network
 
 
@@ -156,6 +156,17 @@ def test_load_network_takes_both_formats_and_any_width(tmp_path):
     export_hdf5(network, tmp_path / "network.net")
     assert states_equal(load_network(tmp_path / "network.pt"), network)
     assert states_equal(load_network(tmp_path / "network.net"), from_hdf5(tmp_path / "network.net"))
+
+
+@pytest.mark.parametrize("name", ["network.pt", "network.net"])
+def test_network_whose_frames_no_hop_divides_is_refused(tmp_path, name):
+    path, network = tmp_path / name, build(1, n_fft=34, hop=17)
+    (save_state if name.endswith("pt") else export_hdf5)(network, path)
+    with pytest.raises(SpandexError, match=rf"{name}: frames of 34 samples are no multiple of the hop of 8"):
+        load_network(path)
+    loaded = load_network(path, hop=17)
+    audio = torch.randn(1, 400)
+    assert loaded.hop == 17 and denoise(loaded, audio).shape == audio.shape
 
 
 def pruned_by_torch(network, share=0.75):

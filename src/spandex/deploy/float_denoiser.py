@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from spandex.deploy.codec import CountedBlocks, framing, put_back
+from spandex.deploy.codec import CountedBlocks, put_back
 from spandex.deploy.denoise import Denoiser
 from spandex.networks import MaskNetwork, load_network
 from spandex.networks.spectrum import frames_of, overlap_add, spectrum_of
@@ -26,7 +26,6 @@ class FloatDenoiser(Denoiser):
         self._network = load_network(path)
         self._network.lookahead = lookahead
         bins = self._network.n_fft // 2 + 1
-        framing(bins, bins, path, self._network.hop)
         self._frames = max(GRAIN // bins // ALIGNED_FRAMES, 1) * ALIGNED_FRAMES
 
     def blocks(self, audio: Iterable[np.ndarray], name: str | os.PathLike = "audio") -> Iterator[np.ndarray]:

@@ -79,7 +79,7 @@ def load_subject(
     network = None
     if with_float:
         digest += " float"
-        network = from_hdf5(path) if float_network is None else float_network
+        network = from_hdf5(path, hop) if float_network is None else float_network
         network.hop, network.lookahead = hop, lookahead
         if float_path is not None:
             load_state(network, float_path)

@@ -74,18 +74,22 @@ def _plain(block: torch.nn.Module) -> torch.nn.Module:
     return copied
 
 
-def load_network(path: str | os.PathLike) -> MaskNetwork:
-    """The mask network of a state dict (``network.pt``) or of an HDF5 (``network.net``), with hops of a quarter frame.
+def load_network(path: str | os.PathLike, hop: int | None = None) -> MaskNetwork:
+    """The mask network of a state dict (``network.pt``) or of an HDF5 (``network.net``).
 
     Any number and width of dense layers will do, with delays or not: the challenge's baseline and the pruned networks
     of SPANDEX, and those that lost neurons. A state dict's neurons are the challenge's, but for their thresholds; it
     may hold weights as torch's pruning does (``weight_orig`` and ``weight_mask``).
 
+    Args:
+        path: of the file.
+        hop: samples a step; a quarter of a frame if None.
+
     Raises:
-        SpandexError: the file is missing or is not such a network.
+        SpandexError: the file is missing or is not such a network, or its frames are no multiple of the hop.
     """
     if Path(path).is_file() and h5py.is_hdf5(path):
-        return from_hdf5(path)
+        return from_hdf5(path, hop)
     state = _read_state(path)
     shapes = {}
     while (key := f"blocks.{len(shapes) + 1}.synapse.weight") in state:
@@ -100,16 +104,19 @@ def load_network(path: str | os.PathLike) -> MaskNetwork:
     for i, delay in delays.items():
         if not delay.numel():
             raise SpandexError(f"{path}: not a state dict of a mask network: blocks.{i}.delay.delay is empty")
-    network = _mask_network(path, widths, delays)
+    network = _mask_network(path, widths, delays, hop)
     _apply_state(network, state, path)
     return network
 
 
-def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
+def from_hdf5(path: str | os.PathLike, hop: int | None = None) -> MaskNetwork:
     """The mask network of an HDF5 written by lava-dl: weights, delays and thresholds as exported, hence quantised.
 
+    Args:
+        path, hop: see ``load_network``.
+
     Raises:
-        SpandexError: the file is missing, is no network that Lava could run, or no mask network: dense sigma-delta
+        SpandexError: as there; the file is no network that Lava could run, or no mask network: dense sigma-delta
             layers after an input layer, without bias, that end with as many neurons as they begin with.
     """
     found = network_layers(path)  # refuses what cannot be right
@@ -128,7 +135,7 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
         hidden = range(1, len(found) - 1)
         delays = {i: numbers(layers[str(i)], "delay") for i in hidden if "delay" in layers[str(i)]}
         widths = [layer.neurons for layer in found]
-        network = _mask_network(path, widths, delays)
+        network = _mask_network(path, widths, delays, hop)
         state = {}
         for i, block in enumerate(network.blocks):
             scale = block.neuron.w_scale
@@ -145,17 +152,21 @@ def from_hdf5(path: str | os.PathLike) -> MaskNetwork:
 
 
 def _mask_network(
-    path: str | os.PathLike, widths: Sequence[int], delays: Mapping[int, np.ndarray | torch.Tensor]
+    path: str | os.PathLike, widths: Sequence[int], delays: Mapping[int, np.ndarray | torch.Tensor], hop: int | None
 ) -> MaskNetwork:
     """A network of these widths, whose hidden layers with ``delays``, by number, can hold them."""
     bins = widths[0]
     if bins < 3 or bins != widths[-1]:
         raise SpandexError(f"{path}: no mask network: it maps {bins} to {widths[-1]} values")
+    n_fft = 2 * (bins - 1)
+    hop = n_fft // 4 if hop is None else hop
+    if hop < 1 or n_fft % hop:
+        raise SpandexError(f"{path}: frames of {n_fft} samples are no multiple of the hop of {hop}")
     delayed = [layer in delays for layer in range(1, len(widths) - 1)]
     # 64 is the challenge's limit; a network trained with a higher one keeps its delays.
     longest = max([64, *(math.ceil(delay.max()) for delay in delays.values())])
     blocks = sigma_delta_blocks(widths, delayed, sigma_delta_neuron(), longest)
-    return MaskNetwork(blocks, n_fft=2 * (bins - 1), hop=(bins - 1) // 2)
+    return MaskNetwork(blocks, n_fft, hop)
 
 
 def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, torch.Tensor]:

@@ -31,12 +31,11 @@ def stored_network(params: Params, name: str, path: Path) -> MaskNetwork:
         SpandexError: the file is missing or is no such network.
     """
     if params.origin(name).file is not None and params.model.factory is None:
-        network = load_network(path)
+        network = load_network(path, params.model.hop)
         if network.n_fft != params.model.n_fft:
             raise SpandexError(
                 f"{path}: for frames of {network.n_fft} samples; those of model.n_fft are {params.model.n_fft}"
             )
-        network.hop = params.model.hop
         return network
     network = new_network(params)
     load_state(network, path)

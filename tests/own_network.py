@@ -48,6 +48,10 @@ def logging():
     return two_layers(count_log=True)
 
 
+def persistent():
+    return two_layers(neuron=NEURON | {"persistent_state": True})
+
+
 def weighted():
     return [sigma_delta.Input(NEURON, weight=2.0), *two_layers()[1:]]
 

@@ -34,6 +34,7 @@ def test_blocks_of_a_factory_mask_a_spectrum(name):
         ("own_network:cumulative", "block 1 has cumulative error, which lava-dl's export leaves out"),
         ("own_network:by_channel", "block 1 has a threshold for every neuron"),
         ("own_network:logging", "block 1 logs its events"),
+        ("own_network:persistent", "block 1 has persistent_state; every batch begins at rest"),
         ("own_network:weighted", "block 0 has a weight, which the encoder of a mask network does not apply"),
         ("own_network:biased", "block 0 has a bias, which the encoder of a mask network does not apply"),
         ("own_network:narrow", "it takes 100 values, a spectrum of 512 samples has 257"),

@@ -58,6 +58,11 @@ def _check(name: str, blocks: list[Any]) -> None:
     logging = [str(number) for number, block in enumerate(blocks) if getattr(block, "count_log", False)]
     if logging:
         raise SpandexError(f"{name}: block {logging[0]} logs its events (count_log) and returns them beside its output")
+    persistent = [
+        str(number) for number, block in enumerate(blocks) if getattr(block.neuron, "persistent_state", False)
+    ]
+    if persistent:
+        raise SpandexError(f"{name}: block {persistent[0]} has persistent_state; every batch begins at rest")
     transform = [part for part in ("weight", "bias") if getattr(blocks[0], part) is not None]
     if transform:
         raise SpandexError(f"{name}: block 0 has a {transform[0]}, which the encoder of a mask network does not apply")

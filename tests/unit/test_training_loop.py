@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import datetime
 import os
 import random
 import signal
@@ -493,5 +494,20 @@ def test_time_that_is_left_is_told_once_by_the_pace_of_settled_batches(tmp_path,
     lines = []
     train(tmp_path, Tones(20, on_batch=pass_by), log=lines.append)
     told = [line for line in lines if "left" in line]
-    # 25 of 60 batches are over; the clock stands still while validation runs
-    assert told == ["about 0:01:10 left for 35 batches and 2 validations"]
+    # 26 of 60 batches are over, the last of an epoch is not timed; the clock stands still while validation runs
+    assert told == ["about 0:01:08 left for 34 batches and 2 validations"]
+
+
+def test_validation_counts_as_no_batch_where_epochs_are_short(monkeypatch):
+    clock, told = [0.0], {}
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    forecast = progress.Forecast(validation_s=60.0)
+    for epochs in range(20, 0, -1):
+        for batch in range(8):
+            if line := forecast.begin_batch(8 * epochs - batch, epochs):
+                told[clock[0]] = line
+            clock[0] += 1.0
+        clock[0] += 60.0
+    (then,) = told
+    left = datetime.timedelta(seconds=round(clock[0] - then))
+    assert told[then] == f"about {left} left for 132 batches and 17 validations"

@@ -73,7 +73,8 @@ class Forecast:
     """
 
     validation_s: float = 0.0
-    _starts: list[float] = field(default_factory=list)
+    _times: list[float] = field(default_factory=list)  # seconds from batch to batch
+    _began: tuple[float, int] = (0.0, 0)  # when the last batch did, and the epochs that were left
 
     def begin_batch(self, batches: int, epochs: int) -> str:
         """What to tell at the beginning of a batch; empty but for once.
@@ -82,11 +83,14 @@ class Forecast:
             batches: that are left, with this one.
             epochs: that are left to validate.
         """
-        if len(self._starts) > SETTLED + MEASURED:
+        if len(self._times) == SETTLED + MEASURED:
             return ""
-        self._starts.append(time.monotonic())
-        if len(self._starts) <= SETTLED + MEASURED:
+        now, (began, epoch) = time.monotonic(), self._began
+        self._began = now, epochs
+        if epochs == epoch:  # from epoch to epoch validation takes time, too
+            self._times.append(now - began)
+        if len(self._times) < SETTLED + MEASURED:
             return ""
-        batch_s = (self._starts[-1] - self._starts[SETTLED]) / MEASURED
+        batch_s = sum(self._times[SETTLED:]) / MEASURED
         left = datetime.timedelta(seconds=round(batches * batch_s + epochs * self.validation_s))
         return f"about {left} left for {batches} batches and {epochs} validations"

@@ -88,6 +88,22 @@ def test_unreadable_state_is_refused_by_name(tmp_path, kind, capsys):
     assert "must not run" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({0: torch.ones(3)}, "not a state dict: expected names mapped to tensors"),
+        ({"a": torch.ones(3, device="meta")}, "a is no plain tensor"),
+    ],
+    ids=["numbered", "without values"],
+)
+def test_tensors_without_names_or_values_are_no_state_dict(tmp_path, state, message):
+    path = tmp_path / "broken.pt"
+    torch.save(state, path)
+    for load in (lambda: load_state(build(), path), lambda: load_network(path)):
+        with pytest.raises(SpandexError, match=rf"broken\.pt: {message}$"):
+            load()
+
+
 def test_export_is_lava_dl_s_own_and_byte_identical(tmp_path):
     network = build(1)
     export_hdf5(network, tmp_path / "a.net")

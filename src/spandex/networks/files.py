@@ -181,10 +181,12 @@ def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, 
     except Exception as error:  # whatever the restricted unpickler stumbles over
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise SpandexError(f"{path}: not a state dict written by torch ({reason})") from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise SpandexError(f"{path}: not a state dict: expected names mapped to tensors")
     for key, tensor in state.items():
-        if tensor.layout != torch.strided or tensor.is_quantized:
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise SpandexError(f"{path}: {key} is no plain tensor")
         wrong = tensor[~torch.isfinite(tensor)]
         if len(wrong):

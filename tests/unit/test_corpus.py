@@ -514,15 +514,15 @@ def test_unreadable_and_empty_audio_is_reported_by_name(dns4, tmp_path, caplog):
     dns4()
     prepare_corpus("dns4", tmp_path / "corpus", archives=SELECTED, retry=QUICK)
     noise = tmp_path / "corpus/datasets_fullband/noise_fullband"
-    (noise / "yt3.wav").write_bytes(b"RIFFwhatever")
-    (noise / "yt4.wav").write_bytes(b"")
-    (noise / "yt5.wav").write_bytes(audio(seconds=0))
+    (noise / "yt43.wav").write_bytes(b"RIFFwhatever")
+    (noise / "yt44.wav").write_bytes(b"")
+    (noise / "yt45.wav").write_bytes(audio(seconds=0))
     manifest = prepare_corpus("dns4", tmp_path / "corpus", archives=SELECTED, retry=QUICK)
     paths = {entry.path for entry in read_manifest(manifest)}
     with (tmp_path / "corpus" / "rejected.csv").open() as file:
         rejected = {row["path"]: row["reason"] for row in csv.DictReader(file)}
-    assert set(rejected) == {f"datasets_fullband/noise_fullband/yt{n}.wav" for n in (3, 4, 5)}
-    assert rejected["datasets_fullband/noise_fullband/yt5.wav"] == "empty"
+    assert set(rejected) == {f"datasets_fullband/noise_fullband/yt{n}.wav" for n in (43, 44, 45)}
+    assert rejected["datasets_fullband/noise_fullband/yt45.wav"] == "empty"
     assert not paths & set(rejected)
     assert all(f"{name}: " in caplog.text for name in rejected)
 

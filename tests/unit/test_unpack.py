@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import hashlib
+import json
 import random
 import shutil
 import stat
@@ -146,18 +147,62 @@ def test_page_in_place_of_an_archive_is_an_error_saying_what_to_do(tmp_path):
 def test_unpacked_archive_is_not_unpacked_again(tmp_path):
     archive = write_tar(tmp_path / "a.tar", FILES)
     first = unpack(archive, tmp_path / "out")
-    (tmp_path / "out" / "set/0/0.wav").write_bytes(b"mine")
+    mine = bytes(1000)
+    (tmp_path / "out" / "set/1/1.wav").write_bytes(mine)
     assert unpack(archive, tmp_path / "out") == first
-    assert (tmp_path / "out" / "set/0/0.wav").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "set/1/1.wav").read_bytes() == mine
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")], ids=["missing", "cut off"])
+def test_archive_whose_files_are_not_all_there_is_unpacked_again(tmp_path, damage):
+    archive = write_tar(tmp_path / "a.tar", FILES)
+    first = unpack(archive, tmp_path / "out")
+    damage(tmp_path / "out" / "set/1/1.wav")
+    assert unpack(archive, tmp_path / "out") == first
+    assert contents(tmp_path / "out") == FILES
+
+
+def test_archive_of_a_folder_that_is_emptied_but_for_the_markers_is_unpacked_again(tmp_path):
+    archive = write_tar(tmp_path / "a.tar", FILES)
+    unpack(archive, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "set")
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == FILES
+    archive.unlink()
+    shutil.rmtree(tmp_path / "out" / "set")
+    with pytest.raises(UnpackError, match=r"a\.tar: no such file"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_archive_of_a_marker_without_sizes_is_unpacked_again(tmp_path):
+    archive = write_tar(tmp_path / "a.tar", FILES)
+    unpack(archive, tmp_path / "out")
+    marker = tmp_path / "out" / ".unpacked" / "a.tar.json"
+    content = json.loads(marker.read_text())
+    del content["sizes"]
+    marker.write_text(json.dumps(content))
+    (tmp_path / "out" / "set/1/1.wav").unlink()
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == FILES
+
+
+def test_file_that_two_archives_hold_has_neither_unpacked_again(tmp_path):
+    archives = [write_tar(tmp_path / f"{n}.tar", {"README": b"x" * n, f"{n}": b""}) for n in (1, 2)]
+    for archive in archives:
+        unpack(archive, tmp_path / "out")
+    placed = (tmp_path / "out" / "README").stat()
+    for archive in archives:
+        unpack(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "README").stat().st_mtime_ns == placed.st_mtime_ns
 
 
 def test_touched_archive_is_recognised_by_its_bytes_and_a_new_one_is_unpacked(tmp_path):
     archive = write_tar(tmp_path / "a.tar", {"x": b"old"})
     unpack(archive, tmp_path / "out")
-    (tmp_path / "out" / "x").write_bytes(b"mine")
+    (tmp_path / "out" / "x").write_bytes(b"own")
     archive.touch()
     unpack(archive, tmp_path / "out")
-    assert (tmp_path / "out" / "x").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "x").read_bytes() == b"own"
     write_tar(archive, {"x": b"new"})
     unpack(archive, tmp_path / "out")
     assert (tmp_path / "out" / "x").read_bytes() == b"new"

@@ -60,7 +60,7 @@ def unpack(
 
     Members are written to a folder of their own inside ``directory`` and moved to their places once all of them are
     there and right, so that a refused, damaged or interrupted archive leaves nothing behind in those places. A marker
-    written last keeps an archive from being unpacked twice.
+    written last keeps an archive from being unpacked twice, while all of its files are there in their sizes.
 
     Refused are absolute names, names that lead out of the folder, links of any kind (none of the public archives has
     one), devices, pipes, encrypted members, and two members of one name.
@@ -86,7 +86,7 @@ def unpack(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        unpacked = _write_members(parts, staging, sha1)
+        unpacked, sizes = _write_members(parts, staging, sha1)
         _move(staging, directory)
     except DAMAGE as error:
         raise _damaged(parts[-1], error) from None
@@ -98,7 +98,7 @@ def unpack(
         raise UnpackError(f"{parts[-1]}: {error.strerror} while unpacking into {directory}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    write_json(marker, {"parts": list(map(_stamp, parts)), **asdict(unpacked)})
+    write_json(marker, {"parts": list(map(_stamp, parts)), "sizes": sizes, **asdict(unpacked)})
     logger.info("%s: %d files unpacked", name, unpacked.files)
     return unpacked
 
@@ -121,8 +121,9 @@ def read_sha1_list(path: str | Path) -> dict[str, str]:
     return sums
 
 
-def _write_members(parts: list[Path], staging: Path, sha1: Mapping[str, str] | None) -> Unpacked:
-    files, unlisted, wrong = 0, [], []
+def _write_members(parts: list[Path], staging: Path, sha1: Mapping[str, str] | None) -> tuple[Unpacked, dict[str, int]]:
+    """What was written, and the size in bytes of every file by its name in the folder."""
+    sizes, unlisted, wrong = {}, [], []
     for member in _members(parts):
         path = _place(staging, member, parts[-1])
         if member.is_folder:
@@ -132,7 +133,7 @@ def _write_members(parts: list[Path], staging: Path, sha1: Mapping[str, str] | N
             raise UnpackError(f"{parts[-1]}: two members are named {member.name!r}")
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = _write(member, path)
-        files += 1
+        sizes[path.relative_to(staging).as_posix()] = member.size
         if sha1 is None:
             continue
         expected = sha1.get(_plain(member.name))
@@ -140,13 +141,14 @@ def _write_members(parts: list[Path], staging: Path, sha1: Mapping[str, str] | N
             unlisted.append(member.name)
         elif expected != digest:
             wrong.append(f"{member.name}: expected sha1:{expected}, found sha1:{digest}")
+    files = len(sizes)
     if wrong:
         raise UnpackError(f"{parts[-1]}: {len(wrong)} of {files} files are not the published ones: {_some(wrong)}")
     if sha1 is not None and files and len(unlisted) == files:
         raise UnpackError(f"{parts[-1]}: none of its files is in the list of SHA-1 sums: {_some(unlisted)}")
     if unlisted:
         logger.warning("%s: %d files are not in the SHA-1 list: %s", parts[-1], len(unlisted), _some(unlisted))
-    return Unpacked(files, tuple(unlisted))
+    return Unpacked(files, tuple(unlisted)), sizes
 
 
 def _write(member: _Member, path: Path) -> str:
@@ -242,7 +244,32 @@ def _read_marker(marker: Path, parts: list[Path]) -> Unpacked | None:
         touched = (status.st_size, status.st_mtime_ns) != (stamp["size"], stamp["mtime_ns"])
         if touched and sha256(part) != stamp["sha256"]:
             return None
+    if not _are_there(marker, content):
+        return None
     return Unpacked(content["files"], tuple(content["unlisted"]))
+
+
+def _are_there(marker: Path, content: dict) -> bool:
+    """Whether the files of a marker are in their places, in its sizes or those of an archive that replaced some."""
+    if "sizes" not in content:  # a marker of before
+        return False
+    directory = marker.parent.parent
+    found = {name: _size(directory / name) for name in content["sizes"]}
+    other = found.items() - content["sizes"].items()
+    if any(size is None for _, size in other):
+        return False
+    return not other or other <= {
+        item for path in marker.parent.glob("*.json") for item in read_json(path).get("sizes", {}).items()
+    }
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _plain(name: str) -> str:

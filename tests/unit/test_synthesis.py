@@ -29,6 +29,7 @@ from spandex.data.synthesis import (
     synthesize,
 )
 from spandex.errors import SpandexError
+from spandex.files import sha256
 
 RATE = 16000
 SETTINGS = SynthesisSettings()
@@ -227,9 +228,10 @@ def test_challenge_loader_understands_the_names(whole):
 def test_misleading_source_names_do_not_mislead_the_loader(tmp_path):
     for name in ("clean_fileid_77.wav", "snr12.wav", "bottl-5.wav"):
         soundfile.write(tmp_path / name, voiced(np.random.default_rng(7), 1.0), RATE)
-    entries = [Entry(p.name, "speech", "test", "g", RATE, 1.0, "0") for p in tmp_path.glob("*.wav")]
-    soundfile.write(tmp_path / ("é" * 90 + ".wav"), sine(600, 1), RATE)
-    entries.append(Entry("é" * 90 + ".wav", "noise", "test", "g", RATE, 1.0, "0"))
+    entries = [Entry(p.name, "speech", "test", "g", RATE, 1.0, sha256(p)) for p in tmp_path.glob("*.wav")]
+    noise = tmp_path / ("é" * 90 + ".wav")
+    soundfile.write(noise, sine(600, 1), RATE)
+    entries.append(Entry(noise.name, "noise", "test", "g", RATE, 1.0, sha256(noise)))
     write_manifest(tmp_path / "manifest.csv", entries)
     synthesize(tmp_path / "manifest.csv", "test", tmp_path / "out", 3, SynthesisSettings(clip_s=4.0), seed=0)
     for file in (tmp_path / "out" / "noisy").iterdir():
@@ -309,7 +311,8 @@ def test_numbers_are_drawn_from_the_whole_half_open_range(manifest):
 def test_utterances_are_joined_with_silence(tmp_path):
     soundfile.write(tmp_path / "tone.wav", sine(500, 1.0), RATE)
     soundfile.write(tmp_path / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal(9 * RATE), RATE)
-    entries = [Entry(n, k, "test", "g", RATE, 1.0, "0") for n, k in (("tone.wav", "speech"), ("hiss.wav", "noise"))]
+    kinds = {"tone.wav": "speech", "hiss.wav": "noise"}
+    entries = [Entry(n, k, "test", "g", RATE, 1.0, sha256(tmp_path / n)) for n, k in kinds.items()]
     write_manifest(tmp_path / "manifest.csv", entries)
     clip = make_clip(Sources(tmp_path / "manifest.csv", "test", SynthesisSettings(clip_s=3.4)), 0, 0)
     silent = np.array([not part.any() for part in np.split(clip.clean, 34)])  # tenths of a second
@@ -358,12 +361,25 @@ def test_report_is_the_same_after_a_resumed_parallel_run(messy, tmp_path):
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
+@pytest.mark.parametrize(("damage", "what"), [(Path.unlink, "missing"), (Path.touch, "not what it was")])
+def test_file_that_is_not_what_the_manifest_lists_is_an_error(tmp_path, damage, what):
+    manifest = corpus(tmp_path)
+    for file in tmp_path.glob("speech/*.wav"):
+        file.unlink()
+        if damage is Path.touch:
+            soundfile.write(file, voiced(np.random.default_rng(1), 1.0), RATE)
+    with pytest.raises(
+        SpandexError, match=rf"voice\d\.wav: {what} when .*manifest\.csv listed it; make the corpus anew"
+    ):
+        synthesize(manifest, "train", tmp_path / "out", 2, SHORT, seed=0)
+
+
 def test_nothing_usable_is_an_error(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     soundfile.write(tmp_path / "tone.wav", sine(500, 1.0), RATE)
     rows = [
-        Entry("silent.wav", "speech", "test", "g", RATE, 1.0, "0"),
-        Entry("tone.wav", "noise", "test", "g", RATE, 1.0, "0"),
+        Entry("silent.wav", "speech", "test", "g", RATE, 1.0, sha256(tmp_path / "silent.wav")),
+        Entry("tone.wav", "noise", "test", "g", RATE, 1.0, sha256(tmp_path / "tone.wav")),
     ]
     write_manifest(tmp_path / "manifest.csv", rows)
     with pytest.raises(
@@ -382,8 +398,8 @@ def test_speech_that_is_never_active_enough_is_an_error(tmp_path):
     soundfile.write(tmp_path / "pause.wav", mostly_silent, RATE)
     soundfile.write(tmp_path / "tone.wav", sine(500, 1.0), RATE)
     rows = [
-        Entry("pause.wav", "speech", "test", "g", RATE, 1.0, "0"),
-        Entry("tone.wav", "noise", "test", "g", RATE, 1.0, "0"),
+        Entry("pause.wav", "speech", "test", "g", RATE, 1.0, sha256(tmp_path / "pause.wav")),
+        Entry("tone.wav", "noise", "test", "g", RATE, 1.0, sha256(tmp_path / "tone.wav")),
     ]
     write_manifest(tmp_path / "manifest.csv", rows)
     with pytest.raises(SpandexError, match="100 draws gave none to use; last: speech active"):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from spandex.data.audio import PCM_SCALE, AudioError, from_int16
+from spandex.data.audio import PCM_SCALE, from_int16
 from spandex.data.augmentation import vary
 from spandex.data.corpus import Entry
 from spandex.data.dataset import Clip
 from spandex.data.synthesis import Sources, SynthesisSettings, make_clip
 from spandex.errors import SpandexError
-from spandex.files import sha256
 
 
 class MixedSpeech:
@@ -92,20 +91,11 @@ class _SharedSources(Sources):
 
     def __init__(self, manifest: str | Path, split: str, settings: SynthesisSettings) -> None:
         super().__init__(manifest, split, settings)
-        self._manifest = manifest
         self._lock = threading.Lock()
 
     def read(self, entry: Entry) -> np.ndarray:
         with self._lock:
             return super().read(entry)
-
-    def _decode(self, entry: Entry) -> np.ndarray | AudioError:
-        """As usual, which passes over files that cannot be used: one that changed would change clips without a word."""
-        path = self._root / entry.path
-        if not path.is_file() or sha256(path) != entry.sha256:
-            is_there = "not what it was" if path.is_file() else "missing"
-            raise SpandexError(f"{path}: {is_there} when {self._manifest} listed it; make the corpus anew")
-        return super()._decode(entry)
 
 
 class _VariedSources(_SharedSources):

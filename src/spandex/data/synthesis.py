@@ -36,7 +36,7 @@ from spandex.data.shards import FOLDER as SHARDS
 from spandex.data.shards import Shard
 from spandex.data.workers import parallel
 from spandex.errors import SpandexError
-from spandex.files import write_json, write_text
+from spandex.files import sha256, write_json, write_text
 from spandex.files.text import read_json
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")  # that samples pass through
@@ -208,7 +208,7 @@ class Sources:
     """The speech and noise files of one split, decoded when drawn and kept while there is room.
 
     Raises:
-        SpandexError: the manifest lacks speech or noise for the split.
+        SpandexError: the manifest lacks speech or noise for the split; when reading, a file is not what it lists.
     """
 
     def __init__(self, manifest: str | Path, split: str, settings: SynthesisSettings) -> None:
@@ -221,7 +221,7 @@ class Sources:
             if not found:
                 splits = ", ".join(sorted({entry.split for entry in entries if entry.kind == kind})) or "none"
                 raise SpandexError(f"{manifest}: no {kind} for split {split!r} (splits with {kind}: {splits})")
-        self._root = Path(manifest).parent
+        self._manifest = Path(manifest)
         self._cache: OrderedDict[str, np.ndarray | AudioError] = OrderedDict()
         self._cached_bytes = 0
 
@@ -239,6 +239,7 @@ class Sources:
 
         Raises:
             AudioError: the file cannot be used.
+            SpandexError: it is not what the manifest lists.
         """
         audio = self._cache.pop(entry.path, None)
         if audio is None:
@@ -253,8 +254,13 @@ class Sources:
         return audio
 
     def _decode(self, entry: Entry) -> np.ndarray | AudioError:
+        path = self._manifest.parent / entry.path
+        # files that cannot be used are passed over: one that changed would change clips without a word
+        if not path.is_file() or sha256(path) != entry.sha256:
+            is_there = "not what it was" if path.is_file() else "missing"
+            raise SpandexError(f"{path}: {is_there} when {self._manifest} listed it; make the corpus anew")
         try:
-            return read_audio(self._root / entry.path, self.settings.sample_rate_hz, self.settings.min_source_s)
+            return read_audio(path, self.settings.sample_rate_hz, self.settings.min_source_s)
         except AudioError as error:
             return error
 
@@ -263,7 +269,8 @@ def make_clip(sources: Sources, index: int, seed: int) -> MixedClip:
     """Clip ``index``; it depends on the sources, their settings, ``seed`` and ``index`` alone.
 
     Raises:
-        SpandexError: no file is usable, or no acceptable clip was found in 100 draws.
+        SpandexError: no file is usable, one is not what the manifest lists, or no acceptable clip was found in 100
+            draws.
     """
     settings = sources.settings
     rng = np.random.default_rng([seed, index, *sources.split.encode()])
@@ -373,8 +380,8 @@ def synthesize(
     without a shard takes the clips. What is there already, is kept.
 
     Raises:
-        SpandexError: the sources do not suffice (see ``make_clip``), ``clips`` is not positive, or the folder
-            holds clips that were not made here.
+        SpandexError: the sources do not suffice (see ``make_clip``) or are not what the manifest lists, ``clips`` is
+            not positive, or the folder holds clips that were not made here.
     """
     if clips < 1:
         raise SpandexError(f"{clips} clips of split {split!r}: ask for at least one")

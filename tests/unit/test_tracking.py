@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from commands import refusal, spandex
@@ -25,6 +26,7 @@ from spandex.errors import SpandexError
 from spandex.steps.tracking import log_paper, track
 from spandex.tracking import Build, default_uri, local_uri, notice
 from spandex.tracking.build import TrackingError
+from spandex.tracking.client import reach
 from spandex.tracking.fallback import epoch_logger
 from spandex.tracking.store import create_store, log_metrics
 from tracked_project import MODELS, RUN, log, tiny_params, write_network, write_scores
@@ -280,6 +282,20 @@ def test_problems_are_one_line_that_names_them(client, project, monkeypatch):
         create_store("http://127.0.0.1:9")
     (project / "mlflow.db").unlink()
     assert "mlflow.db: no such file; a build makes it" in refusal("ui")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "a.net"), MlflowException("Run not found")])
+def test_error_that_is_no_silence_of_a_server_is_told_at_once(error):
+    tries = []
+
+    def operation(client):
+        tries.append(client)
+        raise error
+
+    with pytest.raises(TrackingError) as told:
+        reach("http://127.0.0.1:9", operation)
+    assert str(told.value) == f"MLflow at http://127.0.0.1:9: {error}"
+    assert len(tries) == 1
 
 
 def test_taken_port_is_named(project):

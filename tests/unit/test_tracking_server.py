@@ -196,6 +196,31 @@ def test_server_that_hangs_costs_ten_seconds(project, server):
     assert Build.load(RUN).tracking_uri == local_uri()
 
 
+def test_build_of_which_something_is_lost_is_named_at_once_and_keeps_no_other_waiting(project, server):
+    server.kill()
+    with impatient:
+        track(tiny_params(), RUN)
+        log()
+    lost = family(local_uri(), Build.load(RUN).run_id)[1]["dense"]
+    for number, model in enumerate(MODELS):
+        write_network(project, model, number)
+    with impatient:
+        track(tiny_params("train.lr=0.002"), RUN)
+        log("train.lr=0.002")
+    server.start()
+    artifacts = Path(lost.info.artifact_uri.removeprefix("file://"))
+    aside = artifacts.rename(artifacts.with_name("aside"))
+    began = time.monotonic()
+    done = spandex("sync-runs")
+    assert time.monotonic() - began < PATIENCE_S / 2 + SLACK_S
+    assert (done.exit_code, done.stdout) == (1, f"1 build(s) copied to {server.uri}\n")
+    said = f"{artifacts}/network.net: no such file; the build synthetic is not copied to {server.uri}"
+    assert done.stderr == f"spandex sync-runs: {said}\n"
+    aside.rename(artifacts)
+    assert spandex("sync-runs").stdout == f"1 build(s) copied to {server.uri}\n"
+    assert waiting(local_uri()) == []
+
+
 def silent() -> socket.socket:
     """Takes connections and answers none."""
     return socket.create_server(("127.0.0.1", 0))

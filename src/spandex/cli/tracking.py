@@ -38,7 +38,9 @@ def sync_runs() -> None:
         print(f"{logged} report(s) logged")
     server = default_uri()
     if is_server(server):
-        print(f"{tracking.sync_runs(server)} build(s) copied to {server}")
+        copied, lost = tracking.sync_runs(server)
+        print(f"{copied} build(s) copied to {server}")
+        problems += lost
     elif not logged and not problems:
         raise SpandexError("nothing to log, and MLFLOW_TRACKING_URI names no tracking server to copy to")
     if problems:

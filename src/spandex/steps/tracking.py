@@ -80,10 +80,11 @@ def _sync_quietly(server: str, previous: Build | None) -> None:
     except TrackingError as error:
         log.warning("%s", f"{error}; the runs that it holds are not copied to {server}")
         return
-    sync_runs(server, [previous.run_id] if previous else [])
+    for problem in sync_runs(server, [previous.run_id] if previous else [])[1]:
+        log.warning("%s", problem)
 
 
-def sync_runs(server: str, unfinished: Iterable[str] = ()) -> int:
+def sync_runs(server: str, unfinished: Iterable[str] = ()) -> tuple[int, list[str]]:
     """Copy builds that were logged locally while a server was away to it, and log to it from now on.
 
     Args:
@@ -91,18 +92,18 @@ def sync_runs(server: str, unfinished: Iterable[str] = ()) -> int:
         unfinished: ids of local runs that are copied though they have not ended.
 
     Returns:
-        How many builds were copied.
+        How many builds were copied, and why others could not be.
 
     Raises:
         TrackingError: a store cannot be reached or refuses something.
     """
-    copied = sync(server, set(unfinished))
+    copied, problems = sync(server, set(unfinished))
     for path in Path("reports").glob("*/tracking/build.json"):
         build = _previous(path)
         if build is not None and build.run_id in copied:
             there = copied[build.run_id]
             replace(there, params=build.params, tags=build.tags).with_unlogged_of(build).save(path)
-    return len(copied)
+    return len(copied), problems
 
 
 def log_unlogged() -> tuple[int, list[str]]:

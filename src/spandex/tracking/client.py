@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from mlflow.exceptions import RestException
+import requests
+import urllib3
+from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 
 from spandex.errors import SpandexError, one_line
@@ -43,8 +45,8 @@ def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
             raise
         except Exception as error:  # MLflow lets through those of SQLAlchemy, alembic, requests, urllib3 and the disk
             text = one_line(error).partition(" [SQL: ")[0].partition(" (Background on this error")[0]
-            answered = isinstance(error, RestException) or not is_server(uri)
-        if answered:
+            is_silent = is_server(uri) and _is_silence(error)
+        if not is_silent:
             raise TrackingError(f"MLflow at {uri}: {text}")
         try_s = min(time.monotonic() - began, REQUEST_S) + PAUSE_S
         waited += try_s
@@ -52,6 +54,13 @@ def reach(uri: str, operation: Callable[[MlflowClient], T]) -> T:
             cause = text.rpartition(": ")[2].rstrip("\"')")
             raise TrackingError(f"MLflow at {uri} does not answer: {cause}")
         time.sleep(PAUSE_S)
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether a server gave no answer, or none of MLflow's; MLflow rewords most errors of the connection."""
+    if isinstance(error, MlflowException):
+        return not isinstance(error, RestException) and str(error).startswith("API request to ")
+    return isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError))
 
 
 def check_file(uri: str) -> None:

@@ -370,8 +370,8 @@ def _empty_run() -> int:
 
 
 def _others(folder: Path, outputs: tuple[str, ...]) -> dict[Path, bytes]:
-    """All files but those that a command may write, and the lock that builds leave."""
-    mine = [folder / name for name in (*outputs, ".spandex.lock")]
+    """All files but those that a command may write, and the locks that builds leave."""
+    mine = [folder / name for name in (*outputs, ".spandex.lock", ".spandex.jobs.lock")]
     everything = {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()}
     return {
         path: content

@@ -1,7 +1,12 @@
+import errno
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -10,6 +15,7 @@ from spandex import params
 from spandex.companions.papers import PAPERS
 from spandex.errors import SpandexError
 from spandex.pipeline.build import STAGES, TARGETS, clear_checkpoints, files_of, finished, lock, record
+from spandex.pipeline.jobs import JOBS, at_work, refuse_beside_jobs
 from spandex.pipeline.overview import next_to_try, overview
 from spandex.pipeline.phases import products
 from spandex.pipeline.recipes import Record, Request
@@ -132,6 +138,67 @@ def test_failing_dvc_gives_its_reason(folder):
 def test_second_build_in_a_folder_is_refused():
     lock()
     with pytest.raises(SpandexError, match="another build runs in this folder"):
+        lock()
+
+
+JOB = """
+import os, sys
+from spandex.cli.application import Panel, app, command
+
+@command(Panel.STEPS)
+def work():
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+
+app(["--recipe", "", "work"])
+"""
+KILLED = f"""
+import subprocess, sys
+from spandex.pipeline.build import lock
+lock()
+subprocess.run([sys.executable, "-c", {JOB!r}])
+"""
+
+
+def test_build_waits_for_the_jobs_of_one_that_was_killed():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", KILLED], text=True, **pipes) as killed:
+        job = killed.stdout.readline().strip()
+        with pytest.raises(SpandexError, match="another build runs in this folder"):
+            lock()
+        killed.kill()
+        killed.wait()
+        for _ in range(2):
+            with pytest.raises(SpandexError, match="jobs of a build that was killed still run") as refused:
+                lock()
+        assert sys.platform != "linux" or f"(process {job})" in str(refused.value)
+        killed.stdin.close()
+        killed.stdout.read()  # until the job has ended
+    lock()
+
+
+def test_jobs_work_side_by_side_and_keep_no_build_once_they_have_ended():
+    with at_work(), at_work():
+        pass
+    os.close(lock())
+    pid = None
+    with at_work():
+        pid = os.fork()
+        if not pid:
+            signal.pause()  # a helper that is left over
+    os.close(lock())
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_jobs_work_where_nothing_can_be_locked(monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr("fcntl.flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+        with at_work():
+            refuse_beside_jobs()
+    Path(JOBS).unlink()
+    Path(JOBS).mkdir()
+    with at_work():
         lock()
 
 

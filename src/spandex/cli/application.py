@@ -23,6 +23,7 @@ from spandex.cli.named import located
 from spandex.errors import SpandexError, Stopped, one_line
 from spandex.files.usage import Usage
 from spandex.params import Params
+from spandex.pipeline.jobs import at_work
 from spandex.pipeline.recipes import Record, Request
 from spandex.sparsify.methods import check
 
@@ -164,6 +165,8 @@ def main(
         {"set": " ".join(set_) if set_ else os.environ.get("SPANDEX_SET", "")}
     )
     context.meta["is_job"] = recipe is not None
+    if context.meta["is_job"]:
+        context.with_resource(at_work())
     if recipe:
         context.meta["record"] = Record(Request.parse(recipe), params_of(context))
 

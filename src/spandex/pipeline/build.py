@@ -1,5 +1,6 @@
 """What a build does around the workflow: one at a time in a folder, recorded in DVC at its end."""
 
+import contextlib
 import difflib
 import fcntl
 import itertools
@@ -14,6 +15,7 @@ from typing import NoReturn
 from spandex.companions.papers import PAPERS
 from spandex.errors import SpandexError, one_line
 from spandex.params import Params
+from spandex.pipeline.jobs import refuse_beside_jobs
 from spandex.pipeline.phases import comparison, products
 from spandex.pipeline.provenance import is_repository
 from spandex.pipeline.recipes import is_made
@@ -26,7 +28,7 @@ TARGETS = ("all", *STAGES, "companions", *PAPERS)  # rules; reports beside the t
 
 
 def lock() -> int:
-    """Refuse a second build in this folder, until this process and those it becomes or starts have ended.
+    """Refuse a second build in this folder, until this process and what it becomes have ended, and the jobs of that.
 
     Snakemake's own lock stays behind when it is killed, so it is not used.
 
@@ -34,14 +36,18 @@ def lock() -> int:
         The descriptor, to close if the folder is to be free before.
 
     Raises:
-        SpandexError: another build holds the lock.
+        SpandexError: another build holds the lock, or jobs of one that was killed still run.
     """
     descriptor = os.open(".spandex.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SpandexError("another build runs in this folder") from None
-    os.set_inheritable(descriptor, True)
+    with contextlib.ExitStack() as refused:
+        refused.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SpandexError("another build runs in this folder") from None
+        refuse_beside_jobs()  # which do not inherit the descriptor from Snakemake
+        refused.pop_all()
+    os.set_inheritable(descriptor, True)  # by what this process becomes
     return descriptor
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from spandex.errors import SpandexError
-from spandex.files.text import parse_yaml, read_csv, read_json, read_numbers
+from spandex.files.text import numbered_rows, parse_yaml, read_csv, read_json, read_numbers
 
 TABLE = "name,value\nspeech,1\nné,2\n"
 ROWS = [{"name": "speech", "value": "1"}, {"name": "né", "value": "2"}]
@@ -58,6 +58,15 @@ def test_cell_that_is_no_number_is_named(tmp_path):
         read_numbers(path)
     path.write_text("iteration,loss\n1,\n2,0.5\n")
     assert read_numbers(path, ["loss"]) == [{"iteration": 1.0}, {"iteration": 2.0, "loss": 0.5}]
+
+
+def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('name,value\n\nspeech,1\n"a\nb",2\n\nnoise,3\n')
+    assert [(line, row["value"]) for line, row in numbered_rows(path)] == [(3, "1"), (5, "2"), (7, "3")]
+    path.write_text('"a\nb"\n\n1\nmuch\n')
+    with pytest.raises(SpandexError, match=r"table\.csv, line 5: .*'much'"):
+        read_numbers(path)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"", b"1 2", POINTER], ids=lambda content: repr(content[:9]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from spandex.errors import SpandexError
 from spandex.files import atomic_path
-from spandex.files.text import read_csv
+from spandex.files.text import numbered_rows
 
 KINDS = ("speech", "noise")
 SPLITS = ("train", "validation", "test")
@@ -35,7 +35,7 @@ def read_manifest(path: str | Path) -> list[Entry]:
     """
     names = [field.name for field in fields(Entry)]
     entries = []
-    for line, cells in enumerate(read_csv(path, names), 2):
+    for line, cells in numbered_rows(path, names):
         row: dict[str, Any] = {name: cells[name] for name in names}
         try:
             row["sample_rate_hz"], row["duration_s"] = int(row["sample_rate_hz"]), float(row["duration_s"])

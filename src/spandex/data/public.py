@@ -22,7 +22,7 @@ from spandex.data.folders import is_hidden
 from spandex.data.unpack import read_sha1_list, unpack
 from spandex.errors import SpandexError
 from spandex.files import atomic_path, sha256
-from spandex.files.text import read_csv
+from spandex.files.text import numbered_rows, read_csv
 
 logger = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def _read_mirror_list(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise RefusedError(f"{path}: no such file")
     rows, seen = [], set()
-    for line, row in enumerate(read_csv(path, ("path", "kind", "group", "split_or_fold", "sha256")), 2):
+    for line, row in numbered_rows(path, ("path", "kind", "group", "split_or_fold", "sha256")):
         name, kind, place = row["path"], row["kind"], row["split_or_fold"]
         if kind not in KINDS:
             raise SpandexError(f"{path}, line {line}: kind {kind!r} is not one of {', '.join(KINDS)}")

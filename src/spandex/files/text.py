@@ -72,6 +72,11 @@ def read_csv(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[dict[
         SpandexError: the file is missing, no text or empty, lacks a column or names it twice, or a row has another
             number of cells.
     """
+    return [row for _, row in numbered_rows(path, columns)]
+
+
+def numbered_rows(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file as ``read_csv`` has them, each with the line of the file that it ends on."""
     reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
     rows = []
     try:
@@ -79,7 +84,7 @@ def read_csv(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[dict[
         for row in reader:
             if None in row or None in row.values():
                 raise SpandexError(f"{path}, line {reader.line_num}: has not as many cells as the first line")
-            rows.append(row)
+            rows.append((reader.line_num, row))
     except csv.Error as error:
         raise SpandexError(f"{path}, line {reader.line_num + 1}: {error}") from None
     if not names:
@@ -101,7 +106,7 @@ def read_numbers(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[d
         SpandexError: see ``read_csv``; or a cell is no number.
     """
     numbers = []
-    for line, row in enumerate(read_csv(path, columns), 2):
+    for line, row in numbered_rows(path, columns):
         try:
             numbers.append({name: float(cell) for name, cell in row.items() if cell})
         except ValueError as error:

@@ -14,6 +14,7 @@ import yaml
 from spandex import params
 from spandex.companions.papers import PAPERS
 from spandex.errors import SpandexError
+from spandex.pipeline import build
 from spandex.pipeline.build import STAGES, TARGETS, clear_checkpoints, files_of, finished, lock, record
 from spandex.pipeline.jobs import JOBS, at_work, refuse_beside_jobs
 from spandex.pipeline.overview import next_to_try, overview
@@ -175,6 +176,17 @@ def test_build_waits_for_the_jobs_of_one_that_was_killed():
         killed.stdin.close()
         killed.stdout.read()  # until the job has ended
     lock()
+
+
+def test_snakemake_finds_the_commands_of_this_environment(monkeypatch):
+    profile = Path("workflow/profiles/default/config.yaml")
+    profile.parent.mkdir(parents=True)
+    profile.touch()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("SPANDEX_SET", "")
+    with mock.patch("os.execv"):
+        build.run(["all"], 1, "")
+    assert os.environ["PATH"] == f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
 
 def test_jobs_work_side_by_side_and_keep_no_build_once_they_have_ended():

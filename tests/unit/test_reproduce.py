@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from spandex.errors import SpandexError
-from spandex.pipeline.reproduce import TOLERANCES, compare, reproduce
+from spandex.pipeline.reproduce import TOLERANCES, _build, compare, reproduce
 from spandex.report.numbers import MEASURES
 
 RECORDED = {"dense": {"si_snr_db": 12.0, "params": 1000, "mos_ovrl": 2.5}}
@@ -43,6 +43,20 @@ def test_unknown_revision_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(SpandexError, match="v9: no such revision"):
         reproduce("v9")
     assert list(tmp_path.glob(".dvc/tmp/exps/*")) == []
+
+
+def test_revision_is_built_by_the_command_of_this_environment(tmp_path, monkeypatch):
+    for name, text in {
+        "Makefile": "WORKERS",
+        "requirements.lock": "",
+        "spandex": '#!/bin/sh\necho "$@" > said\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "spandex").chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    _build(tmp_path, tmp_path, 3, "HEAD")
+    assert (tmp_path / "said").read_text() == "rebuild --workers 3\n"
 
 
 def test_older_revision_is_told_its_cores_by_their_former_name(tmp_path, monkeypatch):

@@ -89,8 +89,14 @@ def run(targets: Sequence[str], workers: int | None, overrides: str, executor: s
         raise SpandexError(f"{profile}: no profile of Snakemake")
     command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--nolock", *targets]
     command += ["--cores", str(workers)] if workers and executor == "default" else []
+    os.environ["PATH"] = own_path()
     os.environ["SPANDEX_SET"] = overrides  # not --config, which takes some values for YAML
     os.execv(sys.executable, command)
+
+
+def own_path() -> str:
+    """The PATH with the commands of this environment first, for what calls spandex by its name."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def clear_checkpoints(params: Params) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from spandex.errors import SpandexError, one_line
 from spandex.params import Params
-from spandex.pipeline.build import lock
+from spandex.pipeline.build import lock, own_path
 from spandex.pipeline.sync import sync
 
 DVC = (sys.executable, "-m", "dvc")
@@ -56,6 +56,7 @@ def exp(arguments: Sequence[str], params: Params) -> NoReturn:
                 "make brings it up to date with params.yaml, dvc commit keeps it as it is, "
                 "dvc checkout --force discards it"
             )
+    os.environ["PATH"] = own_path()
     os.execv(sys.executable, [*DVC, "exp", *arguments])
 
 

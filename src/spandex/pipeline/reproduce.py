@@ -13,6 +13,7 @@ from typing import NamedTuple
 from spandex.checkout import EXPERIMENTS, main_checkout
 from spandex.errors import SpandexError, one_line
 from spandex.files.text import parse_yaml, read_json, read_text
+from spandex.pipeline.build import own_path
 
 LOCK_FILE = "requirements.lock"
 Numbers = Mapping[str, Mapping[str, float]]
@@ -112,7 +113,7 @@ def _recorded(root: Path, commit: str, metrics: Path, revision: str) -> Numbers:
 
 def _build(root: Path, clone: Path, workers: int | None, revision: str) -> None:
     unwanted = ("SPANDEX_SET", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
-    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
+    environment = {name: value for name, value in os.environ.items() if name not in unwanted} | {"PATH": own_path()}
     word = "workers" if "WORKERS" in read_text(clone / "Makefile") else "cores"  # as it was called before
     command = ["spandex", "rebuild", *([f"--{word}", str(workers)] if workers else [])]
     if (clone / LOCK_FILE).read_bytes() != (root / LOCK_FILE).read_bytes():

@@ -3,6 +3,7 @@ import pytest
 
 from spandex.deploy import codec
 from spandex.errors import SpandexError
+from spandex.networks import scaling
 
 
 def speech_like(samples, seed=0):
@@ -86,7 +87,7 @@ def test_output_wraps_to_24_bits():
 
 @pytest.mark.parametrize(("inputs", "outputs", "hop"), [(257, 257, 128), (257, 257, None), (17, 17, 8)])
 def test_framing_follows_from_the_number_of_neurons(inputs, outputs, hop):
-    assert codec.framing(inputs, outputs, "n.net", hop) == (2 * (inputs - 1), hop or 128)
+    assert scaling.framing(inputs, outputs, "n.net", hop) == (2 * (inputs - 1), hop or 128)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_framing_follows_from_the_number_of_neurons(inputs, outputs, hop):
 )
 def test_network_without_frames_is_refused(inputs, outputs, hop, message):
     with pytest.raises(SpandexError, match=message):
-        codec.framing(inputs, outputs, "n.net", hop)
+        scaling.framing(inputs, outputs, "n.net", hop)
 
 
 @pytest.mark.parametrize(

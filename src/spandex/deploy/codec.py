@@ -21,14 +21,13 @@ from spandex.data.audio import pieces
 from spandex.deploy.neurons import CHIP_BITS, INT24_MAX, INT24_MIN
 from spandex.errors import SpandexError
 from spandex.networks.hdf5 import check_encoding
-from spandex.networks.scaling import INPUT_GAIN, MAGNITUDE_OFFSET
+from spandex.networks.scaling import INPUT_GAIN, MAGNITUDE_OFFSET, framing
 
 if TYPE_CHECKING:
     from spandex.deploy.executor import Executor
 
 OUTPUT_GAIN = 1 << 18  # fixed-point units of the network's output per unit of mask
 LARGEST_SAMPLE = 1 << 12  # full scale is 1; up to here 32 bits hold the encoding of frames of up to 4096 samples
-HOPS_PER_FRAME = 4  # the challenge's 512 samples a frame and 128 a hop
 
 NETWORK_DELAY = 1
 """Steps by which the masks of a deployed network come later than in training.
@@ -39,27 +38,6 @@ L - (L - 1) = 1 step, whatever L is.
 """
 
 BLOCK_STEPS = 256  # steps whose spectra, about 1 MB at 257 bins, stay in a core's cache from one operation to the next
-
-
-def framing(inputs: int, outputs: int, network: str | os.PathLike, hop: int | None = None) -> tuple[int, int]:
-    """Samples of a frame and of a hop that a network of so many inputs and outputs was made for.
-
-    Args:
-        inputs, outputs: neurons, n_fft / 2 + 1 of each.
-        network: its name in errors.
-        hop: samples a step; a quarter of a frame if None.
-
-    Raises:
-        SpandexError: it is no mask network, or its frames are no multiple of the hop.
-    """
-    n_fft = 2 * (inputs - 1)
-    if inputs != outputs or n_fft < HOPS_PER_FRAME:
-        raise SpandexError(f"{network}: no mask network; it maps {inputs} to {outputs} values")
-    if hop is None:
-        hop = n_fft // HOPS_PER_FRAME
-    if hop < 1 or n_fft < hop or n_fft % hop:
-        raise SpandexError(f"{network}: frames of {n_fft} samples are no multiple of the hop of {hop}")
-    return n_fft, hop
 
 
 def executor_framing(executor: "Executor", network: str | os.PathLike, hop: int | None = None) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from lava.lib.dl.netx.blocks.process import Input
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg, RunConfig
 from lava.utils import loihi
 
-from spandex.deploy.codec import check_audio, clip_steps, delay_steps, framing, mask_steps
+from spandex.deploy.codec import check_audio, clip_steps, delay_steps, mask_steps
 from spandex.deploy.execution import execution, processes_forgotten
 from spandex.deploy.lava_models import FAST_MODELS
 from spandex.deploy.netx import Network
@@ -28,6 +28,7 @@ from spandex.deploy.sparsity_map import SparsityMap
 from spandex.errors import SpandexError
 from spandex.metrics import si_snr
 from spandex.networks.hdf5 import check_encoding
+from spandex.networks.scaling import framing
 from spandex.params.section import DENSITY_THRESHOLD
 
 
@@ -135,7 +136,7 @@ def _run_clip(
 
 
 def network_framing(network: Network, hop: int | None = None) -> tuple[int, int]:
-    """Samples of a frame and of a hop that a netx network was made for; see ``spandex.deploy.codec.framing``."""
+    """Samples of a frame and of a hop that a netx network was made for; see ``spandex.networks.scaling.framing``."""
     inputs, outputs = ([int(size) for size in shape] for shape in (network.in_layer.shape, network.out.shape))
     if not isinstance(network.in_layer, Input):
         raise SpandexError(f"{network.filename}: no mask network; it has no input layer")

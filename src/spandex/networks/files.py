@@ -18,6 +18,7 @@ import torch
 from spandex.errors import SpandexError, prefixed
 from spandex.files import atomic_path
 from spandex.networks.hdf5 import check_encoding, network_layers, numbers
+from spandex.networks.scaling import framing
 from spandex.networks.sdnn import MaskNetwork, sigma_delta_blocks, sigma_delta_neuron
 
 ORIGINAL, MASK = "_orig", "_mask"  # what torch.nn.utils.prune adds to the name of a pruned parameter
@@ -155,18 +156,12 @@ def _mask_network(
     path: str | os.PathLike, widths: Sequence[int], delays: Mapping[int, np.ndarray | torch.Tensor], hop: int | None
 ) -> MaskNetwork:
     """A network of these widths, whose hidden layers with ``delays``, by number, can hold them."""
-    bins = widths[0]
-    if bins < 3 or bins != widths[-1]:
-        raise SpandexError(f"{path}: no mask network: it maps {bins} to {widths[-1]} values")
-    n_fft = 2 * (bins - 1)
-    hop = n_fft // 4 if hop is None else hop
-    if hop < 1 or n_fft % hop:
-        raise SpandexError(f"{path}: frames of {n_fft} samples are no multiple of the hop of {hop}")
+    frame = framing(widths[0], widths[-1], path, hop)
     delayed = [layer in delays for layer in range(1, len(widths) - 1)]
     # 64 is the challenge's limit; a network trained with a higher one keeps its delays.
     longest = max([64, *(math.ceil(delay.max()) for delay in delays.values())])
     blocks = sigma_delta_blocks(widths, delayed, sigma_delta_neuron(), longest)
-    return MaskNetwork(blocks, n_fft, hop)
+    return MaskNetwork(blocks, *frame)
 
 
 def _read_state(path: str | os.PathLike, own: Container[str] = ()) -> dict[str, torch.Tensor]:

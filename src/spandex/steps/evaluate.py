@@ -12,7 +12,6 @@ from spandex import metrics
 from spandex.data import NoisySpeech
 from spandex.data.shards import FOLDER as SHARDS
 from spandex.data.shards import Shard
-from spandex.deploy.codec import HOPS_PER_FRAME
 from spandex.deploy.sparsity_map import parse_sparsity_map
 from spandex.devices import judging_device
 from spandex.errors import SpandexError
@@ -23,6 +22,7 @@ from spandex.files import PARTIAL, refuse_overwriting, write_json
 from spandex.files.results import ResultLog
 from spandex.files.text import read_json
 from spandex.networks import istft, stft
+from spandex.networks.scaling import HOPS_PER_FRAME
 from spandex.params import Params
 from spandex.params.section import DENSITY_THRESHOLD
 from spandex.pipeline.provenance import code_digest, produced_by

@@ -228,8 +228,8 @@ class PowerBudget(Sparsifier):
         left = (self.steps + 1 - self.iteration) / max(1, self.steps - self._last)  # of the time to recover
         allowed = (1 + (MARGIN - 1) * min(max(0.0, left), 1.0)) * self.budget
         self.power, pruned = math.inf, -1.0
-        while self.power > allowed and _pruned_share(self._masks()) > pruned:
-            pruned = _pruned_share(self._masks())
+        while self.power > allowed and (there := _pruned_share(self._masks())) > pruned:
+            pruned = there
             self.power = self._lead_to(allowed, self._power_with)
 
     def _lead_to(self, wanted: float, power_with: Callable[[Values], float]) -> float:

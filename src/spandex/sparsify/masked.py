@@ -69,13 +69,13 @@ class MaskedWeights(Sparsifier):
         """Prune if it is time to, and put every pruned weight back to zero."""
         wanted = self.schedule(self.iteration)
         if self.iteration == 0 or wanted != self.schedule(self.iteration - 1):
-            self.masks = self.choose(wanted)
+            self._take(wanted)
         self.iteration += 1
         self._hold()
 
     def prune(self, sparsity: float) -> None:
         """Prune to a sparsity now, whatever the schedule says."""
-        self.masks = self.choose(sparsity)
+        self._take(sparsity)
         self._hold()
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,6 +105,10 @@ class MaskedWeights(Sparsifier):
     def values(self) -> dict[str, torch.Tensor]:
         """The weights as they are used, by layer."""
         return {name: weight.value() for name, weight in self._weights.items()}
+
+    def _take(self, sparsity: float) -> None:
+        """Take new masks."""
+        self.masks = self.choose(sparsity)
 
     def _hold(self) -> None:
         for name, weight in self._weights.items():

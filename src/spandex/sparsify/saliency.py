@@ -12,7 +12,7 @@ from spandex.errors import SpandexError
 from spandex.metrics.power import NEURONOP_WEIGHT
 from spandex.sparsify.chain import Link, chain, clear_shifts, ends
 from spandex.sparsify.event_counts import EventRates
-from spandex.sparsify.pruner import Pruner, share
+from spandex.sparsify.pruner import Pruner
 from spandex.sparsify.schedule import Schedule
 from spandex.sparsify.smallest import Tensors
 
@@ -219,14 +219,16 @@ class SaliencyPruner(Pruner):
             scores[link.name][idle] = 0.0
         return found
 
-    def _hold(self) -> None:
+    def _take(self, sparsity: float) -> None:
+        super()._take(sparsity)
         for name, alive in self._alive(self.masks).items():
             if not alive.any():
-                pruned = {name: ~mask for name, mask in self.masks.items()}
                 raise SpandexError(
-                    f"saliency: at a sparsity of {share(pruned, pruned):.4g} {name} has no living neuron, which cuts "
-                    "the network; prune less"
+                    f"saliency: at a sparsity of {sparsity:.4g} {name} has no living neuron, which cuts the network; "
+                    "prune less"
                 )
+
+    def _hold(self) -> None:
         super()._hold()
         if self.neurons:
             clear_shifts(self._links, self.masks)

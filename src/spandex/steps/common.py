@@ -22,6 +22,8 @@ def new_network(params: Params) -> MaskNetwork:
 def stored_network(params: Params, name: str, path: Path) -> MaskNetwork:
     """A network of the parameters with the weights of a file; where a file of others began it, in the shape of that.
 
+    Its lookahead is that of its entry.
+
     Args:
         params: of the build.
         name: of the network.
@@ -36,7 +38,8 @@ def stored_network(params: Params, name: str, path: Path) -> MaskNetwork:
             raise SpandexError(
                 f"{path}: for frames of {network.n_fft} samples; those of model.n_fft are {params.model.n_fft}"
             )
-        return network
-    network = new_network(params)
-    load_state(network, path)
+    else:
+        network = new_network(params)
+        load_state(network, path)
+    network.lookahead = params.network(name).lookahead
     return network

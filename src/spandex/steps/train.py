@@ -68,8 +68,6 @@ def fine_tune(
     distillation = None
     if distill:
         frozen = network if teacher is None else stored_network(params, entry.teacher or name, teacher).to(device)
-        if entry.teacher is not None:
-            frozen.lookahead = params.network(entry.teacher).lookahead
         distillation = Distillation(frozen, distill["weight"])
     power = None
     if entry.power_mops is not None:

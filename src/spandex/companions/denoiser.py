@@ -59,7 +59,7 @@ def _comparisons(networks: Sequence[Network]) -> Iterator[tuple[Network, Network
     none."""
     for network in networks:
         if set(network.methods) - {PLAIN}:
-            plain = {PLAIN} if _is_pruned(network) else set()
+            plain = {PLAIN} if network.is_pruned else set()
             alike = (n for n in networks if n.is_trained and _training(n) == _training(network))
             others = (n for n in alike if set(n.methods) == plain and _aim(n) == _aim(network))
             if (other := next(others, None)) is not None:
@@ -74,10 +74,6 @@ def _aim(network: Network) -> tuple[float | None, float | None]:
     return network.target, network.power_mops
 
 
-def _is_pruned(network: Network) -> bool:
-    return _aim(network) != (None, None)
-
-
 def _shown_aim(network: Network) -> str:
     """Of a network that is pruned, how far."""
     return f"{network.power_mops:g} M-Ops/s" if network.target is None else f"{100 * network.target:g} %"
@@ -85,7 +81,7 @@ def _shown_aim(network: Network) -> str:
 
 def _compared(runs: Runs, one: Network, other: Network) -> Iterator[Finding]:
     what = "sparsity" if one.power_mops is None else "of power"
-    where = f"at {_shown_aim(one)} {what}" if _is_pruned(one) else "without pruning"
+    where = f"at {_shown_aim(one)} {what}" if one.is_pruned else "without pruning"
     label, against = _label(one), _label(other)
     who = f"{label[0].upper()}{label[1:]} {where}"
     source = ", ".join(filter(None, (getattr(method(name), "SOURCE", "") for name in one.methods if name != PLAIN)))
@@ -152,7 +148,7 @@ def plane(runs: Runs, networks: Sequence[Network], path: Path) -> list[Path]:
             )
             for network, x, y in zip(members, synops, quality, strict=True):
                 axes.annotate(
-                    _shown_aim(network) if _is_pruned(network) else "dense weights",
+                    _shown_aim(network) if network.is_pruned else "dense weights",
                     (x.mean / 1e3, y.mean),
                     textcoords="offset points",
                     xytext=(5, 4),

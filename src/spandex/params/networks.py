@@ -126,6 +126,11 @@ class Network:
         """The power budget, in M-Ops/s, that its methods lead to; None if they lead to none."""
         return self._aim("power_mops")
 
+    @property
+    def is_pruned(self) -> bool:
+        """Whether its methods lead to either."""
+        return (self.target, self.power_mops) != (None, None)
+
     def _aim(self, key: str) -> float | None:
         return next((settings[key] for settings in self.methods.values() if key in settings), None)
 

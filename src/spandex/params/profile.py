@@ -85,6 +85,7 @@ class Params(Section):
             raise ValueError(f"grids.{name}: {name} is a network of the table")
         for network in list(self._every.values()):
             self._check_start(network)
+            self._check_target(network)
         with prefixed("reports.table.also: ", UnknownNetworkError):
             self._shown_beside = self.chosen(self.reports.table.also)
         self._comparable = {}
@@ -113,6 +114,9 @@ class Params(Section):
             if name in passed:
                 raise ValueError(f"networks.{name}.{key}: goes round in a circle, {' <- '.join([*passed, name])}")
             self._check_start(self._every[name], passed)
+
+    def _check_target(self, network: Network) -> None:
+        """Refuse a sparsity below that of a network before it."""
         for before in self._starts(network):
             if network.target is not None and network.target < (before.target or 0):
                 raise ValueError(
@@ -204,7 +208,7 @@ class Params(Section):
     def pruned_start(self, name: str) -> Network | None:
         """The nearest network before this one that was pruned, whose zeros it keeps; None if there is none."""
         before = self._starts(self.network(name))
-        return next((network for network in before if (network.target, network.power_mops) != (None, None)), None)
+        return next((network for network in before if network.is_pruned), None)
 
     @property
     def comparable(self) -> dict[str, list[list[Network]]]:

@@ -51,8 +51,8 @@ class Command(TyperCommand):
     """A command whose errors tell whose they are."""
 
     def parse_args(self, context: typer.Context, args: list[str]) -> list[str]:
-        """As the base class does it, which leaves the context out where an option lacks its value, and takes numbers
-        that are not finite."""
+        """As the base class does it, which leaves the context out where an option lacks its value, and lets numbers
+        pass that are not finite."""
         try:
             rest = super().parse_args(context, args)
             for parameter in self.params:

@@ -230,7 +230,7 @@ def agreement(kept: Seed, built: Seed | None, seeds: Sequence[Seed]) -> str:
     both = [name for name in kept.networks if name in built.networks]
     alone = [f"{name} is only kept" for name in kept.networks if name not in both]
     alone += [f"{name} is not kept" for name in built.networks if name not in both]
-    pairs = {name: (kept.networks[name], built.networks[name]) for name in both}
+    pairs = {name: (built.networks[name], kept.networks[name]) for name in both}
     other = {name: pair for name, pair in pairs.items() if kept.clips != built.clips or _numbers(*pair)}
     if not other and not alone:
         return f"Seed {kept.seed}: the numbers of all {len(both)} networks are those kept, to the digit.\n"
@@ -240,8 +240,8 @@ def agreement(kept: Seed, built: Seed | None, seeds: Sequence[Seed]) -> str:
     rows = [
         [
             name,
-            *(number(result.scores[SI_SNR], 5) for result in pair[::-1]),
-            *(number(result.scores[POWER] / 1e6, 6) for result in pair[::-1]),
+            *(number(result.scores[SI_SNR], 5) for result in pair),
+            *(number(result.scores[POWER] / 1e6, 6) for result in pair),
             "yes" if all(_is_within(built, seeds, score, name) for score in (SI_SNR, POWER)) else "no",
             "yes" if len({result.code for result in pair}) == 1 else "no",
         ]
@@ -251,7 +251,7 @@ def agreement(kept: Seed, built: Seed | None, seeds: Sequence[Seed]) -> str:
     return f"Seed {kept.seed}: {'; '.join(said)}.\n" + (f"\n{to_markdown(table)}" if other else "")
 
 
-def _numbers(kept: Result, built: Result) -> bool:
+def _numbers(built: Result, kept: Result) -> bool:
     """Whether any number differs."""
     return (kept.scores, kept.per_clip) != (built.scores, built.per_clip)
 

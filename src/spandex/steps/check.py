@@ -13,7 +13,7 @@ from spandex.pipeline.phases import scores
 from spandex.sparsify.methods import method
 
 SAMPLE_BYTES = 2
-RECOVERED = 1.5  # times the pruning epochs, after which a searched network meets its budget
+RECOVERED = 1.5  # times the pruning epochs, after which a searched network meets its budget, see PowerBudget
 FILES_OF_A_CLIP = 3  # noisy, clean, noise
 BESIDE_AUDIO_GB = 0.2  # networks, checkpoints and results
 
